@@ -1,0 +1,97 @@
+/*
+ * log.h - the shared log: one sequence of records for all Raft groups of a node.
+ *
+ * It is the node's only write-ahead log. One thread at a time uses a struct log (the log writer's;
+ * in the simulator the only one); log_read() alone may run on any other thread.
+ *
+ *     DIR/00000001.log, 00000002.log, ...   preallocated, zeroed, recycled under a new number
+ *     file header (4096) | group of records, padded to 4096 | group | ... | zeros
+ *     record: header (72: crc, size, kind, raft type, group, index, term, aux, position, synced,
+ * file id) | payload | to 8
+ *
+ * POSITION   file number * file size + offset: where a record stands; grows for ever.
+ * SYNCED     each record says up to which position all was synced when it was written. At recovery
+ *            a bad record is a torn tail if no later valid record claims its place as synced;
+ *            otherwise it is corruption (ERR_CORRUPT), and the node does not start by itself.
+ * CUTTING    a torn tail is zeroed and synced before anything new is written.
+ * FILES      a new file begins with one LOG_STATE record a group (term, vote, snapshot), so older
+ *            files may go as soon as no group needs an entry in them.
+ */
+#ifndef REPLICATION_LOG_H
+#define REPLICATION_LOG_H
+
+#include "storage/base/buf.h"
+#include "storage/base/err.h"
+#include "storage/base/file.h"
+
+enum log_kind {
+    LOG_ENTRY =
+        1, /* index, term, type; payload: the entry. Cuts what the group had from index on. */
+    LOG_TERM = 2, /* term, aux: vote (server id or 0) */
+    LOG_SNAPSHOT =
+        3,         /* index, term, aux: configuration's index; payload: configuration. The state up
+                      to index is in the store: entries at or below it are not needed to start. */
+    LOG_STATE = 4, /* Written by the log itself at the start of a file: the group's newest LOG_TERM
+                      and LOG_SNAPSHOT in one. */
+};
+
+struct log_record {
+    uint32_t group;
+    uint8_t kind;
+    uint8_t type; /* raft's entry type; LOG_ENTRY only */
+    uint64_t index;
+    uint64_t term;
+    uint64_t aux;
+    struct buf *payload; /* Counted: whoever frees the record drops it. NULL: none. */
+    uint64_t position;   /* Set by log_write(). */
+};
+
+struct log_options {
+    const struct disk *disk;
+    const char *dir;
+    uint64_t node; /* Server id: a file of another node is refused. */
+    uint64_t cluster;
+    uint32_t groups;     /* Group numbers are below it. */
+    uint64_t file_bytes; /* A multiple of 1 MiB, at least 2 * ENTRY_SIZE_MAX; default 64 MiB. */
+    uint64_t bytes_max;  /* All files: behind it the oldest go even if a follower lacks them. */
+};
+
+struct log;
+
+/** What recovery found, record by record in log order; payload borrowed, ref it to keep. */
+typedef enum err (*log_replay_cb)(void *arg, const struct log_record *record);
+
+/**
+ * Open (or make) the log and replay every record that still counts. Cuts a torn tail.
+ *
+ * Errors  ERR_CORRUPT names file, offset and what to do; ERR_VERSION; ERR_IO; ERR_INVALID: the log
+ * of another node or cluster
+ */
+MUST_CHECK enum err log_open(const struct log_options *options, log_replay_cb replay, void *arg,
+                             struct log **ret_log);
+void log_close(struct log *log);
+
+/** Write records as one group (padded, maybe several writes). Not durable before log_sync().
+ * An error is final: the log takes no more, every later call returns it. */
+MUST_CHECK enum err log_write(struct log *log, struct log_record *const *records, size_t count);
+MUST_CHECK enum err log_sync(struct log *log);
+
+/** The group needs no entry at or below `index` (followers included). Frees files. */
+void log_keep_after(struct log *log, uint32_t group, uint64_t index);
+
+/** Make sure a zeroed file waits to be next. Slow: call from a background thread of the log's own.
+ */
+MUST_CHECK enum err log_prepare(struct log *log);
+
+/** Read the payload of the LOG_ENTRY at `position`, checked. Any thread, while the log is open.
+ * ERR_NOT_FOUND when its file is gone. */
+MUST_CHECK enum err log_read(struct log *log, uint64_t position, uint32_t group, uint64_t index,
+                             struct buf **ret_payload);
+
+struct log_stats {
+    uint64_t files, bytes, written_bytes, records, syncs, position;
+    bool direct;
+};
+void log_stats(const struct log *log, struct log_stats *ret_stats);
+
+#endif

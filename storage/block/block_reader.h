@@ -1,0 +1,91 @@
+/*
+ * block_reader.h - look into a block that came from a socket, a peer or a disk.
+ *
+ * TRUST    block_open() checks header, sizes and checksums; block_load() decompresses and parses
+ *          the section headers. Whatever the bytes hold, every function stays inside them, bounds
+ *          its memory by BLOCK_BODY_RAW_MAX and says ERR_CORRUPT.
+ * Thread   one at a time for each struct block; the bytes may be shared.
+ */
+#ifndef STORAGE_BLOCK_BLOCK_READER_H
+#define STORAGE_BLOCK_BLOCK_READER_H
+
+#include <stdbool.h>
+
+#include "storage/base/attrs.h"
+#include "storage/base/err.h"
+#include "storage/block/block.h"
+
+/** A block whose header, sizes and checksums are good. Borrows the bytes. */
+struct block_view {
+    struct block_header header;
+    const uint8_t *ids;  /* (known + fresh) u32, not aligned: block_view_id(). */
+    const uint8_t *keys; /* Fresh keys: varint size, bytes. */
+    const uint8_t *body;
+    size_t size; /* Bytes of the whole block. */
+};
+
+static inline uint32_t block_view_id(const struct block_view *view, uint32_t place)
+{
+    uint32_t id;
+
+    __builtin_memcpy(&id, view->ids + (size_t)place * sizeof id, sizeof id);
+    return id;
+}
+
+/** `verify_body` false skips body_crc (it was checked before and stayed in memory). ERR_CORRUPT. */
+MUST_CHECK enum err block_view(const void *bytes, size_t size, bool verify_body,
+                               struct block_view *ret_view);
+
+/** Walk the fresh keys: start with *at = 0; false after the last. Keys are checked by block_view.
+ */
+bool block_view_next_key(const struct block_view *view, size_t *at, const char **ret_key,
+                         size_t *ret_size);
+
+/** Stamp ids (view->header.fresh of them) into the slots and renew the sums. Leader only, before
+ * the bytes are shared. `bytes` is what `view` was made of. */
+void block_stamp(void *bytes, struct block_view *view, const uint32_t *ids);
+
+/* ---- Columns ------------------------------------------------------------------------------- */
+
+struct block_field {
+    struct slice name;
+    enum field_type type;
+    uint32_t values; /* Present ones. */
+};
+
+struct block_section {
+    const char *table_key;
+    size_t table_key_size;
+    uint32_t runs;
+    uint32_t rows;
+    uint32_t fields;
+};
+
+/** A loaded block: decompressed, sections found. Owns its memory; borrows `view`'s bytes. */
+struct block;
+
+MUST_CHECK enum err block_load(const struct block_view *view, struct block **ret_block);
+void block_free(struct block *block); /* NULL is allowed. */
+
+uint32_t block_sections(const struct block *block);
+const struct block_section *block_section(const struct block *block, uint32_t at);
+const struct block_field *block_field(const struct block *block, uint32_t section, uint32_t field);
+
+/** Decode a section's runs: `places` and `counts` have room for section->runs. */
+MUST_CHECK enum err block_read_runs(struct block *block, uint32_t section, uint32_t *places,
+                                    uint32_t *counts);
+/** Decode a section's times: room for section->rows. */
+MUST_CHECK enum err block_read_times(struct block *block, uint32_t section, int64_t *times_ns);
+
+/**
+ * Decode one field.
+ *
+ * present   one byte a row: 1 where the row has the field (room for section->rows)
+ * values    one u64 a row: bits as in block_builder_value(), 0 where absent. For strings: offset in
+ *           the low 32 bits, size in the high 32 bits, into *ret_strings (borrowed from the block
+ *           until its next call for a string field); NULL otherwise
+ */
+MUST_CHECK enum err block_read_field(struct block *block, uint32_t section, uint32_t field,
+                                     uint8_t *present, uint64_t *values, const char **ret_strings);
+
+#endif

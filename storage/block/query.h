@@ -1,0 +1,57 @@
+/*
+ * query.h - a question: which series, which fields, which times, and what to make of them.
+ *
+ * The same struct is what the client library fills in, what travels in a QUERY frame, and what a
+ * scan works from. Strings are NUL-terminated and owned by whoever owns the struct.
+ */
+#ifndef STORAGE_BLOCK_QUERY_H
+#define STORAGE_BLOCK_QUERY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/base/types.h"
+
+/* Numbers are sent: append only. */
+enum query_agg {
+    QUERY_RAW = 0, /* "none": rows as they are */
+    QUERY_COUNT = 1,
+    QUERY_MIN = 2,
+    QUERY_MAX = 3,
+    QUERY_SUM = 4,
+    QUERY_MEAN = 5,
+    QUERY_FIRST = 6,
+    QUERY_LAST = 7,
+    QUERY_AGG_END
+};
+
+enum query_consistency { QUERY_LEADER = 0, QUERY_LINEARIZABLE = 1, QUERY_ANY = 2 };
+
+enum { QUERY_FIELDS_MAX = 256, QUERY_TAGS_MAX = 32 };
+
+struct query_match {
+    const char *name;
+    const char *value; /* "" also matches series without the tag. */
+    bool negate;       /* != */
+};
+
+struct query {
+    const char *database;
+    const char *table;
+    const char *fields[QUERY_FIELDS_MAX]; /* None: all fields of the table. */
+    uint32_t field_count;
+    struct query_match where[QUERY_TAGS_MAX]; /* All must hold. */
+    uint32_t where_count;
+    const char *group_by[QUERY_TAGS_MAX]; /* Aggregates: one result series for each combination. */
+    uint32_t group_count;
+    int64_t from_ns; /* Inclusive; INT64_MIN: from the start. */
+    int64_t to_ns;   /* Exclusive; INT64_MAX: to the end. */
+    int64_t
+        every_ns;   /* Aggregates: window width, windows start at multiples of it; 0: one window. */
+    uint32_t agg;   /* enum query_agg */
+    bool last;      /* Only the newest value of each field of each series (agg is QUERY_RAW). */
+    uint64_t limit; /* Rows; 0: no limit. */
+    uint32_t consistency;
+};
+
+#endif

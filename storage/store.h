@@ -1,0 +1,133 @@
+/*
+ * store.h - the state machine of one shard: catalog, head, segments, producers.
+ *
+ *      entry (committed) --store_apply()--> catalog   keys -> ids, in log order
+ *                                           producers (epoch, last sequence)
+ *                                           head      blocks, as they came
+ *                                             |  ENTRY_SEAL
+ *                                             v
+ *                                           seal job --pool--> segment file, manifest
+ *
+ * Every replica applies the same entries in the same order, and so holds the same ids, the same
+ * producers, and builds the same segments.
+ *
+ * Thread    All of it belongs to the worker that owns the shard, except: seal_run() and the
+ *           reading of a snapshot run in the pool, on immutable inputs.
+ * Disk      store_open() and seal_run() block. Everything else does no I/O.
+ */
+#ifndef STORAGE_STORE_H
+#define STORAGE_STORE_H
+
+#include <stdbool.h>
+
+#include "storage/base/buf.h"
+#include "storage/base/err.h"
+#include "storage/base/file.h"
+#include "storage/block/block_reader.h"
+#include "storage/block/entry.h"
+
+struct store;
+struct snapshot; /* storage/snapshot.h */
+struct seal_job;
+
+struct store_options {
+    const struct disk *disk;
+    const char *dir;         /* This shard's folder; made if missing. Copied. */
+    uint32_t shard;          /* Number, for messages and file headers. */
+    uint32_t series_max;     /* Series; at most 2^32 - 2. */
+    uint64_t head_bytes_max; /* A full head refuses admissions with ERR_BUSY. */
+    uint64_t seal_bytes;     /* Head bytes that ask for a seal. */
+    uint32_t producers_max;  /* Producers remembered; the one idle longest (by log) goes first. */
+    int64_t future_ns_max;   /* Not used by apply: admission's limit on times ahead of now. */
+};
+
+/** Open or make a shard's storage. ERR_IO, ERR_CORRUPT (says which file and what to do),
+ * ERR_NO_MEMORY. */
+MUST_CHECK enum err store_open(const struct store_options *options, struct store **ret_store);
+/** No seal job may be out, no snapshot may be held. */
+void store_close(struct store *store);
+
+/** The log index up to which the manifest holds everything: apply continues behind it. */
+uint64_t store_sealed_index(const struct store *store);
+/** Last index given to store_apply(), or the sealed index after opening. */
+uint64_t store_applied_index(const struct store *store);
+
+/* ---- The leader, before it proposes -------------------------------------------------------- */
+
+/**
+ * Check an ENTRY_BLOCK from outside against this shard, and stamp ids for its fresh keys.
+ *
+ * Checks: header, checksums, that keys hash to this shard (of `shards`), that known ids exist and
+ * belong to the table whose section uses them, limits. Ids for new keys are tentative: the entry
+ * has to be proposed next, or store_forget_tentative() called. The bytes are changed in place.
+ *
+ * Errors  ERR_INVALID, ERR_LIMIT (series_max), ERR_BUSY (head full), ERR_SEQUENCE (gap; retry the
+ *         missing one first). On an error nothing was taken.
+ * ret_duplicate  the sequence was committed or is in flight already: do not propose; answer as done
+ *         when the group has committed everything proposed so far.
+ */
+MUST_CHECK enum err store_admit(struct store *store, struct buf *entry, uint32_t shards,
+                                bool *ret_duplicate);
+
+/** Leadership is lost, or proposing failed: forget ids and sequences given to unapplied entries. */
+void store_forget_tentative(struct store *store);
+
+/** Fill ids (one for each fresh key, in its order) of an entry that was applied or found duplicate.
+ */
+void store_fresh_ids(const struct store *store, const struct buf *entry, uint32_t *ret_ids,
+                     uint32_t count);
+
+/** The head is big enough and no seal is running: propose ENTRY_SEAL{applied index}. */
+bool store_wants_seal(const struct store *store);
+
+/* ---- Every replica ------------------------------------------------------------------------- */
+
+enum store_outcome {
+    STORE_APPLIED,   /* Rows are in the head. */
+    STORE_DUPLICATE, /* This sequence was applied before. */
+    STORE_GAP,       /* The sequence leaves a gap: not applied. */
+    STORE_REFUSED,   /* Not applied: the entry contradicts the state (says why in err_detail()). */
+    STORE_SEAL,      /* A seal starts: *ret_job goes to the pool, then store_seal_done(). */
+    STORE_NOTHING    /* A barrier or configuration: only the index moves. */
+};
+
+/**
+ * Apply a committed entry. `index` is the last one plus 1; entry NULL for what is not a command.
+ * The head keeps a reference. Deterministic: the outcome depends on the log alone.
+ *
+ * Errors  ERR_NO_MEMORY, ERR_CORRUPT: the process cannot go on with this shard
+ */
+MUST_CHECK enum err store_apply(struct store *store, uint64_t index, struct buf *entry,
+                                enum store_outcome *ret_outcome, struct seal_job **ret_job);
+
+/** Pool thread: write segment, catalog and manifest, all synced. ERR_IO, ERR_DISK_FULL, ... */
+MUST_CHECK enum err seal_run(struct seal_job *job);
+/**
+ * Back on the worker: take the segment in, drop the sealed blocks from the head; frees the job.
+ * After an error of seal_run() the blocks stay in the head and the seal is asked for again later
+ * (`failed` true).
+ */
+void store_seal_done(struct store *store, struct seal_job *job, bool failed);
+
+/* ---- Looking ------------------------------------------------------------------------------- */
+
+/** A frozen view for a scan: head blocks, segments and series of this moment. NULL: no memory. */
+struct snapshot *store_snapshot(struct store *store);
+
+struct store_stats {
+    uint64_t series, head_blocks, head_bytes, head_rows, segments, segment_bytes, segment_rows;
+    uint64_t applied_index, sealed_index;
+    uint64_t rows, points; /* Applied since the shard was made (kept in the manifest). */
+    uint64_t chain;        /* Hash over all applied entries: equal on equal replicas. */
+    bool sealing;
+};
+void store_stats(const struct store *store, struct store_stats *ret_stats);
+
+/** The id of a key, or BLOCK_ID_NONE. */
+uint32_t store_find_series(const struct store *store, const void *key, size_t size, uint64_t hash);
+
+/** The type that this shard has seen for a field of a table; 0 if none. */
+unsigned store_field_type(const struct store *store, const void *table_key, size_t table_key_size,
+                          struct slice field);
+
+#endif
