@@ -1,7 +1,13 @@
 /*
  * message.h - the payloads of frames as structs, and back.
  *
- * Decoding checks everything and borrows strings from the payload unless it says otherwise.
+ * message_put_X() appends the payload; the caller keeps counts within the limits below (checked)
+ * and looks at out->failed once at the end. message_get_X() checks everything and borrows strings
+ * from the payload unless it says otherwise. After an error *ret holds nothing of use.
+ *
+ * Errors   ERR_INVALID, naming frame and field. HELLO and HELLO_OK: ERR_VERSION, with ret->version
+ *          set, if the other side speaks another version. docs/protocol.md has the layouts.
+ * Thread   Any.
  */
 #ifndef CLIENT_WIRE_MESSAGE_H
 #define CLIENT_WIRE_MESSAGE_H
@@ -12,6 +18,11 @@
 #include "storage/base/bytes.h"
 #include "storage/base/types.h"
 #include "storage/block/query.h"
+
+enum {
+    MESSAGE_TEXT_MAX = 1024,        /* Bytes of an agent or an explanation; longer ones are cut. */
+    MESSAGE_QUERY_MAX = 512 * 1024, /* Bytes of a query: all its names at their limits fit. */
+};
 
 enum message_role { ROLE_CLIENT = 1, ROLE_PEER = 2 };
 
@@ -92,7 +103,8 @@ void message_put_write_ok(const struct message_write_ok *message, struct bytes *
 MUST_CHECK enum err message_get_write_ok(const void *bytes, size_t size,
                                          struct message_write_ok *ret);
 
-/* QUERY and SHARD_QUERY: strings are copied into `room`, which the query then borrows. */
+/* QUERY and SHARD_QUERY: strings are copied into `room`, which the query then borrows. Owned by who
+ * decoded it: message_query_fini(). ERR_TOO_LARGE above MESSAGE_QUERY_MAX, ERR_NO_MEMORY. */
 struct message_query {
     struct query query;
     uint32_t shard;      /* SHARD_QUERY only. */
