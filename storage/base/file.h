@@ -50,15 +50,26 @@ struct disk {
     enum err (*free_bytes)(void *ctx, const char *path, uint64_t *ret_free, uint64_t *ret_total);
 };
 
-/** The real one. Static. */
+/**
+ * The real one. Static. A write over a file size limit raises SIGXFSZ: a program that wants
+ * ERR_DISK_FULL instead ignores that signal.
+ */
 const struct disk *disk_system(void);
 
-/** Write a small file so that it is there wholly or not at all: PATH.tmp, sync, rename, sync_dir.
+/**
+ * Write a small file so that it is there wholly or not at all: DIR/NAME.tmp, sync, rename,
+ * sync_dir. After an error the old file is still there, except that a failed sync_dir leaves it
+ * open which of the two a power loss would leave.
  */
 MUST_CHECK enum err disk_replace(const struct disk *disk, const char *dir, const char *name,
                                  const void *bytes, size_t size);
 
-/** Read a whole file of at most `max` bytes; *ret_bytes is malloc'ed. ERR_TOO_LARGE. */
+/**
+ * Read a whole file of at most `max` bytes.
+ *
+ * Returns  *ret_bytes, owned by the caller, free(); one NUL that is not counted follows the bytes
+ * Errors   ERR_TOO_LARGE, and those of open and read
+ */
 MUST_CHECK enum err disk_read_all(const struct disk *disk, const char *path, size_t max,
                                   uint8_t **ret_bytes, size_t *ret_size);
 

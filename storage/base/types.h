@@ -56,8 +56,8 @@ struct tag {
 /**
  * Write the canonical key; tags in any order, sorted here.
  *
- * Returns the size; 0 if `room` is too small (KEY_SIZE_MAX is always enough for names within the
- * limits), or two tags have one name. tag_count at most TAG_COUNT_MAX.
+ * Returns the size; 0 if `room` is too small (give KEY_SIZE_MAX: what does not fit there is not
+ * allowed), or two tags have one name. tag_count at most TAG_COUNT_MAX.
  */
 size_t key_write(struct slice database, struct slice table, const struct tag *tags,
                  size_t tag_count, void *out, size_t room);
@@ -74,7 +74,10 @@ struct key_parts {
     struct tag tags[TAG_COUNT_MAX];
 };
 
-/** Take a key apart, checking it wholly: sorted tags, sizes, no bytes left over. 0, or -1. */
+/**
+ * Take a key apart, checking it wholly: sorted tags, sizes in their shortest spelling and within
+ * the limits, no bytes left over. Returns 0, or -1 with *ret_parts undefined.
+ */
 int key_parse(const void *key, size_t size, struct key_parts *ret_parts);
 
 #endif
