@@ -2,7 +2,8 @@
  * snapshot.h - what one scan may look at: blocks, segments and series of one moment.
  *
  * Made by the shard's worker in store_snapshot(), read and dropped by any one thread. Everything
- * in it is immutable and counted, so sealing goes on meanwhile.
+ * in it is immutable and counted, so sealing goes on meanwhile. It must be dropped before the
+ * store is closed: the series borrow the store's catalog.
  *
  * ORDER     Sources are in log order: segments oldest first, then head blocks by index. Where two
  *           sources hold the same series, time and field, the later one wins.
@@ -11,8 +12,10 @@
 #define STORAGE_SNAPSHOT_H
 
 #include "storage/base/buf.h"
+#include "storage/base/bytes.h"
 #include "storage/base/err.h"
 #include "storage/block/block_reader.h"
+#include "storage/catalog.h"
 
 /** One block, of the head or of a segment. */
 struct snapshot_source {
@@ -23,14 +26,26 @@ struct snapshot_source {
     uint32_t rows;
     int64_t time_min_ns, time_max_ns;
     uint32_t series_min, series_max; /* Ids in it. */
+    uint32_t table_min, table_max;   /* Table numbers in it (catalog.h); 0 and CATALOG_NONE for a
+                                        head block: any. */
 };
 
 struct snapshot {
     struct snapshot_source *sources; /* Owned, in log order. */
     uint32_t source_count;
-    struct catalog_view *series; /* Owned (catalog.h). */
+    struct catalog_view *series; /* Owned. */
 };
 
-void snapshot_free(struct snapshot *snapshot);
+void snapshot_free(struct snapshot *snapshot); /* NULL is allowed. */
+
+/**
+ * The bytes of a source as a checked block: borrowed from the entry, or read from the disk into
+ * `room` (its contents are replaced; keep it for the next call). *ret_view borrows from either.
+ *
+ * Errors  ERR_IO, ERR_CORRUPT (names file and offset), ERR_NO_MEMORY
+ * Thread  pool: it reads the disk
+ */
+MUST_CHECK enum err snapshot_block(const struct snapshot_source *source, struct bytes *room,
+                                   struct block_view *ret_view);
 
 #endif
