@@ -20,11 +20,13 @@ uint8_t *bytes_add(struct bytes *bytes, size_t size)
     if (size > bytes->capacity - bytes->size) {
         size_t need = bytes->size + size;
         size_t capacity = bytes->capacity < 256 ? 256 : bytes->capacity;
-        uint8_t *data;
+        uint8_t *data = NULL;
 
-        while (capacity < need)
-            capacity *= 2;
-        data = realloc(bytes->data, capacity);
+        if (size <= SIZE_MAX / 4 - bytes->size) { /* Else `need` or `capacity` could wrap. */
+            while (capacity < need)
+                capacity *= 2;
+            data = realloc(bytes->data, capacity);
+        }
         if (data == NULL) {
             bytes->failed = true;
             return NULL;

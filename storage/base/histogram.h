@@ -29,7 +29,7 @@ struct histogram { /* Zeroed is valid and empty. */
     _Atomic uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
-/** Count one value. About 1 ns. */
+/** Count one value. A few ns. */
 void histogram_record(struct histogram *histogram, uint64_t value);
 
 /** Count the same value `times` times. */
