@@ -83,6 +83,7 @@ static void put_all(const char *bytes, size_t size)
     }
 }
 
+PRINTF_LIKE(3, 0)
 static void write_line(enum log_level level, uint32_t left_out, const char *format, va_list args)
 {
     char line[LOG_LINE_MAX];
