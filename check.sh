@@ -1,0 +1,92 @@
+#!/bin/sh
+# Everything that has to hold before a change goes in, on one machine, in under 20 minutes:
+#
+#   style        layers, sizes, names, format                        preset dev
+#   unit, fuzz   unit and property tests, seeds of the fuzzers       presets dev and asan
+#   stress       threads against each other                          preset tsan
+#   fuzz         each decoder for 10 seconds                         preset fuzz
+#   sim          2000 seeds of whole clusters in one process         preset release
+#   integration  clusters of real processes                          presets release and asan
+#
+#   ./check.sh              all of it; logs are in build/check/
+#   ./check.sh unit style   only these
+#
+# The last line is "N passed, N failed" over all tests; the exit code is 0 only if none failed.
+set -u
+cd "$(dirname "$0")" || exit 1
+
+jobs=$(nproc)
+logs=build/check
+stages=${*:-style unit stress fuzz sim integration}
+export CTEST_PARALLEL_LEVEL="$jobs"
+export SIM_SEEDS="${SIM_SEEDS:-2000}"
+
+tests/support/install_deps.sh || exit 1
+rm -rf "$logs"
+mkdir -p "$logs"
+
+wanted() {
+    case " $stages " in *" $1 "*) return 0 ;; *) return 1 ;; esac
+}
+
+# run NAME COMMAND...: into a log; one line says how it went. A step that writes no test results
+# (a build) is handed to summary.py when it fails.
+run() {
+    name=$1
+    shift
+    started=$(date +%s)
+    if timeout 1200 "$@" >"$logs/$name.log" 2>&1 </dev/null; then
+        result=ok
+    else
+        result=FAILED
+        [ -e "$logs/$name.xml" ] || echo "$name" >>"$logs/failed-steps"
+    fi
+    printf '%-24s %-6s %4d s   %s\n' "$name" "$result" "$(($(date +%s) - started))" \
+        "$logs/$name.log"
+    [ "$result" = ok ]
+}
+
+# build PRESET: once, whoever asks first.
+build() {
+    [ ! -e "$logs/$1-build.log" ] || return "$(cat "$logs/$1-build.code")"
+    run "$1-build" sh -c "cmake --preset $1 && cmake --build --preset $1"
+    code=$?
+    echo "$code" >"$logs/$1-build.code"
+    return "$code"
+}
+
+# tests PRESET LABEL: the tests of this label, whose results go to an XML file.
+tests() {
+    build "$1" || return 1
+    run "$1-$2" ctest --preset "$1" --label-regex "^($2)\$" --no-tests=ignore \
+        --test-output-size-passed 4000 --test-output-truncation head \
+        --output-junit "$PWD/$logs/$1-$2.xml"
+}
+
+# cluster_tests PRESET: pytest, against the programs of this preset.
+cluster_tests() {
+    ls tests/integration/test_*.py >/dev/null 2>&1 || return 0
+    build "$1" || return 1
+    python=python3
+    python3 -c 'import pytest' 2>/dev/null || python=/usr/bin/python3
+    run "$1-integration" env MILLRACE_BIN="$PWD/build/$1/bin" \
+        "$python" -m pytest tests/integration -p no:cacheprovider \
+        --junit-xml "$logs/$1-integration.xml"
+}
+
+if wanted style; then tests dev style; fi
+if wanted unit; then
+    tests dev unit
+    tests dev fuzz
+    tests asan unit
+    tests asan fuzz
+fi
+if wanted stress; then tests tsan stress; fi
+if wanted fuzz; then tests fuzz fuzz; fi
+if wanted sim; then tests release sim; fi
+if wanted integration; then
+    cluster_tests release
+    cluster_tests asan
+fi
+
+python3 tests/support/summary.py "$logs"
