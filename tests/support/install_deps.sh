@@ -32,7 +32,7 @@ raft_is_there() {
 }
 
 if ! command -v dpkg-query >/dev/null; then
-    echo "install_deps.sh knows Debian only; needed are:" $packages "libraft $raft_version" >&2
+    echo "install_deps.sh knows Debian only; needed are: $packages libraft $raft_version" >&2
     exit 1
 fi
 # shellcheck disable=SC2046,SC2086  # Lists of words.
@@ -52,6 +52,7 @@ apt() {
 # Debian 12 has the right libraft in its backports only. The line for them is made from the one
 # that the machine has for the release itself.
 enable_backports() {
+    # shellcheck disable=SC2016  # Words of apt, not variables.
     targets=$(apt-get indextargets --format '$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(COMPONENT)' \
         'Created-By: Packages')
     case $targets in *"|$VERSION_CODENAME-backports|"*) return ;; esac
@@ -64,6 +65,7 @@ enable_backports() {
     apt update
 }
 
+# shellcheck source=/dev/null
 . /etc/os-release
 apt update
 # shellcheck disable=SC2086
