@@ -15,7 +15,11 @@
  *
  * ENTRIES    live in the log and, as counted bufs, in this group's mirror. group_evict() lets go of
  *            those that the head holds no more; one that a follower needs later is read back
- * (io.load).
+ *            (io.load).
+ * CALLBACKS  apply, leader and read_done may call group_propose(), group_read(), group_sealed() and
+ *            group_evict(); the others must not call back.
+ * INSTALL    A follower that needs entries which the leader's log has no more is not served in this
+ *            version: group_state() shows it as `behind`.
  */
 #ifndef REPLICATION_GROUP_H
 #define REPLICATION_GROUP_H
@@ -29,7 +33,7 @@
 struct group;
 struct group_message; /* One Raft message with its entries: raft_wire.h turns it into bytes. */
 
-enum { GROUP_SERVERS_MAX = 9 };
+enum { GROUP_SERVERS_MAX = 9, GROUP_TRAILING_DEFAULT = 8192 };
 
 struct group_options {
     uint32_t number; /* Group: 0 is meta. */
@@ -40,9 +44,10 @@ struct group_options {
     uint64_t voters[GROUP_SERVERS_MAX]; /* First configuration, same on all; used when the log is
                                            empty. */
     uint32_t voter_count;
-    uint64_t
-        inflight_bytes_max; /* Proposed and not committed; group_propose says ERR_BUSY above it. */
-    uint64_t guards_off;    /* Tests only: bits of guards.h to leave out. */
+    /* Bytes proposed and not committed; above it group_propose() says ERR_BUSY. */
+    uint64_t inflight_bytes_max;
+    uint32_t trailing;   /* Entries kept behind a seal for followers that lag; 0: the default. */
+    uint64_t guards_off; /* Tests only: bits of guards.h to leave out. */
 };
 
 struct group_io {
@@ -61,8 +66,8 @@ struct group_io {
                       struct buf *payload);
     /* Leadership gained (after the own term's no-op is proposed) or lost. */
     void (*leader)(void *ctx, struct group *group, bool leading);
-    /* Read an evicted entry from the log at `position`; answer with group_loaded(), at any later
-     * time. */
+    /* Read an evicted entry from the log at `position`; answer with group_loaded(), later, not
+     * from within. */
     void (*load)(void *ctx, struct group *group, uint64_t index, uint64_t term, uint64_t position);
     /* A read asked for with group_read() may be served (ok), or not (leadership lost). */
     void (*read_done)(void *ctx, struct group *group, uint64_t token, bool ok);
@@ -132,11 +137,13 @@ struct group_state {
     uint64_t first, last, commit, applied, durable;
     uint64_t cached_bytes, inflight_bytes;
     bool leading, ready;
-    uint32_t servers;
+    uint32_t servers; /* Of the configuration, we included: so many peers[], in its order. */
     struct {
-        uint64_t server, match;
-        bool online;
-    } peers[GROUP_SERVERS_MAX]; /* As leader. */
+        uint64_t server;
+        uint64_t match; /* As leader: entries that it has for certain. */
+        bool online;    /* Heard within the election timeout. */
+        bool behind;    /* As leader: it needs entries that the log no longer has. */
+    } peers[GROUP_SERVERS_MAX];
 };
 void group_state(const struct group *group, struct group_state *ret_state);
 uint32_t group_number(const struct group *group);

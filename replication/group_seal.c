@@ -1,0 +1,115 @@
+#include <inttypes.h>
+
+#include "replication/configuration.h"
+#include "replication/guards.h"
+#include "storage/base/check.h"
+
+/* A follower that is down may hold back the trimming of its leader's log by so many times the usual
+ * tail: it costs a slot of memory an entry, and the room in the log files. */
+enum { LAG_MAX = 16 };
+
+/* ---- Trimming ------------------------------------------------------------------------------ */
+
+/* The configuration as of `index`: the newest one in the log at or below it, else the snapshot's.
+ */
+static struct buf *configuration_at(const struct group *group, uint64_t index, uint64_t *ret_index)
+{
+    for (uint64_t at = index; at >= group->mirror.first; at--) {
+        const struct mirror_slot *slot = mirror_at(&group->mirror, at);
+
+        if (slot != NULL && slot->type == GROUP_CHANGE) {
+            *ret_index = at;
+            return slot->payload;
+        }
+    }
+    *ret_index = group->snapshot.configuration_index;
+    return group->snapshot.configuration;
+}
+
+enum err group_sealed(struct group *group, uint64_t index)
+{
+    struct group_snapshot sealing = {.index = index};
+    struct log_record record;
+
+    if (index > group->applied)
+        return err_set(ERR_INVALID,
+                       "group %u: sealed up to %" PRIu64 ", but applied only up to %" PRIu64,
+                       group->options.number, index, group->applied);
+    if (group->dead || index == 0 || index <= group->sealing.index ||
+        guard_snapshot_stale(group, index))
+        return ERR_OK;
+
+    sealing.term = group_term_at(group, index);
+    sealing.configuration = configuration_at(group, index, &sealing.configuration_index);
+    if (sealing.term == 0 || sealing.configuration == NULL)
+        return ERR_OK; /* Trimmed away long ago. */
+    record = (struct log_record){
+        .group = group->options.number,
+        .kind = LOG_SNAPSHOT,
+        .index = index,
+        .term = sealing.term,
+        .aux = sealing.configuration_index,
+        .payload = buf_ref(sealing.configuration),
+    };
+    buf_unref(group->sealing.configuration); /* The newer one covers it. */
+    group->sealing = sealing;
+    buf_ref(sealing.configuration);
+    group->sealing.stream = group->io.append(group->io.ctx, group, &record);
+    return ERR_OK;
+}
+
+/* Entries to keep in front of a snapshot at `index`. Followers cannot know who lags, so all keep
+ * the same tail; the leader keeps more for one that is further behind. */
+static unsigned trailing(const struct group *group, uint64_t index)
+{
+    uint64_t keep = group->options.trailing;
+    uint64_t keep_max = keep * LAG_MAX;
+    const struct raft_configuration *configuration = &group->raft.configuration;
+
+    for (unsigned i = 0; group_is_leader(group) && i < configuration->n; i++) {
+        raft_index match = 0;
+
+        (void)raft_match_index(&group->raft, configuration->servers[i].id, &match);
+        if (match < index && index - match > keep)
+            keep = index - match;
+    }
+    return (unsigned)(keep < keep_max ? keep : keep_max);
+}
+
+void group_finish_seal(struct group *group)
+{
+    struct group_snapshot *sealing = &group->sealing;
+    struct raft_event event = {.type = RAFT_SNAPSHOT};
+
+    if (sealing->index == 0 || sealing->stream > group->durable)
+        return;
+    if (guard_snapshot_stale(group, sealing->index)) {
+        buf_unref(sealing->configuration);
+        *sealing = (struct group_snapshot){0};
+        return;
+    }
+    if (configuration_decode(sealing->configuration, &event.snapshot.metadata.configuration) !=
+        ERR_OK) {
+        group_fail(group, err_detail());
+        return;
+    }
+    event.snapshot.metadata.index = sealing->index;
+    event.snapshot.metadata.term = sealing->term;
+    event.snapshot.metadata.configuration_index = sealing->configuration_index;
+    event.snapshot.trailing = trailing(group, sealing->index);
+    buf_unref(group->snapshot.configuration);
+    group->snapshot = *sealing;
+    *sealing = (struct group_snapshot){0};
+    if (group_step(group, &event) == 0)
+        mirror_drop(&group->mirror, group->raft.trail.offset);
+}
+
+void group_evict(struct group *group, uint64_t index)
+{
+    mirror_evict(&group->mirror, index < group->applied ? index : group->applied, GROUP_CHANGE);
+}
+
+uint64_t group_keep_after(const struct group *group)
+{
+    return group->mirror.first - 1;
+}
