@@ -2,20 +2,23 @@
  * log.h - the shared log: one sequence of records for all Raft groups of a node.
  *
  * It is the node's only write-ahead log. One thread at a time uses a struct log (the log writer's;
- * in the simulator the only one); log_read() alone may run on any other thread.
+ * in the simulator the only one), except for what says "any thread".
  *
  *     DIR/00000001.log, 00000002.log, ...   preallocated, zeroed, recycled under a new number
  *     file header (4096) | group of records, padded to 4096 | group | ... | zeros
- *     record: header (72: crc, size, kind, raft type, group, index, term, aux, position, synced,
- * file id) | payload | to 8
+ *     record: header (72) | payload | to 8               docs/formats.md, log_format.h
  *
- * POSITION   file number * file size + offset: where a record stands; grows for ever.
- * SYNCED     each record says up to which position all was synced when it was written. At recovery
- *            a bad record is a torn tail if no later valid record claims its place as synced;
- *            otherwise it is corruption (ERR_CORRUPT), and the node does not start by itself.
- * CUTTING    a torn tail is zeroed and synced before anything new is written.
+ * POSITION   file number << 32 | offset: where a record stands. Grows for ever.
+ * SYNCED     each record says up to which position all was on disk when it was written. At
+ *            recovery a bad record is a torn tail if no later valid record claims its place as
+ *            synced; otherwise it is corruption (ERR_CORRUPT), and the node does not start by
+ *            itself.
+ * CUTTING    what stands behind a torn tail is zeroed and synced before anything new is written.
  * FILES      a new file begins with one LOG_STATE record a group (term, vote, snapshot), so older
- *            files may go as soon as no group needs an entry in them.
+ *            files may go as soon as no group needs an entry in them. The next file is ready
+ *            before it is needed, so a full disk still has room for terms and votes.
+ * ERRORS     of a write or sync are final: the kernel may have dropped what it could not write, so
+ *            nothing is tried again. Every later call returns the same error.
  */
 #ifndef REPLICATION_LOG_H
 #define REPLICATION_LOG_H
@@ -25,14 +28,14 @@
 #include "storage/base/file.h"
 
 enum log_kind {
-    LOG_ENTRY =
-        1, /* index, term, type; payload: the entry. Cuts what the group had from index on. */
-    LOG_TERM = 2, /* term, aux: vote (server id or 0) */
-    LOG_SNAPSHOT =
-        3,         /* index, term, aux: configuration's index; payload: configuration. The state up
-                      to index is in the store: entries at or below it are not needed to start. */
-    LOG_STATE = 4, /* Written by the log itself at the start of a file: the group's newest LOG_TERM
-                      and LOG_SNAPSHOT in one. */
+    LOG_ENTRY = 1, /* index, term, type; payload: the entry. Cuts what the group had from index on.
+                    */
+    LOG_TERM = 2,  /* term, aux: vote (server id or 0) */
+    LOG_SNAPSHOT = 3, /* index, term, aux: configuration's index; payload: configuration, 64 KiB at
+                         most. The state up to index is in the store: entries at or below it are
+                         not needed to start. */
+    LOG_STATE = 4,    /* Written by the log itself: the group's newest LOG_TERM and LOG_SNAPSHOT in
+                         one. Replayed as those two, if the records themselves are gone. */
 };
 
 struct log_record {
@@ -52,13 +55,18 @@ struct log_options {
     uint64_t node; /* Server id: a file of another node is refused. */
     uint64_t cluster;
     uint32_t groups;     /* Group numbers are below it. */
-    uint64_t file_bytes; /* A multiple of 1 MiB, at least 2 * ENTRY_SIZE_MAX; default 64 MiB. */
-    uint64_t bytes_max;  /* All files: behind it the oldest go even if a follower lacks them. */
+    uint64_t file_bytes; /* Of new files: a multiple of 4096 from 64 KiB to 1 GiB. A record fills at
+                            most 3/4 of one: the product needs 2 * ENTRY_SIZE_MAX. Default 64 MiB.
+                          */
+    uint64_t bytes_max;  /* All files: behind it the oldest go even if a follower lacks them, once
+                            LOG_SNAPSHOTs say that this node does not. */
+    uint64_t reserve_bytes; /* log_prepare() says ERR_DISK_FULL while fewer are free. */
 };
 
 struct log;
 
-/** What recovery found, record by record in log order; payload borrowed, ref it to keep. */
+/** What recovery found, record by record in log order; payload borrowed, ref it to keep. An error
+ * ends log_open() with it. */
 typedef enum err (*log_replay_cb)(void *arg, const struct log_record *record);
 
 /**
@@ -69,6 +77,7 @@ typedef enum err (*log_replay_cb)(void *arg, const struct log_record *record);
  */
 MUST_CHECK enum err log_open(const struct log_options *options, log_replay_cb replay, void *arg,
                              struct log **ret_log);
+/** No sync: what was not synced may be lost. */
 void log_close(struct log *log);
 
 /** Write records as one group (padded, maybe several writes). Not durable before log_sync().
@@ -76,12 +85,22 @@ void log_close(struct log *log);
 MUST_CHECK enum err log_write(struct log *log, struct log_record *const *records, size_t count);
 MUST_CHECK enum err log_sync(struct log *log);
 
-/** The group needs no entry at or below `index` (followers included). Frees files. */
+/** The group needs no entry at or below `index` (followers included). The next log_prepare() frees
+ * files. Any thread. */
 void log_keep_after(struct log *log, uint32_t group, uint64_t index);
 
-/** Make sure a zeroed file waits to be next. Slow: call from a background thread of the log's own.
+/**
+ * Release files that nobody needs, and make sure that a file waits to be next. Slow: one background
+ * thread of the log's own, beside the writing one. Without it log_write() makes the files.
+ *
+ * Errors  ERR_DISK_FULL: no room for the next file, or fewer than reserve_bytes are free: take in
+ *         nothing new, try again later. ERR_IO
  */
 MUST_CHECK enum err log_prepare(struct log *log);
+
+/** No file waits to be next: log_prepare() has work that log_write() will soon wait for. Any
+ * thread. */
+bool log_lacks_next(struct log *log);
 
 /** Read the payload of the LOG_ENTRY at `position`, checked. Any thread, while the log is open.
  * ERR_NOT_FOUND when its file is gone. */
@@ -89,9 +108,12 @@ MUST_CHECK enum err log_read(struct log *log, uint64_t position, uint32_t group,
                              struct buf **ret_payload);
 
 struct log_stats {
-    uint64_t files, bytes, written_bytes, records, syncs, position;
+    uint64_t files, bytes;                  /* On disk, spare files included. */
+    uint64_t written_bytes, records, syncs; /* Since the log was opened, up to the last sync. */
+    uint64_t position;                      /* Up to here all is on disk. */
     bool direct;
 };
-void log_stats(const struct log *log, struct log_stats *ret_stats);
+/** Any thread. */
+void log_stats(struct log *log, struct log_stats *ret_stats);
 
 #endif
