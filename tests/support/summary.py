@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Add up what check.sh has run: the JUnit files of CTest and pytest, and steps that broke.
+"""Add up what check.sh has run: the JUnit files of CTest and pytest, and steps that failed.
 
 A unit test program counts as the Criterion tests in it, a pytest file as its test functions,
-everything else as one.
+everything else as one. A step that failed without a failed test counts as one failure. Skipped
+tests count as nothing, but are named.
 
-    summary.py LOGS     prints each failure, then "N passed, N failed"; exits 1 if any failed
+    summary.py LOGS             prints each failure, then "N passed, N failed"; exits 1 if any failed
+    summary.py --self-test      shows that failures of every kind are counted
 """
 import pathlib
 import re
 import sys
+import tempfile
 import xml.etree.ElementTree as tree
 
 CRITERION = re.compile(
@@ -18,9 +21,11 @@ CRITERION = re.compile(
 def outcome(case):
     """(passed, failed) of one <testcase>."""
     bad = case.find("failure") is not None or case.find("error") is not None
-    if case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
-        # CTest calls a program that could not be started "notrun": that is a failure.
-        return (0, 1) if case.get("status") == "notrun" else (0, 0)
+    if case.find("skipped") is not None:
+        # CTest also calls a program "skipped" that is missing or could not be started.
+        on_purpose = case.get("status") is None or \
+            case.find("skipped").get("message", "").startswith("SKIP_")
+        return (0, 0) if on_purpose else (0, 1)
     # Criterion colours its numbers even into a file.
     output = re.sub(r"\x1b\[[0-9;]*m", "", "".join(case.itertext()))
     counted = CRITERION.search(output)
@@ -31,20 +36,69 @@ def outcome(case):
     return (0, 1) if bad else (1, 0)
 
 
-def main():
-    logs = pathlib.Path(sys.argv[1])
-    passed = failed = 0
-    broken = logs / "failed-steps"
-    for step in broken.read_text().split() if broken.exists() else []:
-        failed += 1
-        print(f"FAILED {step}, see {logs / step}.log")
+def add_up(logs):
+    """(passed, failed, lines to print)"""
+    passed, failed, lines = 0, 0, []
+    steps = logs / "failed-steps"
+    failed_steps = steps.read_text().split() if steps.exists() else []
     for path in sorted(logs.glob("*.xml")):
+        bad_here = 0
         for case in tree.parse(path).iter("testcase"):
             good, bad = outcome(case)
             passed += good
-            failed += bad
+            bad_here += bad
             if bad:
-                print(f"FAILED {case.get('name')} ({path.stem}), see {path.with_suffix('.log')}")
+                lines.append(f"FAILED {case.get('name')} ({path.stem}), "
+                             f"see {path.with_suffix('.log')}")
+            elif not good:
+                lines.append(f"skipped {case.get('name')} ({path.stem})")
+        failed += bad_here
+        if bad_here and path.stem in failed_steps:
+            failed_steps.remove(path.stem)
+    for step in failed_steps:
+        failed += 1
+        lines.append(f"FAILED {step}, see {logs / step}.log")
+    return passed, failed, lines
+
+
+def self_test():
+    cases = [
+        ('<testcase name="a" status="run"/>', "", (1, 0)),
+        ('<testcase name="a" status="fail"><failure message=""/></testcase>', "x", (0, 1)),
+        ('<testcase name="a" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/></testcase>',
+         "", (0, 0)),
+        ('<testcase name="a" status="notrun"><skipped message="Unable to find executable"/>'
+         "</testcase>", "", (0, 1)),
+        ('<testcase name="a"><skipped type="pytest.skip"/></testcase>', "", (0, 0)),
+        ('<testcase name="a"><error message="setup"/></testcase>', "", (0, 1)),
+        ('<testcase name="a" status="run"><system-out>Synthesis: Tested: 7 | Passing: 7 | '
+         "Failing: 0 | Crashing: 0</system-out></testcase>", "", (7, 0)),
+        ('<testcase name="a" status="fail"><failure/><system-out>Synthesis: Tested: 7 | '
+         "Passing: 4 | Failing: 2 | Crashing: 1</system-out></testcase>", "", (4, 3)),
+        ('<testcase name="a" status="fail"><failure/><system-out>Synthesis: Tested: 7 | '
+         "Passing: 7 | Failing: 0 | Crashing: 0</system-out></testcase>", "", (7, 1)),
+        ('<testcase name="a" status="run"/>', "x", (1, 1)),
+        ('<testcase name="a" status="run"/>', "dev-build", (1, 1)),
+    ]
+    failures = 0
+    for xml, steps, expected in cases:
+        with tempfile.TemporaryDirectory() as scratch:
+            logs = pathlib.Path(scratch)
+            (logs / "x.xml").write_text(f"<testsuite>{xml}</testsuite>")
+            (logs / "failed-steps").write_text(steps)
+            found = add_up(logs)[:2]
+            if found != expected:
+                failures += 1
+                print(f"{xml} {steps}: expected {expected}, found {found}")
+    print(f"self-test: {len(cases)} cases, {failures} failures")
+    return 1 if failures else 0
+
+
+def main():
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
+    passed, failed, lines = add_up(pathlib.Path(sys.argv[1]))
+    print(*lines, sep="\n", end="\n" if lines else "")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
