@@ -32,6 +32,7 @@
 #include <assert.h>
 #include <stdint.h>
 
+#include "storage/base/crc32c.h"
 #include "storage/base/types.h"
 
 #define BLOCK_MAGIC 0x3142524du /* "MRB1" */
@@ -39,6 +40,7 @@
 enum {
     BLOCK_VERSION = 1,
     BLOCK_ROWS_MAX = 65536,
+    BLOCK_SERIES_MAX = 65536, /* Ids and keys of one directory. */
     BLOCK_TABLES_MAX = 1024,
     BLOCK_BODY_RAW_MAX = 64 * 1024 * 1024, /* Bytes: bounds what a reader allocates. */
 };
@@ -63,5 +65,11 @@ struct block_header {
     uint32_t points;         /* 60: field values of all rows */
 };
 static_assert(sizeof(struct block_header) == 64, "stored on disk: the size cannot change");
+
+/** What header_crc has to be. */
+static inline uint32_t block_header_crc(const struct block_header *header)
+{
+    return crc32c(0, (const uint8_t *)header + 8, sizeof *header - 8);
+}
 
 #endif

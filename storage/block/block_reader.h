@@ -1,7 +1,7 @@
 /*
  * block_reader.h - look into a block that came from a socket, a peer or a disk.
  *
- * TRUST    block_open() checks header, sizes and checksums; block_load() decompresses and parses
+ * TRUST    block_view() checks header, sizes and checksums; block_load() decompresses and parses
  *          the section headers. Whatever the bytes hold, every function stays inside them, bounds
  *          its memory by BLOCK_BODY_RAW_MAX and says ERR_CORRUPT.
  * Thread   one at a time for each struct block; the bytes may be shared.
@@ -10,6 +10,7 @@
 #define STORAGE_BLOCK_BLOCK_READER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "storage/base/attrs.h"
 #include "storage/base/err.h"

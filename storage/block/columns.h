@@ -30,7 +30,11 @@ struct columns {
     uint32_t capacity; /* Rows that the arrays have room for. */
 };
 
-enum { COLUMNS_MAX = 2048, COLUMNS_ROWS_MAX = 1 << 20 };
+enum {
+    COLUMNS_MAX = 2048,
+    COLUMNS_ROWS_MAX = 1 << 20,
+    COLUMNS_CELLS_MAX = 1 << 23, /* Columns times rows that columns_decode() takes: 72 MiB. */
+};
 
 void columns_fini(struct columns *columns); /* A zeroed struct is empty and valid. */
 
@@ -47,9 +51,14 @@ MUST_CHECK enum err columns_set_string(struct columns *columns, uint32_t at, con
 /** Memory in use, in bytes. */
 size_t columns_bytes(const struct columns *columns);
 
-/** Append all of `from` to `into`, columns matched by (name, kind). */
+/**
+ * Append all of `from` to `into`, columns matched by (name, kind). After an error `into` has the
+ * rows that it had, maybe more columns. ERR_NO_MEMORY, ERR_LIMIT, ERR_TYPE_CONFLICT.
+ */
 MUST_CHECK enum err columns_append(struct columns *into, const struct columns *from);
 
+/** Append the bytes to `out`; if there is no memory, out->failed. The values are coded as in blocks
+ * (column.h). */
 void columns_encode(const struct columns *columns, struct bytes *out);
 /** From untrusted bytes. ERR_INVALID, ERR_NO_MEMORY. */
 MUST_CHECK enum err columns_decode(const void *bytes, size_t size, struct columns *ret_columns);

@@ -6,13 +6,14 @@
  * Only the leader of the shard changes them, before it proposes: it stamps series ids into the
  * block's directory (block.h) and renews the header's checksum.
  *
- *     0 | magic "MRE1" | crc | size | kind version flags | producer | epoch | shard | sequence |
- * zeros | 64
+ *     0 | magic "MRE1" | crc | size | kind version flags |
+ *    16 | producer | epoch | shard | sequence |
+ *    40 | zeros | 64
  *
  * EXACTLY ONCE   (producer, epoch, sequence) is counted per shard. A producer's first sequence in
  *                a shard is 1, and again 1 in each higher epoch; the next one is always the last
- * one plus 1. The state machine applies only that; an older one is answered as done, a gap is
- * refused (ERR_SEQUENCE). Producer 0 asks for no such thing.
+ *                one plus 1. The state machine applies only that; an older one is answered as
+ *                done, a gap is refused (ERR_SEQUENCE). Producer 0 asks for no such thing.
  */
 #ifndef STORAGE_BLOCK_ENTRY_H
 #define STORAGE_BLOCK_ENTRY_H
@@ -29,6 +30,7 @@ enum entry_kind {
     ENTRY_SEAL = 2,     /* struct entry_seal: move the head up to an index into a segment. */
     ENTRY_SCHEMA = 3,   /* Group 0: fields and their types (replication/meta.h). */
     ENTRY_DATABASE = 4, /* Group 0: a database is made (replication/meta.h). */
+    ENTRY_KIND_END
 };
 
 #define ENTRY_MAGIC 0x3145524du /* "MRE1" */

@@ -1,0 +1,458 @@
+#include "storage/block/block_reader.h"
+
+#include <lz4.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/bytes.h"
+#include "storage/base/check.h"
+#include "storage/block/column.h"
+#include "storage/block/column_int.h"
+#include "storage/block/column_time.h"
+
+enum {
+    LZ4_RATIO_MAX = 255, /* No byte of an LZ4 block makes more bytes than this. */
+    FIELDS_FIRST = 64,   /* Room to begin with when finding fields. */
+};
+
+struct loaded_field {
+    struct block_field field;
+    struct column_presence presence;
+    struct reader values;
+};
+
+struct loaded_section {
+    struct block_section section;
+    struct reader runs;
+    struct reader times;
+    uint32_t first_field;
+};
+
+struct block {
+    struct block_header header;
+    uint8_t *raw; /* Owned: the body without LZ4; NULL if it was stored as it is. */
+    struct loaded_section *sections;
+    struct loaded_field *fields;
+    uint32_t field_count;
+    uint32_t field_capacity;
+    uint32_t runs_max; /* Of all sections. */
+    uint64_t *scratch; /* Owned, taken at first need: room for places and counts of runs_max. */
+};
+
+/* ---- Header and directory ------------------------------------------------------------------ */
+
+/* What is wrong with a header whose checksum is right, or NULL. */
+static const char *header_fault(const struct block_header *header, size_t size)
+{
+    if (header->version != BLOCK_VERSION)
+        return "version (is this program too old?)";
+    if (header->known > BLOCK_SERIES_MAX || header->fresh > BLOCK_SERIES_MAX - header->known)
+        return "number of series";
+    if (header->rows > BLOCK_ROWS_MAX || header->tables > BLOCK_TABLES_MAX ||
+        header->tables > header->rows || (header->tables == 0) != (header->rows == 0))
+        return "number of rows or tables";
+    if (header->rows > 0 && header->known + header->fresh == 0)
+        return "rows without series";
+    if (header->points > (uint64_t)header->rows * FIELD_COUNT_MAX)
+        return "number of points";
+    if (header->time_min_ns > header->time_max_ns ||
+        (header->rows == 0 && (header->time_min_ns != 0 || header->time_max_ns != 0)))
+        return "time range";
+    if ((uint64_t)sizeof *header + header->directory_size + header->body_size != size)
+        return "sizes";
+    if (header->directory_size < (header->known + header->fresh) * sizeof(uint32_t))
+        return "directory size";
+    if (header->body_raw_size > BLOCK_BODY_RAW_MAX || header->body_raw_size < header->body_size ||
+        header->body_raw_size > (uint64_t)header->body_size * LZ4_RATIO_MAX ||
+        (header->rows == 0 && header->body_raw_size != 0))
+        return "body size";
+    return NULL;
+}
+
+/* Known ids ascend, fresh keys are canonical and fill the rest. */
+static const char *directory_fault(const struct block_view *view)
+{
+    const struct block_header *header = &view->header;
+    struct reader reader = reader_on(view->keys, (size_t)(view->body - view->keys));
+    uint32_t last = 0;
+
+    for (uint32_t place = 0; place < header->known; place++) {
+        uint32_t id = block_view_id(view, place);
+
+        if (id < last || id == BLOCK_ID_NONE)
+            return "order of ids";
+        last = id;
+    }
+    for (uint32_t i = 0; i < header->fresh; i++) {
+        struct key_parts parts;
+        size_t size;
+        const char *key = reader_string(&reader, KEY_SIZE_MAX, &size);
+
+        if (reader.bad || key_parse(key, size, &parts) != 0)
+            return "series key";
+    }
+    return reader_done(&reader) ? NULL : "directory size";
+}
+
+enum err block_view(const void *bytes, size_t size, bool verify_body, struct block_view *ret_view)
+{
+    struct block_view view = {.size = size};
+    struct block_header *header = &view.header;
+    const uint8_t *start = bytes;
+    const char *fault;
+    uint32_t crc;
+
+    if (size < sizeof *header)
+        return err_set(ERR_CORRUPT, "block: %zu bytes are no header of %zu", size, sizeof *header);
+    memcpy(header, start, sizeof *header);
+    if (header->magic != BLOCK_MAGIC)
+        return err_set(ERR_CORRUPT, "block: magic is 0x%08x, not 0x%08x", header->magic,
+                       BLOCK_MAGIC);
+    crc = block_header_crc(header);
+    if (crc != header->header_crc)
+        return err_set(ERR_CORRUPT, "block: header checksum is 0x%08x, not 0x%08x", crc,
+                       header->header_crc);
+    fault = header_fault(header, size);
+    if (fault != NULL)
+        return err_set(ERR_CORRUPT, "block of %zu bytes, version %u: bad %s", size, header->version,
+                       fault);
+    view.ids = start + sizeof *header;
+    view.keys = view.ids + (size_t)(header->known + header->fresh) * sizeof(uint32_t);
+    view.body = view.ids + header->directory_size;
+    crc = crc32c(0, view.ids, header->directory_size);
+    if (crc != header->directory_crc)
+        return err_set(ERR_CORRUPT, "block: directory checksum is 0x%08x, not 0x%08x", crc,
+                       header->directory_crc);
+    fault = directory_fault(&view);
+    if (fault != NULL)
+        return err_set(ERR_CORRUPT, "block: bad %s in the directory of %u ids and %u keys", fault,
+                       header->known, header->fresh);
+    if (verify_body) {
+        crc = crc32c(0, view.body, header->body_size);
+        if (crc != header->body_crc)
+            return err_set(ERR_CORRUPT, "block: body checksum is 0x%08x, not 0x%08x", crc,
+                           header->body_crc);
+    }
+    *ret_view = view;
+    return ERR_OK;
+}
+
+bool block_view_next_key(const struct block_view *view, size_t *at, const char **ret_key,
+                         size_t *ret_size)
+{
+    struct reader reader = reader_on(view->keys + *at, (size_t)(view->body - view->keys) - *at);
+
+    if (reader_left(&reader) == 0)
+        return false;
+    *ret_key = reader_string(&reader, KEY_SIZE_MAX, ret_size);
+    *at = (size_t)(reader.at - view->keys);
+    return !reader.bad;
+}
+
+void block_stamp(void *bytes, struct block_view *view, const uint32_t *ids)
+{
+    struct block_header *header = &view->header;
+    uint8_t *directory = (uint8_t *)bytes + sizeof *header;
+
+    if (header->fresh > 0)
+        memcpy(directory + (size_t)header->known * sizeof *ids, ids, header->fresh * sizeof *ids);
+    header->directory_crc = crc32c(0, directory, header->directory_size);
+    header->header_crc = block_header_crc(header);
+    memcpy(bytes, header, sizeof *header);
+}
+
+/* ---- Loading ------------------------------------------------------------------------------- */
+
+static struct reader take_piece(struct reader *reader)
+{
+    size_t size;
+    const char *piece = reader_string(reader, SIZE_MAX, &size);
+
+    return reader_on(piece, size);
+}
+
+static bool ascend(struct slice before, struct slice after)
+{
+    int order =
+        memcmp(before.data, after.data, before.size < after.size ? before.size : after.size);
+
+    return order < 0 || (order == 0 && before.size < after.size);
+}
+
+static enum err add_field(struct block *block, struct loaded_field **ret_field)
+{
+    if (block->field_count == block->field_capacity) {
+        uint32_t capacity = block->field_capacity == 0 ? FIELDS_FIRST : 2 * block->field_capacity;
+        struct loaded_field *fields = realloc(block->fields, capacity * sizeof *fields);
+
+        if (fields == NULL)
+            return err_set(ERR_NO_MEMORY, "block: %u fields", capacity);
+        block->fields = fields;
+        block->field_capacity = capacity;
+    }
+    *ret_field = &block->fields[block->field_count++];
+    return ERR_OK;
+}
+
+static enum err find_fields(struct block *block, struct reader *reader,
+                            struct loaded_section *loaded, uint64_t *points)
+{
+    const struct block_section *section = &loaded->section;
+
+    loaded->first_field = block->field_count;
+    for (uint32_t at = 0; at < section->fields; at++) {
+        struct loaded_field *field;
+        enum err err = add_field(block, &field);
+        uint8_t type;
+
+        if (err != ERR_OK)
+            return err;
+        field->field.name.data = reader_string(reader, NAME_SIZE_MAX, &field->field.name.size);
+        type = reader_u8(reader);
+        column_find_presence(reader, section->rows, &field->presence);
+        field->values = take_piece(reader);
+        field->field.type = (enum field_type)type;
+        field->field.values = field->presence.values;
+        *points += field->presence.values;
+        if (reader->bad || field->field.name.size == 0 || type == 0 || type >= FIELD_TYPE_END ||
+            (at > 0 && !ascend(field[-1].field.name, field->field.name)))
+            return err_set(ERR_CORRUPT, "block: bad field %u of %u", at, section->fields);
+    }
+    return ERR_OK;
+}
+
+static bool is_table_key(const char *key, size_t size)
+{
+    struct key_parts parts;
+
+    return key_parse(key, size, &parts) == 0 && parts.table_key_size == size;
+}
+
+static enum err find_section(struct block *block, struct reader *reader, uint32_t at,
+                             uint64_t *rows, uint64_t *points)
+{
+    struct loaded_section *loaded = &block->sections[at];
+    struct block_section *section = &loaded->section;
+    uint64_t run_count, row_count, field_count;
+
+    section->table_key = reader_string(reader, KEY_SIZE_MAX, &section->table_key_size);
+    run_count = reader_varint(reader);
+    row_count = reader_varint(reader);
+    field_count = reader_varint(reader);
+    loaded->runs = take_piece(reader);
+    loaded->times = take_piece(reader);
+    if (reader->bad || !is_table_key(section->table_key, section->table_key_size))
+        return err_set(ERR_CORRUPT, "block: bad table key or sizes");
+    if (row_count < 1 || row_count > block->header.rows - *rows || run_count < 1 ||
+        run_count > row_count || field_count > FIELD_COUNT_MAX)
+        return err_set(ERR_CORRUPT,
+                       "block: %llu runs, %llu rows, %llu fields in a block of %u rows",
+                       (unsigned long long)run_count, (unsigned long long)row_count,
+                       (unsigned long long)field_count, block->header.rows);
+    if (at > 0) {
+        const struct block_section *before = &loaded[-1].section;
+
+        if (!ascend((struct slice){before->table_key, before->table_key_size},
+                    (struct slice){section->table_key, section->table_key_size}))
+            return err_set(ERR_CORRUPT, "block: order of tables");
+    }
+    section->runs = (uint32_t)run_count;
+    section->rows = (uint32_t)row_count;
+    section->fields = (uint32_t)field_count;
+    *rows += row_count;
+    if (section->runs > block->runs_max)
+        block->runs_max = section->runs;
+    return find_fields(block, reader, loaded, points);
+}
+
+static enum err find_sections(struct block *block, const uint8_t *raw)
+{
+    struct reader reader = reader_on(raw, block->header.body_raw_size);
+    uint64_t rows = 0, points = 0;
+
+    for (uint32_t at = 0; at < block->header.tables; at++) {
+        enum err err = find_section(block, &reader, at, &rows, &points);
+
+        if (err != ERR_OK)
+            return err_wrap(err, "table %u of %u", at, block->header.tables);
+    }
+    if (!reader_done(&reader) || rows != block->header.rows || points != block->header.points)
+        return err_set(ERR_CORRUPT,
+                       "block: header says %u rows and %u points, tables have %llu and %llu",
+                       block->header.rows, block->header.points, (unsigned long long)rows,
+                       (unsigned long long)points);
+    return ERR_OK;
+}
+
+static enum err decompress(struct block *block, const struct block_view *view,
+                           const uint8_t **ret_raw)
+{
+    const struct block_header *header = &view->header;
+    int size;
+
+    *ret_raw = view->body;
+    if (header->body_size == header->body_raw_size)
+        return ERR_OK;
+    block->raw = malloc(header->body_raw_size);
+    if (block->raw == NULL)
+        return err_set(ERR_NO_MEMORY, "block: body of %u bytes", header->body_raw_size);
+    size = LZ4_decompress_safe((const char *)view->body, (char *)block->raw, (int)header->body_size,
+                               (int)header->body_raw_size);
+    if (size < 0 || (uint32_t)size != header->body_raw_size)
+        return err_set(ERR_CORRUPT, "block: LZ4 gives %d bytes from %u, not %u", size,
+                       header->body_size, header->body_raw_size);
+    *ret_raw = block->raw;
+    return ERR_OK;
+}
+
+enum err block_load(const struct block_view *view, struct block **ret_block)
+{
+    struct block *block = calloc(1, sizeof *block);
+    const uint8_t *raw;
+    enum err err;
+
+    if (block == NULL)
+        return err_set(ERR_NO_MEMORY, "block");
+    block->header = view->header;
+    block->sections = calloc(view->header.tables + 1u, sizeof *block->sections);
+    err = block->sections != NULL ? decompress(block, view, &raw)
+                                  : err_set(ERR_NO_MEMORY, "block: %u tables", view->header.tables);
+    if (err == ERR_OK)
+        err = find_sections(block, raw);
+    if (err != ERR_OK) {
+        block_free(block);
+        return err;
+    }
+    *ret_block = block;
+    return ERR_OK;
+}
+
+void block_free(struct block *block)
+{
+    if (block == NULL)
+        return;
+    free(block->raw);
+    free(block->sections);
+    free(block->fields);
+    free(block->scratch);
+    free(block);
+}
+
+/* ---- Columns ------------------------------------------------------------------------------- */
+
+uint32_t block_sections(const struct block *block)
+{
+    return block->header.tables;
+}
+
+static const struct loaded_section *section_at(const struct block *block, uint32_t at)
+{
+    CHECK(at < block->header.tables);
+    return &block->sections[at];
+}
+
+static const struct loaded_field *field_at(const struct block *block, uint32_t section,
+                                           uint32_t field)
+{
+    const struct loaded_section *loaded = section_at(block, section);
+
+    CHECK(field < loaded->section.fields);
+    return &block->fields[loaded->first_field + field];
+}
+
+const struct block_section *block_section(const struct block *block, uint32_t at)
+{
+    return &section_at(block, at)->section;
+}
+
+const struct block_field *block_field(const struct block *block, uint32_t section, uint32_t field)
+{
+    return &field_at(block, section, field)->field;
+}
+
+/* Decode places and counts into block->scratch, one behind the other. */
+static enum err read_runs(struct block *block, const struct loaded_section *loaded)
+{
+    const struct block_section *section = &loaded->section;
+    uint32_t series = block->header.known + block->header.fresh;
+    struct reader reader = loaded->runs;
+    uint64_t rows = 0;
+    uint64_t *places, *counts;
+
+    if (block->scratch == NULL)
+        block->scratch = malloc((size_t)block->runs_max * 2 * sizeof *block->scratch);
+    if (block->scratch == NULL)
+        return err_set(ERR_NO_MEMORY, "block: %u runs", block->runs_max);
+    places = block->scratch;
+    counts = block->scratch + section->runs;
+    column_int_get(&reader, section->runs, places);
+    column_int_get(&reader, section->runs, counts);
+    if (!reader_done(&reader))
+        return err_set(ERR_CORRUPT, "block: bad column of %u runs", section->runs);
+    for (uint32_t run = 0; run < section->runs; run++) {
+        if (places[run] >= series || (run > 0 && places[run] <= places[run - 1]))
+            return err_set(ERR_CORRUPT, "block: run %u has place %llu of %u", run,
+                           (unsigned long long)places[run], series);
+        if (counts[run] < 1 || counts[run] > section->rows - rows)
+            return err_set(ERR_CORRUPT, "block: run %u has %llu rows of %u", run,
+                           (unsigned long long)counts[run], section->rows);
+        rows += counts[run];
+    }
+    if (rows != section->rows)
+        return err_set(ERR_CORRUPT, "block: runs have %llu rows, not %u", (unsigned long long)rows,
+                       section->rows);
+    return ERR_OK;
+}
+
+enum err block_read_runs(struct block *block, uint32_t section, uint32_t *places, uint32_t *counts)
+{
+    const struct loaded_section *loaded = section_at(block, section);
+    uint32_t runs = loaded->section.runs;
+    enum err err = read_runs(block, loaded);
+
+    if (err != ERR_OK)
+        return err;
+    for (uint32_t run = 0; run < runs; run++) {
+        places[run] = (uint32_t)block->scratch[run];
+        counts[run] = (uint32_t)block->scratch[runs + run];
+    }
+    return ERR_OK;
+}
+
+enum err block_read_times(struct block *block, uint32_t section, int64_t *times_ns)
+{
+    const struct loaded_section *loaded = section_at(block, section);
+    uint32_t runs = loaded->section.runs;
+    struct reader reader = loaded->times;
+    enum err err = read_runs(block, loaded);
+
+    if (err != ERR_OK)
+        return err;
+    column_time_get(&reader, block->scratch + runs, runs, loaded->section.rows, block->scratch,
+                    times_ns);
+    if (!reader_done(&reader))
+        return err_set(ERR_CORRUPT, "block: bad column of %u times", loaded->section.rows);
+    for (uint32_t row = 0; row < loaded->section.rows; row++)
+        if (times_ns[row] < block->header.time_min_ns || times_ns[row] > block->header.time_max_ns)
+            return err_set(ERR_CORRUPT, "block: row %u has a time outside of the header's", row);
+    return ERR_OK;
+}
+
+enum err block_read_field(struct block *block, uint32_t section, uint32_t field, uint8_t *present,
+                          uint64_t *values, const char **ret_strings)
+{
+    const struct loaded_field *loaded = field_at(block, section, field);
+    uint32_t rows = block->sections[section].section.rows;
+    struct reader reader = loaded->values;
+
+    if (!column_get_presence(&loaded->presence, rows, present))
+        return err_set(ERR_CORRUPT, "block: field %.*s: bad presence of %u in %u rows",
+                       (int)loaded->field.name.size, loaded->field.name.data, loaded->field.values,
+                       rows);
+    column_get_values(&reader, loaded->field.type, loaded->field.values, values, ret_strings);
+    if (!reader_done(&reader))
+        return err_set(ERR_CORRUPT, "block: field %.*s: bad column of %u values",
+                       (int)loaded->field.name.size, loaded->field.name.data, loaded->field.values);
+    column_spread(present, rows, loaded->field.values, values);
+    return ERR_OK;
+}

@@ -1,0 +1,188 @@
+#include "storage/block/column.h"
+
+#include <string.h>
+
+#include "storage/base/check.h"
+#include "storage/block/column_float.h"
+#include "storage/block/column_int.h"
+#include "storage/block/column_string.h"
+
+enum {
+    PRESENT_ALL = 0,
+    PRESENT_BITMAP = 1,
+    PRESENT_ROWS = 2,
+
+    FEW = 16, /* One row of so many or fewer: their numbers are shorter than the bitmap. */
+    CODEC = 1,
+};
+
+/* ---- Presence ------------------------------------------------------------------------------ */
+
+static void put_rows(const uint64_t *bitmap, uint32_t rows, struct bytes *out)
+{
+    uint64_t numbers[COLUMN_CHUNK];
+    uint32_t count = 0;
+
+    for (uint32_t word = 0; word < column_words(rows); word++)
+        for (uint64_t bits = bitmap[word]; bits != 0; bits &= bits - 1) {
+            numbers[count++] = (uint64_t)word * 64 + (unsigned)__builtin_ctzll(bits);
+            if (count == COLUMN_CHUNK) {
+                column_int_put_chunk(numbers, count, out);
+                count = 0;
+            }
+        }
+    if (count > 0)
+        column_int_put_chunk(numbers, count, out);
+}
+
+void column_put_presence(const uint64_t *bitmap, uint32_t rows, uint32_t values, struct bytes *out)
+{
+    CHECK(values >= 1);
+    CHECK(values <= rows);
+    if (values == rows) {
+        bytes_put_u8(out, PRESENT_ALL);
+    } else if (values > rows / FEW) {
+        bytes_put_u8(out, PRESENT_BITMAP);
+        bytes_put(out, bitmap, (rows + 7) / 8);
+    } else {
+        struct bytes piece = {0};
+
+        put_rows(bitmap, rows, &piece);
+        bytes_put_u8(out, PRESENT_ROWS);
+        bytes_put_varint(out, values);
+        bytes_put_string(out, piece.data, piece.size);
+        out->failed |= piece.failed;
+        bytes_fini(&piece);
+    }
+}
+
+static uint32_t count_bits(const uint8_t *bytes, size_t size)
+{
+    uint32_t count = 0;
+
+    for (; size >= sizeof(uint64_t); size -= sizeof(uint64_t), bytes += sizeof(uint64_t)) {
+        uint64_t word;
+
+        memcpy(&word, bytes, sizeof word);
+        count += (uint32_t)__builtin_popcountll(word);
+    }
+    for (; size > 0; size--)
+        count += (uint32_t)__builtin_popcount(*bytes++);
+    return count;
+}
+
+static void find_bitmap(struct reader *reader, uint32_t rows, struct column_presence *ret_presence)
+{
+    size_t size = (rows + 7) / 8;
+    const uint8_t *bitmap = reader_take(reader, size);
+
+    if (bitmap == NULL)
+        return;
+    if (rows % 8 != 0 && bitmap[size - 1] >> rows % 8 != 0)
+        reader->bad = true; /* Bits behind the last row. */
+    ret_presence->values = count_bits(bitmap, size);
+    ret_presence->rest = reader_on(bitmap, size);
+}
+
+void column_find_presence(struct reader *reader, uint32_t rows,
+                          struct column_presence *ret_presence)
+{
+    ret_presence->form = reader_u8(reader);
+    ret_presence->values = rows;
+    ret_presence->rest = reader_on("", 0);
+    if (ret_presence->form == PRESENT_BITMAP) {
+        find_bitmap(reader, rows, ret_presence);
+    } else if (ret_presence->form == PRESENT_ROWS) {
+        uint64_t values = reader_varint(reader);
+        size_t size;
+        const char *piece = reader_string(reader, SIZE_MAX, &size);
+
+        if (values > rows / FEW)
+            reader->bad = true;
+        ret_presence->values = (uint32_t)values;
+        ret_presence->rest = reader_on(piece, size);
+    } else if (ret_presence->form != PRESENT_ALL) {
+        reader->bad = true;
+    }
+    if (ret_presence->values < 1)
+        reader->bad = true;
+}
+
+static bool get_rows(const struct column_presence *presence, uint32_t rows, uint8_t *present)
+{
+    struct reader reader = presence->rest;
+    uint64_t numbers[COLUMN_CHUNK];
+    uint64_t next = 0;
+
+    for (uint32_t at = 0; at < presence->values; at += COLUMN_CHUNK) {
+        uint32_t left = presence->values - at;
+        uint32_t count = left < COLUMN_CHUNK ? left : COLUMN_CHUNK;
+
+        column_int_get_chunk(&reader, count, numbers);
+        if (reader.bad)
+            return false;
+        for (uint32_t i = 0; i < count; i++) {
+            if (numbers[i] < next || numbers[i] >= rows)
+                return false;
+            present[numbers[i]] = 1;
+            next = numbers[i] + 1;
+        }
+    }
+    return reader_done(&reader);
+}
+
+bool column_get_presence(const struct column_presence *presence, uint32_t rows,
+                         uint8_t *ret_present)
+{
+    if (presence->form == PRESENT_ALL) {
+        memset(ret_present, 1, rows);
+        return true;
+    }
+    if (presence->form == PRESENT_BITMAP) {
+        for (uint32_t i = 0; i < rows; i++)
+            ret_present[i] = presence->rest.at[i / 8] >> i % 8 & 1;
+        return true;
+    }
+    memset(ret_present, 0, rows);
+    return get_rows(presence, rows, ret_present);
+}
+
+/* ---- Values -------------------------------------------------------------------------------- */
+
+void column_put_values(enum field_type type, const uint64_t *values, uint32_t count,
+                       const char *text, struct bytes *out)
+{
+    bytes_put_u8(out, CODEC);
+    if (type == FIELD_FLOAT)
+        column_float_put(values, count, out);
+    else if (type == FIELD_STRING)
+        column_string_put(values, count, text, out);
+    else
+        column_int_put(values, count, out);
+}
+
+void column_get_values(struct reader *reader, enum field_type type, uint32_t count,
+                       uint64_t *ret_values, const char **ret_text)
+{
+    *ret_text = NULL;
+    if (reader_u8(reader) != CODEC) {
+        reader->bad = true;
+        return;
+    }
+    if (type == FIELD_FLOAT)
+        column_float_get(reader, count, ret_values);
+    else if (type == FIELD_STRING)
+        column_string_get(reader, count, ret_values, ret_text);
+    else
+        column_int_get(reader, count, ret_values);
+    if (type == FIELD_BOOL)
+        for (uint32_t i = 0; i < count && !reader->bad; i++)
+            reader->bad = ret_values[i] > 1;
+}
+
+void column_spread(const uint8_t *present, uint32_t rows, uint32_t count, uint64_t *values)
+{
+    /* Backwards, so that no value is overwritten before it has moved: it never moves down. */
+    for (uint32_t row = rows; row > 0 && count < row; row--)
+        values[row - 1] = present[row - 1] ? values[--count] : 0;
+}

@@ -1,0 +1,276 @@
+#include "storage/block/column_float.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "storage/block/column_int.h"
+
+enum {
+    EXPONENT_MAX = 12,
+    SHIFTED = 64,         /* Added to the shift of bit patterns. */
+    SAMPLE_MAX = 32,      /* Values that the exponent is chosen by. */
+    SAMPLE_MISSES = 4,    /* So many that no exponent fits: these are no decimals. */
+    EXCEPTION_SHARE = 16, /* One value of so many may be an exception. */
+    EXCEPTION_BITS = 80,  /* What one costs. */
+};
+
+/* Powers of ten up to 10^22 are exact. */
+static const double powers[EXPONENT_MAX + 1] = {1,   1e1, 1e2, 1e3,  1e4,  1e5, 1e6,
+                                                1e7, 1e8, 1e9, 1e10, 1e11, 1e12};
+
+/*
+ * Adding 1.5 * 2^52 leaves no bits for a fraction, so the CPU rounds to an integer (ties to even)
+ * and the integer stands in the low bits: round and convert in one addition that every CPU does on
+ * several values at a time. It holds while the sum's exponent is still 52: -2^51 <= n < 2^51.
+ */
+#define MAGIC      0x1.8p52
+#define MAGIC_BITS 0x4338000000000000ull
+
+static inline double as_double(uint64_t bits)
+{
+    double value;
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint64_t as_bits(double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* The integer for one value; *ret_miss is not zero if it does not give the same bits back. */
+static inline uint64_t to_integer(uint64_t bits, double power, uint64_t *ret_miss)
+{
+    double rounded = as_double(bits) * power + MAGIC;
+    double back = (rounded - MAGIC) / power;
+
+    *ret_miss = ((as_bits(rounded) ^ MAGIC_BITS) >> 52) | (as_bits(back) ^ bits);
+    return as_bits(rounded) - MAGIC_BITS;
+}
+
+static inline uint64_t to_bits(uint64_t integer, double power)
+{
+    return as_bits((as_double(integer + MAGIC_BITS) - MAGIC) / power);
+}
+
+/* ---- Choosing ------------------------------------------------------------------------------ */
+
+/* The smallest exponent from `from` on that fits; EXPONENT_MAX + 1 if there is none. */
+static unsigned fit(uint64_t bits, unsigned from)
+{
+    for (unsigned exponent = from; exponent <= EXPONENT_MAX; exponent++) {
+        uint64_t miss;
+
+        (void)to_integer(bits, powers[exponent], &miss);
+        if (miss == 0)
+            return exponent;
+    }
+    return EXPONENT_MAX + 1;
+}
+
+/* By a sample; EXPONENT_MAX + 1: no decimals. */
+static unsigned guess_exponent(const uint64_t *bits, uint32_t count)
+{
+    uint32_t step = count <= SAMPLE_MAX ? 1 : count / SAMPLE_MAX;
+    unsigned exponent = 0;
+    unsigned misses = 0;
+
+    for (uint32_t i = 0; i < count; i += step) {
+        unsigned fitting = fit(bits[i], exponent);
+
+        if (fitting <= EXPONENT_MAX)
+            exponent = fitting;
+        else if (++misses >= SAMPLE_MISSES)
+            return EXPONENT_MAX + 1;
+    }
+    return exponent;
+}
+
+struct exceptions {
+    uint32_t count;
+    uint32_t at[COLUMN_CHUNK / EXCEPTION_SHARE];
+};
+
+/* Returns not zero if there is an exception. No branch: the compiler makes it a vector loop. */
+static uint64_t convert(const uint64_t *bits, uint32_t count, double power, uint64_t *ret_integers)
+{
+    uint64_t misses = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t miss;
+
+        ret_integers[i] = to_integer(bits[i], power, &miss);
+        misses |= miss;
+    }
+    return misses;
+}
+
+/* Find the values that do not fit. False if they are too many. */
+static bool find_exceptions(const uint64_t *bits, uint32_t count, double power,
+                            struct exceptions *ret_exceptions)
+{
+    ret_exceptions->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t miss;
+
+        (void)to_integer(bits[i], power, &miss);
+        if (miss == 0)
+            continue;
+        if (ret_exceptions->count == count / EXCEPTION_SHARE)
+            return false;
+        ret_exceptions->at[ret_exceptions->count++] = i;
+    }
+    return true;
+}
+
+/* Is it shorter to give every value the digits that the first exception needs? Each digit costs
+ * each value 3.3 bits. */
+static bool worth_raising(const struct exceptions *exceptions, unsigned digits, uint32_t count)
+{
+    return (uint64_t)exceptions->count * EXCEPTION_BITS > (uint64_t)digits * count * 10 / 3;
+}
+
+/* Find exponent, integers and exceptions of a chunk; false if it is no decimals. */
+static bool find_integers(const uint64_t *bits, uint32_t count, unsigned *ret_exponent,
+                          uint64_t *ret_integers, struct exceptions *ret_exceptions)
+{
+    unsigned exponent = guess_exponent(bits, count);
+
+    ret_exceptions->count = 0;
+    while (exponent <= EXPONENT_MAX) {
+        double power = powers[exponent];
+        bool few;
+        uint32_t first = 0;
+        unsigned raised;
+
+        *ret_exponent = exponent;
+        if (convert(bits, count, power, ret_integers) == 0) {
+            ret_exceptions->count = 0;
+            return true;
+        }
+        few = find_exceptions(bits, count, power, ret_exceptions);
+        if (ret_exceptions->count > 0)
+            first = ret_exceptions->at[0];
+        else /* A chunk too short for exceptions. */
+            while (fit(bits[first], exponent) == exponent)
+                first++;
+        raised = fit(bits[first], exponent + 1);
+        if (few &&
+            (raised > EXPONENT_MAX || !worth_raising(ret_exceptions, raised - exponent, count)))
+            return true;
+        exponent = raised;
+    }
+    return false;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------- */
+
+static void put_decimals(const uint64_t *bits, uint32_t count, unsigned exponent,
+                         uint64_t *integers, const struct exceptions *exceptions, struct bytes *out)
+{
+    uint32_t next = 0;
+
+    /* An exception's place gets its neighbour's number, which costs nothing in any order. */
+    for (uint32_t i = 0; i < exceptions->count; i++) {
+        uint32_t at = exceptions->at[i];
+
+        integers[at] = at == 0 ? 0 : integers[at - 1];
+    }
+    bytes_put_u8(out, (uint8_t)exponent);
+    bytes_put_varint(out, exceptions->count);
+    column_int_put_chunk(integers, count, out);
+    for (uint32_t i = 0; i < exceptions->count; i++) {
+        bytes_put_varint(out, exceptions->at[i] - next);
+        bytes_put_u64(out, bits[exceptions->at[i]]);
+        next = exceptions->at[i] + 1;
+    }
+}
+
+/* A float32 that was widened has 29 zeros at the end of each value. */
+static void put_patterns(const uint64_t *bits, uint32_t count, uint64_t *integers,
+                         struct bytes *out)
+{
+    uint64_t any = 0;
+    unsigned shift;
+
+    for (uint32_t i = 0; i < count; i++)
+        any |= bits[i];
+    shift = any == 0 ? 0 : (unsigned)__builtin_ctzll(any);
+    for (uint32_t i = 0; i < count; i++)
+        integers[i] = bits[i] >> shift;
+    bytes_put_u8(out, (uint8_t)(SHIFTED + shift));
+    column_int_put_chunk(integers, count, out);
+}
+
+static void put_chunk(const uint64_t *bits, uint32_t count, struct bytes *out)
+{
+    uint64_t integers[COLUMN_CHUNK];
+    struct exceptions exceptions;
+    unsigned exponent;
+
+    if (find_integers(bits, count, &exponent, integers, &exceptions))
+        put_decimals(bits, count, exponent, integers, &exceptions, out);
+    else
+        put_patterns(bits, count, integers, out);
+}
+
+void column_float_put(const uint64_t *bits, uint32_t count, struct bytes *out)
+{
+    for (uint32_t at = 0; at < count; at += COLUMN_CHUNK)
+        put_chunk(bits + at, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK, out);
+}
+
+/* ---- Reading ------------------------------------------------------------------------------- */
+
+static void get_decimals(struct reader *reader, unsigned exponent, uint32_t count,
+                         uint64_t *ret_bits)
+{
+    uint64_t exceptions = reader_varint(reader);
+    double power = powers[exponent];
+    uint64_t next = 0;
+
+    column_int_get_chunk(reader, count, ret_bits);
+    if (reader->bad)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        ret_bits[i] = to_bits(ret_bits[i], power);
+    for (; exceptions > 0; exceptions--) {
+        uint64_t distance = reader_varint(reader);
+        uint64_t bits = reader_u64(reader);
+
+        if (reader->bad || distance >= count - next) {
+            reader->bad = true;
+            return;
+        }
+        ret_bits[next + distance] = bits;
+        next += distance + 1;
+    }
+}
+
+static void get_patterns(struct reader *reader, unsigned shift, uint32_t count, uint64_t *ret_bits)
+{
+    column_int_get_chunk(reader, count, ret_bits);
+    if (reader->bad)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        ret_bits[i] <<= shift;
+}
+
+void column_float_get(struct reader *reader, uint32_t count, uint64_t *ret_bits)
+{
+    for (uint32_t at = 0; at < count && !reader->bad; at += COLUMN_CHUNK) {
+        uint32_t part = count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK;
+        uint8_t form = reader_u8(reader);
+
+        if (form <= EXPONENT_MAX)
+            get_decimals(reader, form, part, ret_bits + at);
+        else if (form >= SHIFTED && form < SHIFTED + 64)
+            get_patterns(reader, form - SHIFTED, part, ret_bits + at);
+        else
+            reader->bad = true;
+    }
+}

@@ -1,0 +1,29 @@
+/*
+ * column_time.h - the times of a section's rows, run by run.
+ *
+ *     1 | unit 0..3 | first time of each run: integers | differences inside the runs: integers
+ *
+ * Times and differences are divided by 1, 10^3, 10^6 or 10^9 ns, the largest that leaves no rest:
+ * clocks that tick in seconds or milliseconds are common, and their zeros cost ten to thirty bits.
+ * Differences inside a run are never negative; a run of one row has none. Integers are as in
+ * column_int.h.
+ */
+#ifndef STORAGE_BLOCK_COLUMN_TIME_H
+#define STORAGE_BLOCK_COLUMN_TIME_H
+
+#include "storage/base/bytes.h"
+
+/**
+ * Append the times of `runs` runs of counts[i] rows each.
+ *
+ * scratch   room for as many numbers as there are rows
+ */
+void column_time_put(const int64_t *times_ns, const uint64_t *counts, uint32_t runs,
+                     uint64_t *scratch, struct bytes *out);
+
+/** Read `rows` times, as many as the counts sum up to; scratch has room for `runs` numbers. Sets
+ * reader->bad, also if the times of a run descend. */
+void column_time_get(struct reader *reader, const uint64_t *counts, uint32_t runs, uint32_t rows,
+                     uint64_t *scratch, int64_t *ret_times_ns);
+
+#endif
