@@ -150,6 +150,21 @@ close_file:
     return err;
 }
 
+/* On a full disk nothing is begun: the attempt would take the last space from everybody else. */
+static enum err check_space(const struct log *log, uint64_t bytes)
+{
+    const struct disk *disk = log->options.disk;
+    uint64_t free_bytes, total_bytes;
+    enum err err = disk->free_bytes(disk->ctx, log->dir, &free_bytes, &total_bytes);
+
+    if (err != ERR_OK || free_bytes >= bytes)
+        return err;
+    return err_set(ERR_DISK_FULL,
+                   "log %s: the next file needs %" PRIu64 " bytes, %" PRIu64 " are free: free "
+                   "space, or shorten the retention",
+                   log->dir, bytes, free_bytes);
+}
+
 enum err log_files_create(struct log *log, uint32_t number, uint64_t bytes)
 {
     static alignas(LOG_ALIGN) const uint8_t zeros[256 * 1024];
@@ -157,8 +172,10 @@ enum err log_files_create(struct log *log, uint32_t number, uint64_t bytes)
     struct err_note note;
     struct file *file;
     char path[PATH_MAX];
-    enum err err;
+    enum err err = check_space(log, bytes);
 
+    if (err != ERR_OK)
+        return err;
     log_files_path(log, number, "tmp", path);
     err =
         disk->open(disk->ctx, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE | FILE_DIRECT, &file);

@@ -205,7 +205,8 @@ static void run_writer(void *arg)
             list_records(writer, count);
             write_and_sync(writer->log, writer->records, count);
             complete(writer);
-            if (log_lacks_next(writer->log))
+            /* On a full disk the preparer tries again at its own pace. */
+            if (!log_writer_is_short(writer) && log_lacks_next(writer->log))
                 kick_preparer(writer);
         } else if (stopping) {
             return;
