@@ -1,0 +1,442 @@
+#include "node/meta.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/wire/message.h"
+#include "node/shard_io.h"
+#include "storage/base/check.h"
+#include "storage/base/crc32c.h"
+#include "storage/base/log_line.h"
+
+#define META_MAGIC 0x314d524du /* "MRM1" */
+
+enum {
+    META_FILE_MAX = 512 * 1024 * 1024, /* Bytes: the map's own limits keep it far below. */
+    META_SAVE_AFTER_MS = 5000,
+    RETRY_MS = 50,
+};
+
+struct save_task {
+    struct pool_job job;
+    struct meta *meta;
+    struct bytes bytes;
+    uint64_t applied;
+    enum err err;
+    struct err_note note;
+};
+
+struct meta {
+    struct shard *shard;
+    struct schema_map map;
+    uint64_t applied;
+    uint64_t saved;
+    uint64_t changed_ms; /* 0: nothing to save. */
+    bool saving;
+    struct declare_request *waiting, **waiting_end; /* By wait_index. */
+};
+
+/* ---- The file ------------------------------------------------------------------------------ */
+
+void meta_encode(const struct schema_map *map, uint64_t applied, struct bytes *out)
+{
+    uint32_t crc;
+
+    bytes_put_u32(out, META_MAGIC);
+    bytes_put_u32(out, 0);
+    bytes_put_u64(out, applied);
+    bytes_put_u32(out, map->database_count);
+    for (uint32_t i = 0; i < map->database_count; i++)
+        bytes_put_string(out, map->databases[i], strlen(map->databases[i]));
+    bytes_put_u32(out, map->count);
+    for (uint32_t i = 0; i < map->capacity; i++) {
+        const struct schema_field *field = &map->slots[i];
+
+        if (field->type == 0)
+            continue;
+        bytes_put_string(out, field->table_key, field->table_key_size);
+        bytes_put_string(out, field->name, field->name_size);
+        bytes_put_u8(out, field->type);
+    }
+    if (out->failed)
+        return;
+    crc = crc32c(0, out->data + 8, out->size - 8);
+    memcpy(out->data + 4, &crc, sizeof crc);
+}
+
+static enum err decode_fields(struct reader *reader, struct schema_map *map)
+{
+    uint32_t count = reader_u32(reader);
+
+    for (uint32_t i = 0; i < count && !reader->bad; i++) {
+        struct slice table, name;
+        uint8_t type;
+        enum err err;
+
+        table.data = reader_string(reader, KEY_SIZE_MAX, &table.size);
+        name.data = reader_string(reader, NAME_SIZE_MAX, &name.size);
+        type = reader_u8(reader);
+        if (reader->bad || type == 0 || type >= FIELD_TYPE_END)
+            return err_set(ERR_CORRUPT, "field %u of %u is damaged", i, count);
+        err = schema_map_add(map, table, name, (enum field_type)type);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}
+
+enum err meta_decode(const void *bytes, size_t size, struct schema_map *ret_map,
+                     uint64_t *ret_applied)
+{
+    struct reader reader = reader_on(bytes, size);
+    struct schema_map map = {0};
+    uint32_t magic = reader_u32(&reader);
+    uint32_t crc = reader_u32(&reader);
+    uint64_t applied;
+    uint32_t databases;
+    enum err err = ERR_OK;
+
+    if (reader.bad || magic != META_MAGIC || crc != crc32c(0, (const uint8_t *)bytes + 8, size - 8))
+        return err_set(ERR_CORRUPT, "%zu bytes with a wrong checksum", size);
+    applied = reader_u64(&reader);
+    databases = reader_u32(&reader);
+    for (uint32_t i = 0; i < databases && !reader.bad && err == ERR_OK; i++) {
+        struct slice name;
+
+        name.data = reader_string(&reader, NAME_SIZE_MAX, &name.size);
+        if (!reader.bad)
+            err = schema_map_add_database(&map, name);
+    }
+    if (err == ERR_OK)
+        err = decode_fields(&reader, &map);
+    if (err == ERR_OK && !reader_done(&reader))
+        err = err_set(ERR_CORRUPT, "%zu bytes that end too early or too late", size);
+    if (err != ERR_OK) {
+        schema_map_fini(&map);
+        return err;
+    }
+    *ret_map = map;
+    *ret_applied = applied;
+    return ERR_OK;
+}
+
+enum err meta_open(struct shard *shard, struct meta **ret_meta)
+{
+    struct node *node = shard->worker->node;
+    struct meta *meta = calloc(1, sizeof *meta);
+    char path[4096];
+    uint8_t *bytes;
+    size_t size;
+    enum err err;
+
+    if (meta == NULL)
+        return err_set(ERR_NO_MEMORY, "the meta group");
+    meta->shard = shard;
+    meta->waiting_end = &meta->waiting;
+    (void)snprintf(path, sizeof path, "%s/meta.mrc", node->options.node.data_dir);
+    err = disk_read_all(node->disk, path, META_FILE_MAX, &bytes, &size);
+    if (err == ERR_OK) {
+        err = meta_decode(bytes, size, &meta->map, &meta->applied);
+        free(bytes);
+        if (err != ERR_OK)
+            err = err_wrap(err, "%s (rebuild this node from its peers)", path);
+    } else if (err == ERR_NOT_FOUND) {
+        err = ERR_OK; /* New, or nothing was ever saved: the log has it all. */
+    }
+    if (err != ERR_OK) {
+        free(meta);
+        return err;
+    }
+    meta->saved = meta->applied;
+    *ret_meta = meta;
+    return ERR_OK;
+}
+
+void meta_close(struct meta *meta)
+{
+    schema_map_fini(&meta->map);
+    free(meta);
+}
+
+uint64_t meta_applied(const struct meta *meta)
+{
+    return meta->applied;
+}
+
+const struct schema_map *meta_schema(const struct meta *meta)
+{
+    return &meta->map;
+}
+
+/* ---- Deciding ------------------------------------------------------------------------------ */
+
+static struct slice database_of(struct slice table_key)
+{
+    struct reader reader = reader_on(table_key.data, table_key.size);
+    struct slice name;
+
+    name.data = reader_string(&reader, NAME_SIZE_MAX, &name.size);
+    return name;
+}
+
+/* A table key is two strings and nothing behind them. */
+static bool is_table_key(struct slice table_key)
+{
+    struct reader reader = reader_on(table_key.data, table_key.size);
+    size_t database, table;
+
+    (void)reader_string(&reader, NAME_SIZE_MAX, &database);
+    (void)reader_string(&reader, NAME_SIZE_MAX, &table);
+    return reader_done(&reader) && database > 0 && table > 0;
+}
+
+static enum err check_declare(const struct meta *meta, const struct message_declare *message)
+{
+    const struct options *options = &meta->shard->worker->node->options;
+    struct slice database;
+
+    if (!is_table_key(message->table_key))
+        return err_set(ERR_INVALID, "a table key of %zu bytes is not two names",
+                       message->table_key.size);
+    database = database_of(message->table_key);
+    if (!options->databases.auto_create && !schema_map_has_database(&meta->map, database))
+        return err_set(ERR_NOT_FOUND,
+                       "there is no database \"%.*s\", and databases.auto_create is off",
+                       (int)database.size, database.data);
+    for (uint32_t i = 0; i < message->count; i++) {
+        const struct message_declare_field *field = &message->fields[i];
+
+        if (field->name.size == 0 || field->name.size > NAME_SIZE_MAX || field->type == 0 ||
+            field->type >= FIELD_TYPE_END)
+            return err_set(ERR_INVALID, "field %u has no name or type %u", i, field->type);
+    }
+    return ERR_OK;
+}
+
+/* All types, if all are known and the database is. */
+static bool fill_types(const struct meta *meta, const struct message_declare *message,
+                       struct declare_request *request)
+{
+    if (!schema_map_has_database(&meta->map, database_of(message->table_key)))
+        return false;
+    for (uint32_t i = 0; i < message->count; i++) {
+        unsigned type = schema_map_find(&meta->map, message->table_key, message->fields[i].name);
+
+        if (type == 0)
+            return false;
+        request->types[i] = (uint8_t)type;
+    }
+    return true;
+}
+
+static enum err propose(struct meta *meta, struct declare_request *request)
+{
+    size_t size = sizeof(struct entry_header) + request->message.size;
+    struct entry_header header = {.kind = ENTRY_SCHEMA, .size = (uint32_t)size};
+    struct buf *entry;
+    enum err err;
+
+    if (size > ENTRY_SIZE_MAX)
+        return err_set(ERR_TOO_LARGE, "a declaration of %zu bytes", size);
+    entry = buf_new((uint32_t)size);
+    if (entry == NULL)
+        return err_set(ERR_NO_MEMORY, "a declaration of %zu bytes", size);
+    entry_stamp(&header);
+    memcpy(entry->bytes, &header, sizeof header);
+    memcpy(entry->bytes + sizeof header, request->message.data, request->message.size);
+    entry->size = (uint32_t)size;
+    err = shard_propose(meta->shard, entry, &request->wait_index);
+    buf_unref(entry);
+    return err;
+}
+
+void meta_declare(struct meta *meta, struct declare_request *request)
+{
+    struct worker *worker = meta->shard->worker;
+    struct message_declare *message = calloc(1, sizeof *message);
+    bool known = false;
+    enum err err;
+
+    if (message == NULL)
+        err = err_set(ERR_NO_MEMORY, "a declaration");
+    else
+        err = message_get_declare(request->message.data, request->message.size, message);
+    if (err == ERR_OK)
+        err = check_declare(meta, message);
+    if (err == ERR_OK) {
+        request->count = message->count;
+        request->types = calloc(message->count + 1u, 1);
+        if (request->types == NULL)
+            err = err_set(ERR_NO_MEMORY, "%u types", message->count);
+        else
+            known = fill_types(meta, message, request);
+    }
+    free(message);
+    if (err == ERR_OK && known) {
+        request->route.answer.code = ERR_OK;
+        router_answer(worker, &request->route);
+        return;
+    }
+    if (err == ERR_OK && !shard_can_propose(meta->shard, &request->route.answer)) {
+        router_answer(worker, &request->route);
+        return;
+    }
+    if (err == ERR_OK)
+        err = propose(meta, request);
+    if (err != ERR_OK) {
+        router_fail(worker, &request->route, err, err == ERR_BUSY ? RETRY_MS : 0);
+        return;
+    }
+    request->next = NULL;
+    *meta->waiting_end = request;
+    meta->waiting_end = &request->next;
+}
+
+void meta_lost(struct meta *meta)
+{
+    while (meta->waiting != NULL) {
+        struct declare_request *request = meta->waiting;
+
+        meta->waiting = request->next;
+        router_fail(meta->shard->worker, &request->route,
+                    err_set(ERR_UNAVAILABLE, "the meta group's leader changed; ask again"),
+                    RETRY_MS);
+    }
+    meta->waiting_end = &meta->waiting;
+}
+
+/* ---- Applying ------------------------------------------------------------------------------ */
+
+static enum err learn(struct meta *meta, const struct message_declare *message)
+{
+    struct node *node = meta->shard->worker->node;
+    enum err err = schema_map_add_database(&meta->map, database_of(message->table_key));
+
+    for (uint32_t i = 0; i < message->count && err == ERR_OK; i++) {
+        const struct message_declare_field *field = &message->fields[i];
+
+        if (schema_map_find(&meta->map, message->table_key, field->name) != 0)
+            continue;
+        err = schema_map_add(&meta->map, message->table_key, field->name,
+                             (enum field_type)field->type);
+        for (uint32_t w = 0; w < node->worker_count && err == ERR_OK; w++)
+            worker_teach(meta->shard->worker, &node->workers[w], message->table_key, field->name,
+                         (enum field_type)field->type);
+    }
+    return err;
+}
+
+static void answer_declared(struct meta *meta, struct declare_request *request)
+{
+    struct message_declare *message = calloc(1, sizeof *message);
+    enum err err = message == NULL
+                       ? err_set(ERR_NO_MEMORY, "a declaration")
+                       : message_get_declare(request->message.data, request->message.size, message);
+
+    if (err == ERR_OK && !fill_types(meta, message, request))
+        err = err_set(ERR_LIMIT, "the site's schema is full: %d fields, %d databases",
+                      (int)SCHEMA_FIELDS_MAX, (int)SCHEMA_DATABASES_MAX);
+    free(message);
+    if (err == ERR_OK) {
+        request->route.answer.code = ERR_OK;
+        router_answer(meta->shard->worker, &request->route);
+    } else {
+        router_fail(meta->shard->worker, &request->route, err, 0);
+    }
+}
+
+enum err meta_apply(struct meta *meta, uint64_t index, struct buf *payload)
+{
+    struct entry_header header;
+    enum err err = ERR_OK;
+
+    CHECK(index == meta->applied + 1);
+    if (payload != NULL) {
+        struct message_declare *message = calloc(1, sizeof *message);
+
+        if (message == NULL)
+            return err_set(ERR_NO_MEMORY, "a declaration");
+        err = entry_check(payload->bytes, payload->size, &header);
+        if (err == ERR_OK && header.kind == ENTRY_SCHEMA)
+            err = message_get_declare(payload->bytes + sizeof header, payload->size - sizeof header,
+                                      message);
+        if (err == ERR_OK && header.kind == ENTRY_SCHEMA)
+            err = learn(meta, message);
+        free(message);
+        if (err == ERR_LIMIT) /* On every replica alike: who waits is told below. */
+            err = ERR_OK;
+        if (err != ERR_OK)
+            return err_wrap(err, "meta group: entry %" PRIu64, index);
+    }
+    meta->applied = index;
+    if (meta->changed_ms == 0) /* A barrier counts: it holds a log file back like any entry. */
+        meta->changed_ms = worker_now_ms();
+    while (meta->waiting != NULL && meta->waiting->wait_index <= index) {
+        struct declare_request *request = meta->waiting;
+
+        meta->waiting = request->next;
+        if (meta->waiting == NULL)
+            meta->waiting_end = &meta->waiting;
+        answer_declared(meta, request);
+    }
+    return ERR_OK;
+}
+
+/* ---- Saving -------------------------------------------------------------------------------- */
+
+static void save_run(struct pool_job *job)
+{
+    struct save_task *task = CONTAINER_OF(job, struct save_task, job);
+    struct node *node = job->worker->node;
+
+    task->err = disk_replace(node->disk, node->options.node.data_dir, "meta.mrc", task->bytes.data,
+                             task->bytes.size);
+    if (task->err != ERR_OK)
+        err_save(&task->note, task->err);
+}
+
+static void save_done(struct pool_job *job)
+{
+    struct save_task *task = CONTAINER_OF(job, struct save_task, job);
+    struct meta *meta = task->meta;
+
+    meta->saving = false;
+    if (task->err != ERR_OK) {
+        log_error("meta group: not saved, stays in the log: %s", task->note.detail);
+        meta->changed_ms = worker_now_ms();
+    } else {
+        enum err err = group_sealed(meta->shard->group, task->applied);
+
+        if (err != ERR_OK)
+            log_warn("meta group: pruning: %s", err_detail());
+        group_evict(meta->shard->group, task->applied);
+        meta->saved = task->applied;
+    }
+    bytes_fini(&task->bytes);
+    free(task);
+}
+
+void meta_tick(struct meta *meta, uint64_t now_ms)
+{
+    struct save_task *task;
+
+    if (meta->saving || meta->changed_ms == 0 || now_ms - meta->changed_ms < META_SAVE_AFTER_MS)
+        return;
+    task = calloc(1, sizeof *task);
+    if (task == NULL)
+        return; /* The next tick tries again. */
+    meta_encode(&meta->map, meta->applied, &task->bytes);
+    if (task->bytes.failed) {
+        bytes_fini(&task->bytes);
+        free(task);
+        return;
+    }
+    task->job = (struct pool_job){.run = save_run, .done = save_done};
+    task->meta = meta;
+    task->applied = meta->applied;
+    meta->changed_ms = 0;
+    meta->saving = true;
+    worker_pool(meta->shard->worker, &task->job);
+}

@@ -1,0 +1,212 @@
+#include "node/node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "node/meta.h"
+#include "node/shard.h"
+#include "node/worker.h"
+#include "storage/base/clk.h"
+#include "storage/base/log_line.h"
+
+enum { EPOCH_FILE_MAX = 64 };
+
+int node_find_server(const struct node *node, uint64_t server)
+{
+    for (uint32_t i = 0; i < node->options.cluster.node_count; i++) {
+        if (node->options.cluster.nodes[i].id == server)
+            return (int)i;
+    }
+    return -1;
+}
+
+enum err node_ready(const struct node *node)
+{
+    if (atomic_load_explicit(&node->stopping, memory_order_relaxed))
+        return err_set(ERR_UNAVAILABLE, "the node stops");
+    if (log_writer_is_short(node->writer))
+        return err_set(ERR_DISK_FULL, "the log's disk is full");
+    for (uint32_t g = 0; g < node->groups; g++) {
+        if (atomic_load_explicit(&node->leaders[g], memory_order_relaxed) == 0)
+            return err_set(ERR_UNAVAILABLE, "group %u has no leader that this node knows", g);
+    }
+    return ERR_OK;
+}
+
+/* ---- The data directory -------------------------------------------------------------------- */
+
+static enum err lock_directory(struct node *node)
+{
+    char path[4096];
+
+    (void)snprintf(path, sizeof path, "%s/lock", node->options.node.data_dir);
+    node->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (node->lock_fd < 0)
+        return err_set(ERR_IO, "%s: %s", path, strerror(errno));
+    if (flock(node->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(ERR_BUSY, "%s: another process uses this data directory",
+                       node->options.node.data_dir);
+    return ERR_OK;
+}
+
+/* Each start has a higher epoch than the one before, so that the sequences of this node's own
+ * blocks (ingest.c) begin anew. Kept in a file, because clocks of edge machines jump. */
+static enum err next_epoch(struct node *node)
+{
+    char path[4096];
+    char text[EPOCH_FILE_MAX + 1] = "";
+    uint8_t *bytes;
+    size_t size;
+    unsigned long epoch = 0;
+    enum err err;
+
+    (void)snprintf(path, sizeof path, "%s/epoch", node->options.node.data_dir);
+    err = disk_read_all(node->disk, path, EPOCH_FILE_MAX, &bytes, &size);
+    if (err == ERR_OK) {
+        char *end;
+
+        memcpy(text, bytes, size);
+        free(bytes);
+        epoch = strtoul(text, &end, 10);
+        if (end == text || epoch == 0 || epoch >= UINT32_MAX)
+            return err_set(ERR_CORRUPT,
+                           "%s: \"%.20s\" is not a count of starts; write a number larger than any "
+                           "before into it",
+                           path, text);
+    } else if (err != ERR_NOT_FOUND) {
+        return err;
+    }
+    node->epoch = (uint32_t)epoch + 1;
+    (void)snprintf(text, sizeof text, "%" PRIu32 "\n", node->epoch);
+    return disk_replace(node->disk, node->options.node.data_dir, "epoch", text, strlen(text));
+}
+
+/* ---- Starting ------------------------------------------------------------------------------ */
+
+static enum err replay(void *arg, const struct log_record *record)
+{
+    struct node *node = arg;
+    struct shard *shard;
+
+    if (record->group >= node->groups)
+        return err_set(ERR_CORRUPT, "the log has records of group %u, but cluster.shards says %u",
+                       record->group, node->shards);
+    shard = node->workers[node_owner(node, record->group)].groups[record->group];
+    return group_replay(shard->group, record);
+}
+
+static enum err open_groups(struct node *node)
+{
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
+        err = worker_init(&node->workers[i], node, i);
+    for (uint32_t g = 0; g < node->groups && err == ERR_OK; g++) {
+        struct worker *worker = &node->workers[node_owner(node, g)];
+
+        err = shard_new(worker, g, &worker->groups[g]);
+    }
+    if (err == ERR_OK)
+        node->meta = node->workers[0].groups[0]->meta;
+    return err;
+}
+
+static void wake_worker(void *arg, uint32_t port)
+{
+    struct node *node = arg;
+
+    (void)uv_async_send(&node->workers[port].bell);
+}
+
+static enum err open_log(struct node *node)
+{
+    char dir[4096];
+    struct log_options options = {
+        .disk = node->disk,
+        .dir = dir,
+        .node = node->server,
+        .cluster = node->cluster,
+        .groups = node->groups,
+        .file_bytes = node->options.log.file_bytes,
+        .bytes_max = node->options.log.bytes_max,
+    };
+    enum err err;
+
+    (void)snprintf(dir, sizeof dir, "%s/log", node->options.node.data_dir);
+    err = log_open(&options, replay, node, &node->log);
+    if (err == ERR_OK)
+        err = log_writer_start(node->log, node->worker_count, wake_worker, node, &node->writer);
+    return err;
+}
+
+static enum err allocate(struct node *node)
+{
+    node->workers =
+        aligned_alloc(CACHE_LINE, ((node->worker_count * sizeof *node->workers) + CACHE_LINE - 1) /
+                                      CACHE_LINE * CACHE_LINE);
+    node->leaders = calloc(node->groups, sizeof *node->leaders);
+    node->board = calloc(node->groups, sizeof *node->board);
+    if (node->workers == NULL || node->leaders == NULL || node->board == NULL)
+        return err_set(ERR_NO_MEMORY, "%u groups", node->groups);
+    memset(node->workers, 0, node->worker_count * sizeof *node->workers);
+    return ERR_OK;
+}
+
+enum err node_start(const struct options *options, struct node **ret_node)
+{
+    struct node *node = calloc(1, sizeof *node);
+    enum err err;
+
+    if (node == NULL)
+        return err_set(ERR_NO_MEMORY, "the node");
+    *ret_node = node; /* On an error the process ends; what was opened ends with it. */
+    node->options = *options;
+    node->disk = disk_system();
+    node->start_ns = clk_now_ns();
+    node->server = options->node.id;
+    node->cluster = key_hash(options->cluster.id, strlen(options->cluster.id));
+    node->shards = options->cluster.shards;
+    node->groups = node->shards + 1;
+    node->worker_count = options->workers < node->groups ? options->workers : node->groups;
+    (void)uv_mutex_init(&node->board_lock);
+
+    err = node->disk->make_dir(node->disk->ctx, options->node.data_dir);
+    if (err == ERR_OK)
+        err = lock_directory(node);
+    if (err == ERR_OK)
+        err = next_epoch(node);
+    if (err == ERR_OK)
+        err = allocate(node);
+    if (err == ERR_OK)
+        err = open_groups(node);
+    if (err == ERR_OK)
+        err = open_log(node);
+    for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
+        err = worker_start(&node->workers[i]);
+    return err;
+}
+
+void node_stop(struct node *node)
+{
+    atomic_store(&node->stopping, true);
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        worker_stop(&node->workers[i]);
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        worker_join(&node->workers[i]);
+    log_writer_stop(node->writer);
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        worker_fini(&node->workers[i]);
+    log_close(node->log);
+    (void)close(node->lock_fd);
+    uv_mutex_destroy(&node->board_lock);
+    free(node->workers);
+    free(node->leaders);
+    free(node->board);
+    free(node);
+}

@@ -1,0 +1,25 @@
+/*
+ * peer.h - carry out what another node asks of this one: writes, declarations, queries of a shard.
+ *
+ * Each request becomes one of ours with the worker that received it as its origin; the answer goes
+ * back on that worker's own connection to the asker. A request that this node cannot carry out
+ * because it does not lead is answered with ERR_NOT_LEADER, never passed on again.
+ */
+#ifndef NODE_PEER_H
+#define NODE_PEER_H
+
+#include "client/wire/frame.h"
+#include "storage/base/bytes.h"
+
+struct buf;
+struct worker;
+
+/** FRAME_WRITE, FRAME_DECLARE or FRAME_SHARD_QUERY. `payload` is borrowed. */
+void peer_serve(struct worker *worker, uint64_t from, const struct frame_header *header,
+                struct buf *payload);
+
+/** An answer's error as the payload of a FRAME_ERROR; also for clients (native.c). */
+struct answer;
+void answer_encode(const struct answer *answer, struct bytes *out);
+
+#endif

@@ -1,0 +1,302 @@
+#include "node/query.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/aggregate.h"
+#include "storage/base/check.h"
+#include "storage/base/metric.h"
+#include "storage/block/columns.h"
+
+enum { ASK_AGAIN_MS = 50 };
+
+struct shard_ask {
+    struct query_request *request; /* Under way; NULL: not asked, or answered. */
+    bool answered;
+    uint64_t again_ms; /* Ask then. 0: not waiting to. */
+};
+
+struct query_run {
+    struct query_run *next;
+    struct worker *worker;
+    struct message_query message;
+    struct query_sink sink; /* end NULL: abandoned. */
+    struct aggregate *aggregate;
+    uint64_t started_ms, deadline_ms;
+    uint64_t rows, stale_ms;
+    uint32_t under_way, left;
+    bool starting; /* query_start() is on the stack. */
+    enum err code;
+    char text[ERR_DETAIL_MAX];
+    struct shard_ask shards[];
+};
+
+/* A request knows its run and shard. */
+struct run_request {
+    struct query_request request; /* First: freed as one. */
+    struct query_run *run;
+};
+
+/* ---- The end ------------------------------------------------------------------------------- */
+
+static void free_run(struct query_run *run)
+{
+    struct query_run **at = &run->worker->queries;
+
+    while (*at != run)
+        at = &(*at)->next;
+    *at = run->next;
+    run->worker->query_count--;
+    if (run->aggregate != NULL)
+        aggregate_free(run->aggregate);
+    message_query_fini(&run->message);
+    free(run);
+}
+
+static void fail(struct query_run *run, enum err code, const char *text)
+{
+    if (run->code != ERR_OK)
+        return;
+    run->code = code;
+    (void)snprintf(run->text, sizeof run->text, "%s", text);
+}
+
+static void pass_columns(struct query_run *run, const struct columns *columns)
+{
+    struct bytes bytes = {0};
+    struct buf *buf;
+
+    columns_encode(columns, &bytes);
+    buf = bytes.failed || bytes.size > FRAME_PAYLOAD_MAX ? NULL : buf_new((uint32_t)bytes.size);
+    if (buf == NULL) {
+        fail(run, bytes.failed ? ERR_NO_MEMORY : ERR_LIMIT,
+             "the result does not fit one answer; ask for less, or narrow the time");
+    } else {
+        memcpy(buf->bytes, bytes.data, bytes.size);
+        buf->size = (uint32_t)bytes.size;
+        run->sink.batch(run->sink.ctx, buf);
+        buf_unref(buf);
+    }
+    bytes_fini(&bytes);
+}
+
+static void finish_aggregate(struct query_run *run)
+{
+    struct columns columns = {0};
+    enum err err = aggregate_finish(run->aggregate, &columns);
+
+    if (err != ERR_OK) {
+        fail(run, err, err_detail());
+        return;
+    }
+    run->rows = columns.rows;
+    if (columns.rows > 0)
+        pass_columns(run, &columns);
+    columns_fini(&columns);
+}
+
+static void end_if_done(struct query_run *run)
+{
+    struct message_query_end end;
+
+    if (run->under_way > 0 || run->starting || (run->left > 0 && run->code == ERR_OK))
+        return;
+    if (run->sink.end != NULL) {
+        if (run->code == ERR_OK && run->aggregate != NULL)
+            finish_aggregate(run);
+        metric_add(METRIC_QUERY_REQUESTS, 1);
+        end = (struct message_query_end){.code = run->code,
+                                         .rows = run->rows,
+                                         .stale_ms = run->stale_ms,
+                                         .text = {run->text, strlen(run->text)}};
+        run->sink.end(run->sink.ctx, &end);
+    }
+    free_run(run);
+}
+
+/* ---- A shard's answer ---------------------------------------------------------------------- */
+
+static enum err take_rows(struct query_run *run, struct buf *bytes)
+{
+    uint64_t limit = run->message.query.limit;
+    struct columns columns = {0};
+    enum err err;
+
+    if (limit == 0) {
+        run->sink.batch(run->sink.ctx, bytes);
+        return ERR_OK;
+    }
+    if (run->rows >= limit)
+        return ERR_OK;
+    err = columns_decode(bytes->bytes, bytes->size, &columns);
+    if (err != ERR_OK)
+        return err;
+    if (columns.rows > limit - run->rows)
+        columns.rows = (uint32_t)(limit - run->rows);
+    run->rows += columns.rows;
+    pass_columns(run, &columns);
+    columns_fini(&columns);
+    return ERR_OK;
+}
+
+static void take_parts(struct query_run *run, struct query_request *request)
+{
+    if (run->message.query.limit == 0)
+        run->rows += request->rows;
+    if (request->stale_ms > run->stale_ms)
+        run->stale_ms = request->stale_ms;
+    for (uint32_t i = 0; i < request->part_count && run->code == ERR_OK; i++) {
+        struct query_part *part = &request->parts[i];
+        enum err err;
+
+        if (part->aggregate != (run->aggregate != NULL))
+            err = err_set(ERR_INVALID, "shard %u answered with the wrong kind of result",
+                          request->shard);
+        else if (part->aggregate)
+            err = aggregate_merge(run->aggregate, part->bytes->bytes, part->bytes->size);
+        else
+            err = take_rows(run, part->bytes);
+        if (err != ERR_OK)
+            fail(run, err, err_detail());
+    }
+}
+
+static bool may_pass(enum err code)
+{
+    return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_BUSY;
+}
+
+static void shard_answered(struct route *route)
+{
+    struct run_request *asked = (struct run_request *)route;
+    struct query_run *run = asked->run;
+    struct shard_ask *shard = &run->shards[asked->request.shard];
+    const struct answer *answer = &route->answer;
+    uint64_t now_ms = worker_now_ms();
+
+    shard->request = NULL;
+    run->under_way--;
+    if (answer->code == ERR_OK) {
+        shard->answered = true;
+        run->left--;
+        if (run->sink.end != NULL)
+            take_parts(run, &asked->request);
+    } else if (may_pass(answer->code) && now_ms + ASK_AGAIN_MS < run->deadline_ms &&
+               run->code == ERR_OK && run->sink.end != NULL) {
+        shard->again_ms = now_ms + ASK_AGAIN_MS;
+    } else {
+        fail(run, answer->code == ERR_NOT_LEADER ? ERR_UNAVAILABLE : answer->code, answer->text);
+    }
+    query_request_free(&asked->request);
+    end_if_done(run);
+}
+
+static void ask_shard(struct query_run *run, uint32_t number, uint64_t now_ms)
+{
+    struct run_request *asked = calloc(1, sizeof *asked);
+
+    run->shards[number].again_ms = 0;
+    if (asked == NULL) {
+        fail(run, ERR_NO_MEMORY, "no memory to ask a shard");
+        return;
+    }
+    asked->run = run;
+    asked->request.route =
+        (struct route){.kind = ROUTE_QUERY, .origin = run->worker, .done = shard_answered};
+    asked->request.shard = number;
+    asked->request.query = &run->message.query;
+    asked->request.timeout_ms =
+        (uint32_t)(run->deadline_ms > now_ms ? run->deadline_ms - now_ms : 1);
+    asked->request.local = run->message.query.consistency == QUERY_ANY;
+    run->shards[number].request = &asked->request;
+    run->under_way++;
+    router_query(run->worker, &asked->request);
+}
+
+/* ---- Starting ------------------------------------------------------------------------------ */
+
+static enum err check(const struct query *query)
+{
+    if (query->table == NULL || query->table[0] == '\0')
+        return err_set(ERR_INVALID, "a query names no table");
+    if (query->database == NULL || query->database[0] == '\0')
+        return err_set(ERR_INVALID, "a query names no database");
+    if (query->agg >= QUERY_AGG_END || query->consistency > QUERY_ANY)
+        return err_set(ERR_INVALID, "aggregate %u or consistency %u is unknown", query->agg,
+                       query->consistency);
+    if (query->from_ns >= query->to_ns)
+        return err_set(ERR_INVALID, "from (%lld) is not before to (%lld)",
+                       (long long)query->from_ns, (long long)query->to_ns);
+    if (query->every_ns < 0 || (query->every_ns > 0 && query->agg == QUERY_RAW))
+        return err_set(ERR_INVALID, "every goes with an aggregate, and is positive");
+    if (query->last && query->agg != QUERY_RAW)
+        return err_set(ERR_INVALID, "last goes without an aggregate");
+    return ERR_OK;
+}
+
+enum err query_start(struct worker *worker, struct message_query *message,
+                     const struct query_sink *sink, struct query_run **ret_run)
+{
+    const struct options_limits *limits = &worker->node->options.limits;
+    uint32_t shards = worker->node->shards;
+    uint32_t timeout_ms = message->timeout_ms;
+    struct query_run *run;
+    enum err err = check(&message->query);
+
+    if (err == ERR_OK && worker->query_count >= QUERY_RUNS_MAX)
+        err = err_set(ERR_BUSY, "%d queries run already", (int)QUERY_RUNS_MAX);
+    run = err == ERR_OK ? calloc(1, sizeof *run + shards * sizeof run->shards[0]) : NULL;
+    if (err == ERR_OK && run == NULL)
+        err = err_set(ERR_NO_MEMORY, "a query");
+    if (err == ERR_OK && message->query.agg != QUERY_RAW) {
+        err = aggregate_new(&message->query, limits->query_bytes / 2, &run->aggregate);
+        if (err != ERR_OK)
+            free(run);
+    }
+    if (err != ERR_OK) {
+        message_query_fini(message);
+        return err;
+    }
+    if (timeout_ms == 0 || timeout_ms > limits->query_time_ms)
+        timeout_ms = limits->query_time_ms;
+    run->worker = worker;
+    run->message = *message;
+    run->sink = *sink;
+    run->started_ms = worker_now_ms();
+    run->deadline_ms = run->started_ms + timeout_ms;
+    run->left = shards;
+    run->starting = true;
+    run->next = worker->queries;
+    worker->queries = run;
+    worker->query_count++;
+    *ret_run = run;
+    for (uint32_t i = 0; i < shards && run->code == ERR_OK; i++)
+        ask_shard(run, i, run->started_ms);
+    run->starting = false;
+    end_if_done(run);
+    return ERR_OK;
+}
+
+void query_abandon(struct query_run *run)
+{
+    run->sink.end = NULL;
+    fail(run, ERR_CANCELED, "the asker is gone");
+    end_if_done(run);
+}
+
+void query_tick(struct worker *worker, uint64_t now_ms)
+{
+    struct query_run *next;
+
+    for (struct query_run *run = worker->queries; run != NULL; run = next) {
+        next = run->next;
+        run->starting = true; /* An answer that comes at once must not end it under us. */
+        for (uint32_t i = 0; i < worker->node->shards && run->code == ERR_OK; i++) {
+            if (run->shards[i].again_ms != 0 && run->shards[i].again_ms <= now_ms)
+                ask_shard(run, i, now_ms);
+        }
+        run->starting = false;
+        end_if_done(run);
+    }
+}

@@ -1,0 +1,470 @@
+#include "node/router.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/wire/message.h"
+#include "node/meta.h"
+#include "node/peer.h"
+#include "node/shard.h"
+#include "storage/base/buf.h"
+#include "storage/base/check.h"
+#include "storage/base/log_line.h"
+
+enum {
+    SLOTS_MAX = 1 << 16, /* Requests of one worker under way at other nodes. */
+    EXPIRES_MS = 10000,
+    RETRY_MS = 50,
+    QUERY_GRACE_MS = 2000, /* The shard's own time-out comes first. */
+};
+
+/* ---- Requests ------------------------------------------------------------------------------ */
+
+void write_request_free(struct write_request *request)
+{
+    buf_unref(request->entry);
+    free(request->ids);
+    free(request);
+}
+
+void declare_request_free(struct declare_request *request)
+{
+    bytes_fini(&request->message);
+    free(request->types);
+    free(request);
+}
+
+void query_request_free(struct query_request *request)
+{
+    for (uint32_t i = 0; i < request->part_count; i++)
+        buf_unref(request->parts[i].bytes);
+    free(request->parts);
+    free(request);
+}
+
+void declare_encode_answer(const struct declare_request *request, struct bytes *out)
+{
+    struct message_declare *message = calloc(1, sizeof *message);
+    enum err err = message == NULL
+                       ? err_set(ERR_NO_MEMORY, "a declaration")
+                       : message_get_declare(request->message.data, request->message.size, message);
+
+    /* Its bytes were decoded when the types were decided. */
+    for (uint32_t i = 0; err == ERR_OK && i < message->count && i < request->count; i++)
+        message->fields[i].type = request->types[i];
+    if (err == ERR_OK)
+        message_put_declare(message, out);
+    else
+        out->failed = true;
+    free(message);
+}
+
+static void answered(struct worker *worker, void *arg)
+{
+    struct route *route = arg;
+
+    (void)worker;
+    route->done(route);
+}
+
+void router_answer(struct worker *worker, struct route *route)
+{
+    worker_call(worker, route->origin, answered, route);
+}
+
+void router_fail(struct worker *worker, struct route *route, enum err code, uint32_t retry_ms)
+{
+    route->answer.code = code;
+    route->answer.retry_ms = retry_ms;
+    (void)snprintf(route->answer.text, sizeof route->answer.text, "%s", err_detail());
+    router_answer(worker, route);
+}
+
+/* ---- Requests at other nodes --------------------------------------------------------------- */
+
+/* worker (8) | slot (24) | generation (32) */
+static uint64_t request_number(const struct worker *worker, uint32_t slot, uint32_t generation)
+{
+    return (uint64_t)worker->number << 56 | (uint64_t)slot << 32 | generation;
+}
+
+static enum err take_slot(struct worker *worker, struct route *route, uint64_t *ret_number)
+{
+    struct router *router = &worker->router;
+    struct router_slot *slot;
+
+    if (router->free == router->count) {
+        uint32_t count = router->count == 0 ? 64 : router->count * 2;
+        struct router_slot *slots;
+
+        if (count > SLOTS_MAX)
+            return err_set(ERR_BUSY, "%u requests wait for other nodes", router->count);
+        slots = realloc(router->slots, count * sizeof *slots);
+        if (slots == NULL)
+            return err_set(ERR_NO_MEMORY, "%u requests to other nodes", count);
+        for (uint32_t i = router->count; i < count; i++)
+            slots[i] = (struct router_slot){.next_free = i + 1};
+        router->slots = slots;
+        router->count = count;
+    }
+    slot = &router->slots[router->free];
+    *ret_number = request_number(worker, router->free, slot->generation);
+    router->free = slot->next_free;
+    slot->route = route;
+    return ERR_OK;
+}
+
+static void free_slot(struct router *router, uint32_t at)
+{
+    struct router_slot *slot = &router->slots[at];
+
+    slot->route = NULL;
+    slot->generation++;
+    slot->next_free = router->free;
+    router->free = at;
+}
+
+static struct route *find_route(struct router *router, uint64_t number, uint32_t *ret_slot)
+{
+    uint32_t at = (uint32_t)(number >> 32) & 0xffffff;
+
+    if (at >= router->count || router->slots[at].route == NULL ||
+        router->slots[at].generation != (uint32_t)number)
+        return NULL;
+    *ret_slot = at;
+    return router->slots[at].route;
+}
+
+/* Send a request to another node; takes over the caller's reference of `payload`. */
+static void ask_peer(struct worker *worker, struct route *route, uint64_t server, uint16_t type,
+                     struct buf *payload, uint32_t expires_ms, bool urgent)
+{
+    uint64_t number = 0;
+    uint32_t slot;
+    enum err err = payload == NULL ? err_set(ERR_NO_MEMORY, "a request to node %" PRIu64, server)
+                                   : take_slot(worker, route, &number);
+
+    if (err == ERR_OK) {
+        route->peer = server;
+        route->expires_ms = worker_now_ms() + expires_ms;
+        err = links_frame(worker->links, server, type, number, payload, urgent);
+        if (err != ERR_OK && find_route(&worker->router, number, &slot) == route)
+            free_slot(&worker->router, slot);
+    }
+    buf_unref(payload);
+    if (err != ERR_OK)
+        router_fail(worker, route, err, RETRY_MS);
+}
+
+void router_fini(struct router *router)
+{
+    free(router->slots);
+    *router = (struct router){0};
+}
+
+static void end_route(struct worker *worker, uint32_t slot, enum err code)
+{
+    struct route *route = worker->router.slots[slot].route;
+
+    free_slot(&worker->router, slot);
+    router_fail(worker, route, code, RETRY_MS);
+}
+
+void router_peer_down(struct worker *worker, uint64_t server)
+{
+    for (uint32_t i = 0; i < worker->router.count; i++) {
+        if (worker->router.slots[i].route != NULL && worker->router.slots[i].route->peer == server)
+            end_route(worker, i,
+                      err_set(ERR_UNAVAILABLE, "the link to node %" PRIu64 " broke", server));
+    }
+}
+
+void router_tick(struct worker *worker, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < worker->router.count; i++) {
+        struct route *route = worker->router.slots[i].route;
+
+        if (route != NULL && route->expires_ms <= now_ms)
+            end_route(worker, i,
+                      err_set(ERR_TIMEOUT, "node %" PRIu64 " did not answer in time", route->peer));
+    }
+}
+
+/* ---- Where to ------------------------------------------------------------------------------ */
+
+static void run_write(struct worker *worker, void *arg)
+{
+    struct write_request *request = arg;
+
+    shard_write(worker->groups[request->shard + 1], request);
+}
+
+static void run_query(struct worker *worker, void *arg)
+{
+    struct query_request *request = arg;
+
+    shard_query(worker->groups[request->shard + 1], request);
+}
+
+static void run_declare(struct worker *worker, void *arg)
+{
+    meta_declare(worker->node->meta, arg);
+}
+
+/* The node to ask, or 0 when it is this one (its worker then says whether it may). */
+static uint64_t elsewhere(const struct worker *worker, uint32_t group)
+{
+    uint64_t leader = atomic_load_explicit(&worker->node->leaders[group], memory_order_relaxed);
+
+    return leader == worker->node->server ? 0 : leader;
+}
+
+static struct worker *owner(struct worker *worker, uint32_t group)
+{
+    return &worker->node->workers[node_owner(worker->node, group)];
+}
+
+static struct buf *buf_of(const struct bytes *bytes)
+{
+    struct buf *buf =
+        bytes->failed || bytes->size > FRAME_PAYLOAD_MAX ? NULL : buf_new((uint32_t)bytes->size);
+
+    if (buf != NULL) {
+        if (bytes->size > 0)
+            memcpy(buf->bytes, bytes->data, bytes->size);
+        buf->size = (uint32_t)bytes->size;
+    }
+    return buf;
+}
+
+void router_write(struct worker *worker, struct write_request *request)
+{
+    uint64_t server;
+
+    if (request->shard >= worker->node->shards) {
+        router_fail(worker, &request->route,
+                    err_set(ERR_INVALID, "shard %u: this site has %u", request->shard,
+                            worker->node->shards),
+                    0);
+        return;
+    }
+    server = request->local_only ? 0 : elsewhere(worker, request->shard + 1);
+    if (server == 0)
+        worker_call(worker, owner(worker, request->shard + 1), run_write, request);
+    else
+        ask_peer(worker, &request->route, server, FRAME_WRITE, buf_ref(request->entry), EXPIRES_MS,
+                 false);
+}
+
+void router_declare(struct worker *worker, struct declare_request *request)
+{
+    uint64_t server = elsewhere(worker, 0);
+
+    if (request->message.failed)
+        router_fail(worker, &request->route, err_set(ERR_NO_MEMORY, "a declaration"), RETRY_MS);
+    else if (server == 0 || request->local_only)
+        worker_call(worker, owner(worker, 0), run_declare, request);
+    else
+        ask_peer(worker, &request->route, server, FRAME_DECLARE, buf_of(&request->message),
+                 EXPIRES_MS, true);
+}
+
+void router_query(struct worker *worker, struct query_request *request)
+{
+    uint64_t server = request->local || request->here ? 0 : elsewhere(worker, request->shard + 1);
+    uint32_t limit_ms = worker->node->options.limits.query_time_ms;
+    struct bytes bytes = {0};
+
+    if (server == 0) {
+        worker_call(worker, owner(worker, request->shard + 1), run_query, request);
+        return;
+    }
+    message_put_query(request->query, request->shard, request->timeout_ms, &bytes);
+    ask_peer(worker, &request->route, server, FRAME_SHARD_QUERY, buf_of(&bytes),
+             (request->timeout_ms == 0 || request->timeout_ms > limit_ms ? limit_ms
+                                                                         : request->timeout_ms) +
+                 QUERY_GRACE_MS,
+             true);
+    bytes_fini(&bytes);
+}
+
+/* ---- Answers of other nodes ---------------------------------------------------------------- */
+
+static enum err take_write_ok(struct write_request *request, const struct buf *payload)
+{
+    struct message_write_ok message;
+    enum err err = message_get_write_ok(payload->bytes, payload->size, &message);
+
+    if (err != ERR_OK)
+        return err;
+    request->duplicate = message.duplicate;
+    request->index = message.index;
+    request->rows = message.rows;
+    if (message.id_count == 0)
+        return ERR_OK;
+    request->ids = malloc(message.id_count * sizeof *request->ids);
+    if (request->ids == NULL)
+        return ERR_OK; /* Goes on with keys. */
+    request->id_count = message.id_count;
+    memcpy(request->ids, message.ids, message.id_count * sizeof *request->ids);
+    return ERR_OK;
+}
+
+static enum err take_declare_ok(struct declare_request *request, const struct buf *payload)
+{
+    struct message_declare *message = calloc(1, sizeof *message);
+    enum err err = message == NULL ? err_set(ERR_NO_MEMORY, "a declaration's answer")
+                                   : message_get_declare(payload->bytes, payload->size, message);
+
+    if (err == ERR_OK) {
+        request->count = message->count;
+        request->types = calloc(message->count + 1u, 1);
+        if (request->types == NULL)
+            err = err_set(ERR_NO_MEMORY, "a declaration's answer");
+    }
+    for (uint32_t i = 0; err == ERR_OK && i < message->count; i++)
+        request->types[i] = message->fields[i].type;
+    free(message);
+    return err;
+}
+
+/* ERR_END: more is to come. */
+static enum err take_query_part(struct worker *worker, struct query_request *request, uint16_t type,
+                                struct buf *payload)
+{
+    struct query_part *parts;
+    struct message_query_end end;
+    enum err err;
+
+    if (type == FRAME_SHARD_END) {
+        err = message_get_query_end(payload->bytes, payload->size, &end);
+        if (err != ERR_OK)
+            return err;
+        request->rows = end.rows;
+        request->route.answer.code = end.code < ERR_COUNT ? (enum err)end.code : ERR_INVALID;
+        request->route.answer.leader = end.leader;
+        request->route.answer.retry_ms = RETRY_MS;
+        (void)snprintf(request->route.answer.text, sizeof request->route.answer.text, "%.*s",
+                       (int)end.text.size, end.text.data);
+        return ERR_OK;
+    }
+    if (request->bytes + payload->size > worker->node->options.limits.query_bytes)
+        return err_set(ERR_LIMIT, "the answer is larger than limits.query_bytes, %" PRIu64,
+                       worker->node->options.limits.query_bytes);
+    parts = realloc(request->parts, (request->part_count + 1) * sizeof *parts);
+    if (parts == NULL)
+        return err_set(ERR_NO_MEMORY, "a query's answer");
+    request->parts = parts;
+    request->parts[request->part_count++] =
+        (struct query_part){buf_ref(payload), type == FRAME_SHARD_PART};
+    request->bytes += payload->size;
+    return ERR_END;
+}
+
+static enum err take_error(struct route *route, const struct buf *payload)
+{
+    struct message_error message;
+    enum err err = message_get_error(payload->bytes, payload->size, &message);
+
+    if (err != ERR_OK)
+        return err;
+    route->answer.code =
+        message.code > ERR_OK && message.code < ERR_COUNT ? (enum err)message.code : ERR_INVALID;
+    route->answer.leader = message.leader;
+    route->answer.retry_ms = message.retry_ms;
+    (void)snprintf(route->answer.text, sizeof route->answer.text, "%.*s", (int)message.text.size,
+                   message.text.data);
+    return ERR_OK;
+}
+
+static void take_answer(struct worker *worker, uint64_t from, const struct frame_header *header,
+                        struct buf *payload)
+{
+    uint32_t slot = 0;
+    struct route *route = find_route(&worker->router, header->request, &slot);
+    enum err err;
+
+    if (route == NULL || route->peer != from)
+        return; /* It came after its time-out. */
+    route->answer.code = ERR_OK;
+    if (header->type == FRAME_ERROR)
+        err = take_error(route, payload);
+    else if (header->type == FRAME_WRITE_OK && route->kind == ROUTE_WRITE)
+        err = take_write_ok((struct write_request *)route, payload);
+    else if (header->type == FRAME_DECLARE_OK && route->kind == ROUTE_DECLARE)
+        err = take_declare_ok((struct declare_request *)route, payload);
+    else if (header->type >= FRAME_SHARD_ROWS && header->type <= FRAME_SHARD_END &&
+             route->kind == ROUTE_QUERY)
+        err = take_query_part(worker, (struct query_request *)route, header->type, payload);
+    else
+        err = err_set(ERR_INVALID, "node %" PRIu64 " answered with a frame of type %u", from,
+                      header->type);
+    if (err == ERR_END)
+        return;
+    free_slot(&worker->router, slot);
+    if (err == ERR_OK)
+        router_answer(worker, route);
+    else
+        router_fail(worker, route, err, RETRY_MS);
+}
+
+/* ---- Frames ------------------------------------------------------------------------------- */
+
+struct frame_mail {
+    uint64_t from;
+    struct frame_header header;
+    struct buf *payload;
+};
+
+static void run_frame(struct worker *worker, void *arg)
+{
+    struct frame_mail *mail = arg;
+
+    take_answer(worker, mail->from, &mail->header, mail->payload);
+    buf_unref(mail->payload);
+    free(mail);
+}
+
+static void pass_answer(struct worker *worker, uint64_t from, const struct frame_header *header,
+                        struct buf *payload)
+{
+    uint32_t number = (uint32_t)(header->request >> 56);
+    struct frame_mail *mail;
+
+    if (number == worker->number) {
+        take_answer(worker, from, header, payload);
+        return;
+    }
+    if (number >= worker->node->worker_count)
+        return;
+    mail = malloc(sizeof *mail);
+    if (mail == NULL)
+        return; /* Its time-out ends it. */
+    *mail = (struct frame_mail){from, *header, buf_ref(payload)};
+    worker_call(worker, &worker->node->workers[number], run_frame, mail);
+}
+
+void router_frame(struct worker *worker, uint64_t from, const struct frame_header *header,
+                  struct buf *payload)
+{
+    switch (header->type) {
+    case FRAME_WRITE:
+    case FRAME_DECLARE:
+    case FRAME_SHARD_QUERY:
+        peer_serve(worker, from, header, payload);
+        break;
+    case FRAME_ERROR:
+    case FRAME_WRITE_OK:
+    case FRAME_DECLARE_OK:
+    case FRAME_SHARD_ROWS:
+    case FRAME_SHARD_PART:
+    case FRAME_SHARD_END:
+        pass_answer(worker, from, header, payload);
+        break;
+    default:
+        log_warn("node %" PRIu64 " sent a frame of type %u, which nobody here knows", from,
+                 header->type);
+    }
+}

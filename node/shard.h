@@ -1,0 +1,76 @@
+/*
+ * shard.h - one replica on its worker: the Raft group, the state machine behind it, and who waits.
+ *
+ *    write_request -> parked (until its fields' types are known) -> admitted, proposed -> waiting
+ *                                                                                          |
+ *    done() <------------------------- applied, outcome <---- group commits <--------------'
+ *
+ * Group 0 is the meta group: its state machine is meta.h's, and it has no store.
+ *
+ * ORDER    Requests of one shard are admitted in the order in which they came: one that waits for a
+ *          type holds back those behind it, so a producer's sequences never overtake each other.
+ * LOST     When leadership goes, all waiting requests end with ERR_UNAVAILABLE: they may be applied
+ *          later, or never; asking again with the same sequence tells.
+ * Thread   The owner's worker. Seals, scans and reads of old entries run in the pool.
+ */
+#ifndef NODE_SHARD_H
+#define NODE_SHARD_H
+
+#include "node/router.h"
+#include "node/worker.h"
+#include "replication/group.h"
+#include "storage/store.h"
+
+struct seal_task;
+struct read_wait;
+
+struct shard {
+    struct worker *worker;
+    uint32_t number; /* Of the group; the shard's own number is one less. */
+    struct group *group;
+    struct store *store; /* NULL: group 0. */
+    struct meta *meta;   /* Group 0 only. */
+    struct write_request *parked, **parked_end;
+    struct write_request *waiting, **waiting_end; /* By wait_index, ascending. */
+    bool declaring;                               /* The first parked one asks for types. */
+    bool seal_proposed;
+    bool forget_pending; /* Proposing failed: forget what was stamped once the line is empty. */
+    struct seal_task *seals, **seals_end; /* The first one is in the pool. */
+    uint64_t last_proposed;
+    uint64_t kept_after;     /* Last told to the log. */
+    uint64_t heard_ms;       /* When a leader was last heard of, for the age of `any` reads. */
+    uint64_t led_since_ms;   /* 0: we do not lead. */
+    struct read_wait *reads; /* Linearizable queries that wait for their round. */
+    uint64_t read_token;
+};
+
+/** Before the log is replayed: open the store (or meta) and make the group. Main thread. */
+MUST_CHECK enum err shard_new(struct worker *worker, uint32_t number, struct shard **ret_shard);
+/** Nothing of it may be in the pool. */
+void shard_free(struct shard *shard);
+/** After the log was replayed, on the worker. */
+MUST_CHECK enum err shard_start(struct shard *shard);
+
+/** Take a write in; route.done() follows in any case. */
+void shard_write(struct shard *shard, struct write_request *request);
+/** Answer one shard's part of a query; route.done() follows in any case. */
+void shard_query(struct shard *shard, struct query_request *request);
+
+/** Every 100 ms: seals, pruning, balance, the board. */
+void shard_tick(struct shard *shard, uint64_t now_ms);
+/** After events: tell everybody who leads. */
+void shard_publish(struct shard *shard);
+/** Ask for types is answered, or a type was learned: go on with the parked ones. */
+void shard_resume(struct shard *shard);
+/** End every request that waits here. */
+void shard_fail_all(struct shard *shard, enum err code, const char *why);
+
+/** Leads and may propose; otherwise ERR_NOT_LEADER or ERR_UNAVAILABLE (in `ret_answer`). */
+bool shard_can_propose(const struct shard *shard, struct answer *ret_answer);
+/** Propose a command of our own. Takes a reference on success. */
+MUST_CHECK enum err shard_propose(struct shard *shard, struct buf *entry, uint64_t *ret_index);
+
+/** The worker's group with this number, or NULL if another worker owns it. */
+struct shard *worker_shard(struct worker *worker, uint32_t group);
+
+#endif

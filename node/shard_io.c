@@ -1,0 +1,379 @@
+#include "node/shard_io.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/meta.h"
+#include "storage/base/check.h"
+#include "storage/base/clk.h"
+#include "storage/base/log_line.h"
+
+enum {
+    BALANCE_AFTER_MS = 3000, /* Lead this long before handing over to the preferred node. */
+    BALANCE_LAG_MAX = 64,    /* Entries that it may lack then. */
+    EXIT_SOFTWARE = 70,      /* EX_SOFTWARE: the group's contract was broken. */
+};
+
+/* ---- The group's callbacks ----------------------------------------------------------------- */
+
+static uint64_t io_now(void *ctx)
+{
+    (void)ctx;
+    return worker_now_ms();
+}
+
+static uint64_t io_append(void *ctx, struct group *group, const struct log_record *record)
+{
+    struct shard *shard = ctx;
+
+    (void)group;
+    return log_port_append(shard->worker->log, record);
+}
+
+static void io_send(void *ctx, struct group *group, uint64_t to, struct group_message *message,
+                    bool urgent)
+{
+    struct shard *shard = ctx;
+
+    (void)group;
+    links_message(shard->worker->links, to, shard->number, message, urgent);
+}
+
+static bool io_send_queued(void *ctx, struct group *group, uint64_t to)
+{
+    struct shard *shard = ctx;
+
+    (void)group;
+    return links_queued(shard->worker->links, to, shard->number);
+}
+
+static enum err io_apply(void *ctx, struct group *group, uint64_t index, uint64_t term,
+                         struct buf *payload)
+{
+    struct shard *shard = ctx;
+
+    (void)group;
+    (void)term;
+    return shard->meta != NULL ? meta_apply(shard->meta, index, payload)
+                               : shard_apply(shard, index, payload);
+}
+
+static void io_leader(void *ctx, struct group *group, bool leading)
+{
+    (void)group;
+    shard_leader_changed(ctx, leading);
+}
+
+static void io_read_done(void *ctx, struct group *group, uint64_t token, bool ok)
+{
+    (void)group;
+    shard_read_done(ctx, token, ok);
+}
+
+static void io_fatal(void *ctx, struct group *group, const char *what)
+{
+    struct shard *shard = ctx;
+
+    (void)group;
+    log_error("group=%u stops the node: %s; its log may be damaged: start again, and if this line "
+              "comes back rebuild this node from its peers",
+              shard->number, what);
+    _exit(EXIT_SOFTWARE);
+}
+
+/* An old entry that a follower needs is read back by the pool. */
+struct load_task {
+    struct pool_job job;
+    struct shard *shard;
+    uint64_t index, term, position;
+    struct buf *payload;
+};
+
+static void load_run(struct pool_job *job)
+{
+    struct load_task *task = CONTAINER_OF(job, struct load_task, job);
+    enum err err = log_read(task->shard->worker->node->log, task->position, task->shard->number,
+                            task->index, &task->payload);
+
+    if (err != ERR_OK) {
+        task->payload = NULL;
+        log_warn("group=%u entry %" PRIu64 " for a follower: %s", task->shard->number, task->index,
+                 err_detail());
+    }
+}
+
+static void load_done(struct pool_job *job)
+{
+    struct load_task *task = CONTAINER_OF(job, struct load_task, job);
+
+    group_loaded(task->shard->group, task->index, task->term, task->payload);
+    buf_unref(task->payload);
+    free(task);
+}
+
+static void io_load(void *ctx, struct group *group, uint64_t index, uint64_t term,
+                    uint64_t position)
+{
+    struct shard *shard = ctx;
+    struct load_task *task = calloc(1, sizeof *task);
+
+    (void)group;
+    if (task == NULL) {
+        log_error("group=%u no memory to read an entry back", shard->number);
+        abort();
+    }
+    *task = (struct load_task){.job = {.run = load_run, .done = load_done},
+                               .shard = shard,
+                               .index = index,
+                               .term = term,
+                               .position = position};
+    worker_pool(shard->worker, &task->job);
+}
+
+struct group_io shard_io(struct shard *shard)
+{
+    return (struct group_io){
+        .ctx = shard,
+        .now_ms = io_now,
+        .append = io_append,
+        .send = io_send,
+        .send_queued = io_send_queued,
+        .apply = io_apply,
+        .leader = io_leader,
+        .load = io_load,
+        .read_done = io_read_done,
+        .fatal = io_fatal,
+    };
+}
+
+/* ---- Making and starting ------------------------------------------------------------------- */
+
+uint64_t shard_head_bytes_max(const struct shard *shard)
+{
+    const struct node *node = shard->worker->node;
+
+    return node->options.storage.head_bytes_max / node->shards;
+}
+
+static enum err open_state(struct shard *shard)
+{
+    struct node *node = shard->worker->node;
+    char dir[4096];
+    struct store_options options = {
+        .disk = node->disk,
+        .dir = dir,
+        .shard = shard->number - 1,
+        .series_max = node->options.storage.series_max,
+        .head_bytes_max = shard_head_bytes_max(shard),
+        .seal_bytes = node->options.storage.seal_bytes,
+        .producers_max = node->options.storage.producers_max,
+    };
+
+    if (shard->number == 0)
+        return meta_open(shard, &shard->meta);
+    (void)snprintf(dir, sizeof dir, "%s/shard-%u", node->options.node.data_dir, shard->number - 1);
+    return store_open(&options, &shard->store);
+}
+
+enum err shard_new(struct worker *worker, uint32_t number, struct shard **ret_shard)
+{
+    struct node *node = worker->node;
+    struct shard *shard = calloc(1, sizeof *shard);
+    struct group_options options = {
+        .number = number,
+        .server = node->server,
+        .seed = clk_now_ns() ^ (node->server << 32) ^ number,
+        .election_ms = node->options.raft.election_ms,
+        .heartbeat_ms = node->options.raft.heartbeat_ms,
+        .voter_count = node->options.cluster.node_count,
+        .inflight_bytes_max = node->options.limits.inflight_bytes,
+    };
+    struct group_io io;
+    enum err err;
+
+    if (shard == NULL)
+        return err_set(ERR_NO_MEMORY, "group %u", number);
+    shard->worker = worker;
+    shard->number = number;
+    shard->parked_end = &shard->parked;
+    shard->waiting_end = &shard->waiting;
+    shard->seals_end = &shard->seals;
+    for (uint32_t i = 0; i < options.voter_count; i++)
+        options.voters[i] = node->options.cluster.nodes[i].id;
+    err = open_state(shard);
+    if (err == ERR_OK) {
+        io = shard_io(shard);
+        err = group_new(&options, &io, &shard->group);
+    }
+    if (err != ERR_OK) {
+        shard_free(shard);
+        return err;
+    }
+    *ret_shard = shard;
+    return ERR_OK;
+}
+
+void shard_free(struct shard *shard)
+{
+    if (shard->group != NULL)
+        group_free(shard->group);
+    if (shard->store != NULL)
+        store_close(shard->store);
+    if (shard->meta != NULL)
+        meta_close(shard->meta);
+    free(shard);
+}
+
+enum err shard_start(struct shard *shard)
+{
+    return group_start(shard->group, shard->meta != NULL ? meta_applied(shard->meta)
+                                                         : store_applied_index(shard->store));
+}
+
+/* ---- Seals --------------------------------------------------------------------------------- */
+
+struct seal_task {
+    struct pool_job job;
+    struct shard *shard;
+    struct seal_job *seal;
+    enum err err;
+    struct err_note note;
+    struct seal_task *next;
+};
+
+static void seal_in_pool(struct pool_job *job)
+{
+    struct seal_task *task = CONTAINER_OF(job, struct seal_task, job);
+
+    task->err = seal_run(task->seal);
+    if (task->err != ERR_OK)
+        err_save(&task->note, task->err);
+}
+
+static void seal_finished(struct pool_job *job)
+{
+    struct seal_task *task = CONTAINER_OF(job, struct seal_task, job);
+    struct shard *shard = task->shard;
+    enum err err;
+
+    shard->seals = task->next;
+    if (shard->seals == NULL)
+        shard->seals_end = &shard->seals;
+    if (task->err != ERR_OK)
+        log_error("shard=%u seal failed, its rows stay in memory and in the log: %s: %s",
+                  shard->number - 1, err_name(task->err), task->note.detail);
+    store_seal_done(shard->store, task->seal, task->err != ERR_OK);
+    if (task->err == ERR_OK) {
+        uint64_t sealed = store_sealed_index(shard->store);
+
+        err = group_sealed(shard->group, sealed);
+        if (err != ERR_OK)
+            log_warn("group=%u pruning: %s", shard->number, err_detail());
+        group_evict(shard->group, sealed);
+    }
+    free(task);
+    if (shard->seals != NULL)
+        worker_pool(shard->worker, &shard->seals->job);
+    group_poke(shard->group);
+}
+
+void shard_seal(struct shard *shard, struct seal_job *job)
+{
+    struct seal_task *task = calloc(1, sizeof *task);
+
+    if (task == NULL) {
+        log_error("shard=%u no memory for a seal", shard->number - 1);
+        abort();
+    }
+    *task = (struct seal_task){
+        .job = {.run = seal_in_pool, .done = seal_finished}, .shard = shard, .seal = job};
+    shard->seal_proposed = false;
+    *shard->seals_end = task;
+    shard->seals_end = &task->next;
+    if (shard->seals == task)
+        worker_pool(shard->worker, &task->job);
+}
+
+static void propose_seal(struct shard *shard)
+{
+    struct buf *entry = buf_new(sizeof(struct entry_header) + sizeof(struct entry_seal));
+    struct entry_seal seal = {.upto = store_applied_index(shard->store)};
+    struct entry_header header = {
+        .size = sizeof header + sizeof seal, .kind = ENTRY_SEAL, .shard = shard->number - 1};
+    uint64_t index;
+    enum err err;
+
+    if (entry == NULL)
+        return; /* The next tick tries again. */
+    entry_stamp(&header);
+    entry->size = header.size;
+    memcpy(entry->bytes, &header, sizeof header);
+    memcpy(entry->bytes + sizeof header, &seal, sizeof seal);
+    err = shard_propose(shard, entry, &index);
+    shard->seal_proposed = err == ERR_OK;
+    buf_unref(entry);
+}
+
+/* ---- Now and then -------------------------------------------------------------------------- */
+
+static void balance(struct shard *shard, const struct group_state *state, uint64_t now_ms)
+{
+    struct node *node = shard->worker->node;
+    uint64_t preferred =
+        node->options.cluster.nodes[shard->number % node->options.cluster.node_count].id;
+    enum err err;
+
+    if (preferred == node->server || shard->led_since_ms == 0 ||
+        now_ms - shard->led_since_ms < BALANCE_AFTER_MS)
+        return;
+    for (uint32_t i = 0; i < state->servers; i++) {
+        if (state->peers[i].server != preferred || !state->peers[i].online ||
+            state->peers[i].match + BALANCE_LAG_MAX < state->last)
+            continue;
+        shard->led_since_ms = now_ms; /* Not again before BALANCE_AFTER_MS if it fails. */
+        err = group_transfer(shard->group, preferred);
+        if (err == ERR_OK)
+            log_info("group=%u moves to its preferred leader, node %" PRIu64, shard->number,
+                     preferred);
+    }
+}
+
+void shard_publish(struct shard *shard)
+{
+    struct group_state state;
+
+    group_state(shard->group, &state);
+    if (state.leader != 0)
+        shard->heard_ms = worker_now_ms();
+    atomic_store_explicit(&shard->worker->node->leaders[shard->number], state.leader,
+                          memory_order_relaxed);
+}
+
+void shard_tick(struct shard *shard, uint64_t now_ms)
+{
+    struct node *node = shard->worker->node;
+    struct board_group board = {0};
+    uint64_t keep_after = group_keep_after(shard->group);
+
+    group_state(shard->group, &board.group);
+    if (shard->store != NULL)
+        store_stats(shard->store, &board.store);
+    uv_mutex_lock(&node->board_lock);
+    node->board[shard->number] = board;
+    uv_mutex_unlock(&node->board_lock);
+
+    if (keep_after > shard->kept_after) {
+        shard->kept_after = keep_after;
+        log_port_keep_after(shard->worker->log, shard->number, keep_after);
+    }
+    if (shard->meta != NULL)
+        meta_tick(shard->meta, now_ms);
+    else if (board.group.ready && !shard->seal_proposed && store_wants_seal(shard->store) &&
+             shard->worker->phase == WORKER_RUNNING)
+        propose_seal(shard);
+    if (shard->worker->phase == WORKER_RUNNING && board.group.ready)
+        balance(shard, &board.group, now_ms);
+}

@@ -1,0 +1,204 @@
+/*
+ * One shard's part of a query: decide whether this replica may answer, freeze a snapshot on the
+ * worker, scan it in the pool, hand the parts back.
+ *
+ *    shard_query() --linearizable--> group_read() --shard_read_done()--.
+ *         |                                                            |
+ *         '--leader, any---------------------------------------------> start_scan() --pool--> answer
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/shard_io.h"
+#include "storage/aggregate.h"
+#include "storage/base/clk.h"
+#include "storage/scan.h"
+#include "storage/snapshot.h"
+
+enum { RETRY_ROUND_MS = 20 };
+
+struct read_wait {
+    struct read_wait *next;
+    uint64_t token;
+    struct query_request *request;
+};
+
+struct scan_task {
+    struct pool_job job;
+    struct shard *shard;
+    struct query_request *request;
+    struct snapshot *snapshot;
+    struct scan_limits limits;
+    enum err err;
+    struct err_note note;
+};
+
+/* ---- In the pool --------------------------------------------------------------------------- */
+
+static enum err add_part(struct query_request *request, struct bytes *bytes, bool aggregate)
+{
+    struct query_part *parts =
+        realloc(request->parts, (request->part_count + 1) * sizeof *request->parts);
+    struct buf *buf;
+
+    if (parts == NULL || bytes->failed || bytes->size > UINT32_MAX)
+        return err_set(ERR_NO_MEMORY, "a part of a query's result");
+    request->parts = parts;
+    buf = buf_new((uint32_t)bytes->size);
+    if (buf == NULL)
+        return err_set(ERR_NO_MEMORY, "%zu bytes of a query's result", bytes->size);
+    memcpy(buf->bytes, bytes->data, bytes->size);
+    buf->size = (uint32_t)bytes->size;
+    request->parts[request->part_count++] = (struct query_part){buf, aggregate};
+    request->bytes += bytes->size;
+    return ERR_OK;
+}
+
+static enum err take_batch(void *arg, struct columns *batch)
+{
+    struct query_request *request = arg;
+    struct bytes bytes = {0};
+    enum err err;
+
+    columns_encode(batch, &bytes);
+    err = add_part(request, &bytes, false);
+    request->rows += batch->rows;
+    bytes_fini(&bytes);
+    columns_fini(batch);
+    return err;
+}
+
+static enum err scan_to_aggregate(struct scan_task *task)
+{
+    struct aggregate *aggregate;
+    struct bytes bytes = {0};
+    enum err err = aggregate_new(task->request->query, task->limits.memory_bytes, &aggregate);
+
+    if (err != ERR_OK)
+        return err;
+    err = scan_aggregate(task->snapshot, task->request->query, &task->limits, aggregate);
+    if (err == ERR_OK) {
+        aggregate_encode(aggregate, &bytes);
+        err = add_part(task->request, &bytes, true);
+    }
+    bytes_fini(&bytes);
+    aggregate_free(aggregate);
+    return err;
+}
+
+static void scan_in_pool(struct pool_job *job)
+{
+    struct scan_task *task = CONTAINER_OF(job, struct scan_task, job);
+
+    if (task->request->query->agg != QUERY_RAW)
+        task->err = scan_to_aggregate(task);
+    else
+        task->err = scan_rows(task->snapshot, task->request->query, &task->limits, take_batch,
+                              task->request);
+    if (task->err != ERR_OK)
+        err_save(&task->note, task->err);
+}
+
+/* ---- On the worker ------------------------------------------------------------------------- */
+
+static void scan_finished(struct pool_job *job)
+{
+    struct scan_task *task = CONTAINER_OF(job, struct scan_task, job);
+    struct shard *shard = task->shard;
+
+    snapshot_free(task->snapshot);
+    if (task->err != ERR_OK) {
+        (void)err_restore(&task->note);
+        (void)err_wrap(task->err, "shard %u", shard->number - 1);
+        router_fail(shard->worker, &task->request->route, task->err, 0);
+    } else {
+        router_answer(shard->worker, &task->request->route);
+    }
+    free(task);
+}
+
+static void start_scan(struct shard *shard, struct query_request *request)
+{
+    const struct options_limits *limits = &shard->worker->node->options.limits;
+    uint32_t timeout_ms = request->timeout_ms;
+    struct scan_task *task = calloc(1, sizeof *task);
+    struct snapshot *snapshot = task == NULL ? NULL : store_snapshot(shard->store);
+
+    if (snapshot == NULL) {
+        free(task);
+        router_fail(shard->worker, &request->route,
+                    err_set(ERR_NO_MEMORY, "shard %u: a snapshot", shard->number - 1), 1000);
+        return;
+    }
+    if (timeout_ms == 0 || timeout_ms > limits->query_time_ms)
+        timeout_ms = limits->query_time_ms;
+    *task = (struct scan_task){
+        .job = {.run = scan_in_pool, .done = scan_finished},
+        .shard = shard,
+        .request = request,
+        .snapshot = snapshot,
+        .limits = {.memory_bytes = limits->query_bytes / 2,
+                   .result_bytes = limits->query_bytes / 2,
+                   .deadline_ns = clk_now_ns() + (uint64_t)timeout_ms * 1000000,
+                   .cancel = &shard->worker->node->stopping},
+    };
+    worker_pool(shard->worker, &task->job);
+}
+
+void shard_query(struct shard *shard, struct query_request *request)
+{
+    struct read_wait *wait;
+    enum err err;
+
+    if (shard->store == NULL) {
+        router_fail(shard->worker, &request->route,
+                    err_set(ERR_INVALID, "group 0 has no rows to query"), 0);
+        return;
+    }
+    if (request->local) {
+        /* What this replica has applied; it is as old as its leader's last word to it. */
+        request->stale_ms = shard->led_since_ms != 0 ? 0 : worker_now_ms() - shard->heard_ms;
+        start_scan(shard, request);
+        return;
+    }
+    if (!shard_can_propose(shard, &request->route.answer)) {
+        router_answer(shard->worker, &request->route);
+        return;
+    }
+    if (request->query->consistency != QUERY_LINEARIZABLE) {
+        start_scan(shard, request);
+        return;
+    }
+    wait = calloc(1, sizeof *wait);
+    if (wait == NULL) {
+        router_fail(shard->worker, &request->route, err_set(ERR_NO_MEMORY, "a linearizable read"),
+                    RETRY_ROUND_MS);
+        return;
+    }
+    *wait = (struct read_wait){shard->reads, ++shard->read_token, request};
+    shard->reads = wait;
+    err = group_read(shard->group, wait->token); /* May be answered before it returns. */
+    if (err != ERR_OK)
+        shard_read_done(shard, shard->read_token, false);
+}
+
+void shard_read_done(struct shard *shard, uint64_t token, bool ok)
+{
+    struct read_wait **at = &shard->reads;
+    struct read_wait *wait;
+
+    while (*at != NULL && (*at)->token != token)
+        at = &(*at)->next;
+    if (*at == NULL)
+        return;
+    wait = *at;
+    *at = wait->next;
+    if (ok)
+        start_scan(shard, wait->request);
+    else
+        router_fail(
+            shard->worker, &wait->request->route,
+            err_set(ERR_UNAVAILABLE, "shard %u: leadership is not confirmed", shard->number - 1),
+            RETRY_ROUND_MS);
+    free(wait);
+}
