@@ -87,14 +87,18 @@ static void give_places(struct work *work)
 {
     const struct block_builder *builder = work->builder;
     uint32_t count = builder->series_keys.count;
+    uint32_t *known = work->ranks;
 
-    for (uint32_t at = 0; at < count; at++) {
-        work->keys[at] = builder->series[at].id;
-        if (builder->series[at].id != BLOCK_ID_NONE)
-            work->directory[work->known++] = at;
-    }
+    for (uint32_t at = 0; at < count; at++)
+        if (builder->series[at].id != BLOCK_ID_NONE) {
+            work->keys[work->known] = builder->series[at].id;
+            work->order[work->known] = work->known;
+            known[work->known++] = at;
+        }
     work->fresh = count - work->known;
-    radix_sort(work->keys, work->known, work->directory, work->spare);
+    radix_sort(work->keys, work->known, work->order, work->spare);
+    for (uint32_t place = 0; place < work->known; place++)
+        work->directory[place] = known[work->order[place]];
     for (uint32_t at = 0, place = work->known; at < count; at++)
         if (builder->series[at].id == BLOCK_ID_NONE)
             work->directory[place++] = at;

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /**
- * Put `order` (positions in `keys`, each below `count`, in any order to start with) into ascending
+ * Put `order` (all positions in `keys`, 0 to count - 1, in any order to start with) into ascending
  * order of their keys; equal ones stay as they were. `spare` has room for `count`.
  */
 void radix_sort(const uint64_t *keys, uint32_t count, uint32_t *order, uint32_t *spare);

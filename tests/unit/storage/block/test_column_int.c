@@ -1,0 +1,195 @@
+/*
+ * Integers: every order, width and patch comes back, and no forged chunk reads past its end.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/block/column_int.h"
+#include "storage/block/pack.h"
+#include "tests/support/seed.h"
+
+/* Encode, decode from memory of exactly that size, compare. Returns the bytes. */
+static size_t check_round_trip(const uint64_t *values, uint32_t count)
+{
+    uint64_t *back = malloc((count + 1u) * sizeof *back);
+    struct bytes out = {0};
+    struct reader reader;
+    uint8_t *exact;
+
+    column_int_put(values, count, &out);
+    cr_assert(!out.failed);
+    exact = malloc(out.size + 1);
+    cr_assert_not_null(exact);
+    cr_assert_not_null(back);
+    memcpy(exact + 1, out.data == NULL ? (const uint8_t *)"" : out.data, out.size);
+    reader = reader_on(exact + 1, out.size);
+    column_int_get(&reader, count, back);
+    cr_assert(reader_done(&reader));
+    for (uint32_t i = 0; i < count; i++)
+        cr_assert_eq(back[i], values[i], "value %u of %u", i, count);
+    free(exact);
+    free(back);
+    bytes_fini(&out);
+    return out.size;
+}
+
+Test(pack, gives_back_every_width_and_count)
+{
+    uint64_t state = seed_of_run("pack");
+
+    for (unsigned width = 0; width <= 64; width++) {
+        for (uint32_t count = 0; count < 80; count++) {
+            uint64_t values[80], back[80];
+            size_t size = pack_size(count, width);
+            uint8_t *bytes = malloc(size + 1);
+
+            cr_assert_not_null(bytes);
+            for (uint32_t i = 0; i < count; i++)
+                values[i] = width == 0 ? 0 : seed_next(&state) >> (64 - width);
+            bytes[size] = 0xa5;
+            pack_put(values, count, width, bytes);
+            cr_assert_eq(bytes[size], 0xa5);
+            bytes = realloc(bytes, size > 0 ? size : 1);
+            pack_get(bytes, count, width, back);
+            cr_assert_eq(memcmp(values, back, count * sizeof values[0]), 0, "width %u, count %u",
+                         width, count);
+            free(bytes);
+        }
+    }
+}
+
+Test(column_int, gives_back_nothing_and_one)
+{
+    uint64_t one = 0x8000000000000000u;
+
+    cr_assert_eq(check_round_trip(&one, 0), 0);
+    (void)check_round_trip(&one, 1);
+}
+
+Test(column_int, gives_back_extremes_in_any_mix)
+{
+    static const uint64_t extremes[] = {
+        0, 1, UINT64_MAX, INT64_MAX, (uint64_t)INT64_MIN, (uint64_t)INT64_MIN + 1, 1ull << 32, 7};
+    uint64_t state = seed_of_run("column_int");
+
+    for (uint32_t count = 1; count < 3000; count = count * 3 / 2 + 1) {
+        uint64_t *values = malloc(count * sizeof *values);
+
+        cr_assert_not_null(values);
+        for (uint32_t i = 0; i < count; i++)
+            values[i] = extremes[seed_below(&state, 8)];
+        (void)check_round_trip(values, count);
+        free(values);
+    }
+}
+
+/* Walks of every width, with rare outliers: what the three orders and the patches are for. */
+Test(column_int, gives_back_walks_with_outliers)
+{
+    enum { COUNT = 2500 };
+    uint64_t state = seed_of_run("column_int");
+    uint64_t *values = malloc(COUNT * sizeof *values);
+
+    cr_assert_not_null(values);
+    for (int turn = 0; turn < 600; turn++) {
+        unsigned order = (unsigned)seed_below(&state, 3);
+        unsigned width = (unsigned)seed_below(&state, 64);
+        uint64_t outliers = seed_below(&state, 4) == 0 ? 0 : 1 + seed_below(&state, 300);
+        uint64_t value = seed_next(&state), delta = seed_next(&state) >> seed_below(&state, 64);
+        uint32_t count = 1 + (uint32_t)seed_below(&state, COUNT);
+
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t noise = seed_next(&state) >> (63 - width) >> 1;
+
+            delta = order == 2 ? delta + noise : order == 1 ? noise : delta;
+            value = order == 0 ? noise : value + delta;
+            values[i] = value;
+            if (outliers > 0 && seed_below(&state, outliers) == 0)
+                values[i] = seed_next(&state) >> seed_below(&state, 64);
+        }
+        (void)check_round_trip(values, count);
+    }
+    free(values);
+}
+
+Test(column_int, stores_a_constant_and_a_straight_line_in_a_few_bytes)
+{
+    uint64_t values[COLUMN_CHUNK];
+
+    for (uint32_t i = 0; i < COLUMN_CHUNK; i++)
+        values[i] = 12345678901234567u;
+    cr_assert_leq(check_round_trip(values, COLUMN_CHUNK), 12);
+    for (uint32_t i = 0; i < COLUMN_CHUNK; i++)
+        values[i] = 1700000000000u + 1000u * i;
+    cr_assert_leq(check_round_trip(values, COLUMN_CHUNK), 14);
+    for (uint32_t i = 0; i < COLUMN_CHUNK; i++)
+        values[i] = (uint64_t)i * i;
+    cr_assert_leq(check_round_trip(values, COLUMN_CHUNK), 8);
+}
+
+Test(column_int, patches_jumps_instead_of_widening_everything)
+{
+    uint64_t values[COLUMN_CHUNK];
+    size_t calm, jumping;
+    uint64_t state = 1;
+
+    for (uint32_t i = 0; i < COLUMN_CHUNK; i++)
+        values[i] = 1000000 + seed_below(&state, 16);
+    calm = check_round_trip(values, COLUMN_CHUNK);
+    for (uint32_t i = 0; i < 10; i++)
+        values[i * 100 + 3] = seed_next(&state);
+    jumping = check_round_trip(values, COLUMN_CHUNK);
+    cr_assert_leq(calm, 520);
+    cr_assert_leq(jumping, calm + 10 * 13 + 130, "%zu bytes", jumping);
+}
+
+Test(column_int, get_stays_inside_forged_bytes)
+{
+    uint64_t state = seed_of_run("column_int");
+    uint64_t values[COLUMN_CHUNK] = {0};
+
+    for (int turn = 0; turn < 200000; turn++) {
+        size_t size = seed_below(&state, 64);
+        uint8_t *bytes = malloc(size + 1);
+        struct reader reader;
+
+        cr_assert_not_null(bytes);
+        for (size_t i = 0; i < size; i++)
+            bytes[i + 1] = (uint8_t)(seed_next(&state) >> seed_below(&state, 64));
+        if (size > 2) {
+            bytes[1] = (uint8_t)seed_below(&state, 8);
+            bytes[2] = (uint8_t)seed_below(&state, 70);
+        }
+        reader = reader_on(bytes + 1, size);
+        column_int_get(&reader, 1 + (uint32_t)seed_below(&state, 100), values);
+        cr_assert(reader.bad || reader.at <= reader.end);
+        free(bytes);
+    }
+}
+
+Test(column_int, get_refuses_what_no_writer_writes)
+{
+    static const struct {
+        const char *what;
+        size_t size;
+        uint8_t bytes[8];
+    } bad[] = {
+        {"order 3", 3, {3, 0, 0}},
+        {"unknown flags", 3, {8, 0, 0}},
+        {"width 65", 3, {0, 65, 0}},
+        {"as many seeds as values", 4, {2, 0, 0, 0}},
+        {"a patch past the end", 6, {4, 0, 1, 0, 2, 0}},
+        {"more patches than values", 8, {4, 0, 3, 0, 0, 0, 0, 0}},
+        {"packed bits missing", 3, {0, 8, 0}},
+        {"base missing", 2, {0, 0}},
+    };
+    uint64_t values[2];
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct reader reader = reader_on(bad[i].bytes, bad[i].size);
+
+        column_int_get(&reader, 2, values);
+        cr_assert(reader.bad, "%s", bad[i].what);
+    }
+}
