@@ -12,6 +12,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "storage/base/fault.h"
+
 struct file {
     int fd;
     bool direct;
@@ -109,6 +111,8 @@ static enum err system_read(struct file *file, uint64_t offset, void *bytes, siz
 {
     size_t done = 0;
 
+    if (FAULT("disk.read"))
+        return failed_at("read", file, offset, size, EIO);
     while (done < size) {
         ssize_t got = pread(file->fd, (uint8_t *)bytes + done, size - done, (off_t)(offset + done));
 
@@ -128,6 +132,10 @@ static enum err system_write(struct file *file, uint64_t offset, const void *byt
 {
     size_t done = 0;
 
+    if (FAULT("disk.write"))
+        return failed_at("write", file, offset, size, EIO);
+    if (FAULT("disk.full"))
+        return failed_at("write", file, offset, size, ENOSPC);
     while (done < size) {
         ssize_t put =
             pwrite(file->fd, (const uint8_t *)bytes + done, size - done, (off_t)(offset + done));
@@ -145,6 +153,8 @@ static enum err system_sync(struct file *file)
 {
     int result;
 
+    if (FAULT("disk.sync"))
+        return failed("sync", file->path, EIO);
     /* After any other error the kernel may have dropped the dirty pages and forgotten the error:
      * a second sync would return 0 for data that is lost. So only EINTR is tried again. */
     do {

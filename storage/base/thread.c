@@ -35,6 +35,7 @@ enum err thread_start(struct thread *thread, const char *name, int nice, void (*
     struct start *start = malloc(sizeof *start);
     sigset_t all;
     sigset_t before;
+    char room[128];
     int error;
 
     CHECK(nice >= 0);
@@ -52,7 +53,7 @@ enum err thread_start(struct thread *thread, const char *name, int nice, void (*
     if (error != 0) {
         free(start);
         return err_set(ERR_UNAVAILABLE, "start thread %s: %s; see ulimit -u and TasksMax", name,
-                       strerror(error));
+                       strerror_r(error, room, sizeof room));
     }
     return ERR_OK;
 }

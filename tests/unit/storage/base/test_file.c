@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "storage/base/fault.h"
 #include "storage/base/file.h"
 
 static char dir[64];
@@ -180,6 +181,23 @@ Test(file, a_write_that_fits_only_in_part_is_a_full_disk)
     cr_assert_eq(disk->write(file, 0, bytes, sizeof bytes), ERR_DISK_FULL);
     limit.rlim_cur = RLIM_INFINITY;
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    disk->close(file);
+}
+
+Test(file, fails_where_a_fault_is_armed)
+{
+    struct file *file = open_ok("a", FILE_WRITE | FILE_CREATE);
+    char byte = 'x';
+
+    cr_assert_eq(fault_arm("disk.write:fail:1,disk.full:fail:1,disk.sync:fail:2,disk.read:fail:1"),
+                 ERR_OK);
+    cr_assert_eq(disk->write(file, 0, &byte, 1), ERR_IO);
+    cr_assert_eq(disk->write(file, 0, &byte, 1), ERR_DISK_FULL);
+    cr_assert_eq(disk->write(file, 0, &byte, 1), ERR_OK);
+    cr_assert_eq(disk->sync(file), ERR_OK);
+    cr_assert_eq(disk->sync(file), ERR_IO);
+    cr_assert_eq(disk->read(file, 0, &byte, 1), ERR_IO);
+    cr_assert_eq(disk->read(file, 0, &byte, 1), ERR_OK);
     disk->close(file);
 }
 
