@@ -52,8 +52,8 @@ struct disk {
 
 /**
  * The real one. Static. Fault points (fault.h): disk.read, disk.write, disk.full, disk.sync.
- * A write over a file size limit raises SIGXFSZ: a program that wants
- * ERR_DISK_FULL instead ignores that signal.
+ * A write over a file size limit raises SIGXFSZ: a program that wants ERR_DISK_FULL instead
+ * ignores that signal.
  */
 const struct disk *disk_system(void);
 
