@@ -324,6 +324,7 @@ static void lead(struct group *group)
     group->leading = true;
     group->lost_at_ms = 0;
     outbox_reset(group);
+    fit_window(group);
     group->own_first = group->mirror.last;
     if (guard_needs_barrier(group)) {
         if (submit(group, &group->barrier, 1, GROUP_BARRIER) != 0) {
@@ -545,7 +546,7 @@ static void look_at_peers(const struct group *group, struct group_state *state)
             if (group->peers[k].server != server)
                 continue;
             state->peers[i].online = heard_lately(group, &group->peers[k]);
-            state->peers[i].behind = group->peers[k].behind;
+            state->peers[i].behind = group->peers[k].behind && match < group->mirror.first;
         }
     }
     state->servers = configuration->n;

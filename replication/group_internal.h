@@ -48,7 +48,8 @@ struct group_peer {
     bool behind;       /* Needs entries that the log no longer has. */
 
     /* As leader, forgotten at each change of term. */
-    uint64_t empty_ms; /* The last empty AppendEntries, and the commit index in it. */
+    uint64_t empty_ms; /* The last empty AppendEntries, and what it said. */
+    uint64_t empty_prev;
     uint64_t empty_commit;
     uint64_t sent_last;                            /* The last entry given to the link. */
     struct group_message *waiting, **waiting_tail; /* In order, for entries to be read back. */

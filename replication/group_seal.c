@@ -70,8 +70,8 @@ static unsigned trailing(const struct group *group, uint64_t index)
         raft_index match = 0;
 
         (void)raft_match_index(&group->raft, configuration->servers[i].id, &match);
-        if (match < index && index - match > keep)
-            keep = index - match;
+        if (match < index && index - match >= keep)
+            keep = index - match + 1; /* The term of its last entry is needed too. */
     }
     return (unsigned)(keep < keep_max ? keep : keep_max);
 }

@@ -205,12 +205,14 @@ bool guard_gate(const struct group *group, uint64_t gate)
 }
 
 /* EMPTIES, S2. With a full window each SUBMIT makes the core send an empty AppendEntries to each
- * follower.
- * Rule: one in half a heartbeat, unless the commit index in it is news. */
-bool guard_empties(const struct group *group, const struct group_peer *peer, uint64_t commit,
-                   uint64_t now_ms)
+ * follower, all of them the same.
+ * Rule: one in half a heartbeat, unless the commit index or prev in it is news: a follower whose
+ * tail has to go is asked for one prev after the other, and must not wait for a heartbeat each. */
+bool guard_empties(const struct group *group, const struct group_peer *peer,
+                   const struct group_append *append, uint64_t now_ms)
 {
-    return on(group, GUARD_EMPTIES) && peer->empty_ms != 0 && commit == peer->empty_commit &&
+    return on(group, GUARD_EMPTIES) && peer->empty_ms != 0 &&
+           append->commit == peer->empty_commit && append->prev_index == peer->empty_prev &&
            now_ms - peer->empty_ms < group->options.heartbeat_ms / 2;
 }
 

@@ -84,8 +84,8 @@ uint64_t guard_change_gate(const struct group *group, const struct mirror_slot *
 /** GATE: a message may leave. */
 bool guard_gate(const struct group *group, uint64_t gate);
 /** EMPTIES: drop this empty AppendEntries. */
-bool guard_empties(const struct group *group, const struct group_peer *peer, uint64_t commit,
-                   uint64_t now_ms);
+bool guard_empties(const struct group *group, const struct group_peer *peer,
+                   const struct group_append *append, uint64_t now_ms);
 /** RESEND: how many of the entries are still queued towards that peer. */
 uint32_t guard_resend(const struct group *group, const struct group_peer *peer, bool queued,
                       const struct group_append *append);

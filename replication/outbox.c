@@ -297,12 +297,13 @@ static void send_heartbeat(struct group *group, struct group_peer *peer,
 {
     uint64_t now_ms = group_clock(group);
 
-    if (guard_empties(group, peer, message->append.commit, now_ms) ||
-        (guard_overtake(group, queued) && !make_heartbeat(group, message))) {
+    if ((guard_overtake(group, queued) && !make_heartbeat(group, message)) ||
+        guard_empties(group, peer, &message->append, now_ms)) {
         group_message_free(message);
         return;
     }
     peer->empty_ms = now_ms;
+    peer->empty_prev = message->append.prev_index;
     peer->empty_commit = message->append.commit;
     group->io.send(group->io.ctx, group, peer->server, message, true);
 }

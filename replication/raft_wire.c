@@ -230,7 +230,7 @@ static void set_flags(struct group_message *message, unsigned flags)
 enum err raft_wire_get(struct reader *reader, uint32_t *ret_group,
                        struct group_message **ret_message)
 {
-    struct group_message *message;
+    struct group_message *message = NULL;
     uint32_t group;
     unsigned kind, flags, zero;
     uint64_t term;

@@ -1,0 +1,217 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/check.h"
+#include "tests/sim/sim.h"
+
+enum { FAULTS_MS = 8000, CALM_MS = 12000, QUIET_MS = 2000, START_MS = 1000 };
+
+/* ---- The seed's weather -------------------------------------------------------------------- */
+
+static void make_weather(struct sim *sim)
+{
+    static const uint32_t sizes[] = {3, 3, 3, 3, 5, 1, 2};
+    bool hot = sim->options.hot;
+
+    sim->node_count = sizes[sim_rand(sim, hot ? 5 : 7)];
+    sim->group_count = 1 + sim_rand(sim, SIM_GROUPS_MAX);
+    sim->ordered = sim_chance(sim, 1, 3);
+    sim->p_lose = sim_rand(sim, 3) ? sim_rand(sim, 30) : sim_rand(sim, 250);
+    sim->p_double = sim_rand(sim, hot ? 150 : 60);
+    sim->p_slow = sim_rand(sim, hot ? 2 : 3) ? 0 : sim_rand(sim, hot ? 100 : 60);
+    sim->delay_ms = 1 + sim_rand(sim, 3) * 12 + sim_rand(sim, 10);
+    sim->p_load = hot ? 100 + sim_rand(sim, 400) : 20 + sim_rand(sim, 300);
+    sim->p_crash = hot ? 10 + sim_rand(sim, 50) : sim_rand(sim, 4) ? sim_rand(sim, 12) : 0;
+    sim->p_part = hot ? sim_rand(sim, 30) : sim_rand(sim, 3) ? sim_rand(sim, 12) : 0;
+    sim->p_transfer = sim_rand(sim, 3) ? sim_rand(sim, hot ? 100 : 30) : 0;
+    sim->p_pause = sim_rand(sim, 10);
+    sim->p_read = sim_rand(sim, 400);
+    sim->p_busy = sim_rand(sim, 3) ? 0 : sim_rand(sim, 10);
+    sim->p_rumour = sim_rand(sim, 2) ? 0 : sim_rand(sim, 20);
+    sim->trailing = sim_rand(sim, 3) ? 4096 : 16 + sim_rand(sim, 100);
+    sim->seal_every = 20 + sim_rand(sim, 100);
+}
+
+/* ---- What users do ------------------------------------------------------------------------- */
+
+static struct sim_replica *any_replica(struct sim *sim)
+{
+    struct sim_node *node = &sim->nodes[sim_rand(sim, sim->node_count)];
+
+    return sim_node_runs(node) ? &node->replicas[sim_rand(sim, sim->group_count)] : NULL;
+}
+
+static void propose(struct sim *sim)
+{
+    struct sim_replica *replica = any_replica(sim);
+    struct buf *entries[3];
+    uint32_t count = 1 + sim_rand(sim, 3);
+    uint64_t first;
+
+    if (replica == NULL || !group_is_ready(replica->group))
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t size = 8 + (sim_chance(sim, 1, 20) ? sim_rand(sim, 12000) : sim_rand(sim, 200));
+
+        entries[i] = buf_new(size);
+        CHECK(entries[i] != NULL);
+        memset(entries[i]->bytes, 0, size);
+        sim->serial++;
+        memcpy(entries[i]->bytes, &sim->serial, sizeof sim->serial);
+        entries[i]->size = size;
+    }
+    if (group_propose(replica->group, entries, count, &first) == ERR_OK)
+        sim->counters->proposed += count;
+    for (uint32_t i = 0; i < count; i++)
+        buf_unref(entries[i]);
+}
+
+static void ask(struct sim *sim)
+{
+    struct sim_replica *replica = any_replica(sim);
+    struct sim_read *read;
+    enum err err;
+
+    if (replica == NULL)
+        return;
+    read = malloc(sizeof *read);
+    CHECK(read != NULL);
+    *read = (struct sim_read){.token = ++sim->serial,
+                              .seen = sim->chains[replica->number].acknowledged,
+                              .next = replica->reads};
+    replica->reads = read; /* First: the answer may come from within. */
+    err = group_read(replica->group, read->token);
+    if (err == ERR_OK)
+        return;
+    CHECK(replica->reads == read);
+    replica->reads = read->next;
+    free(read);
+}
+
+static void transfer(struct sim *sim)
+{
+    struct sim_replica *replica = any_replica(sim);
+    uint64_t to = sim_rand(sim, 2) ? 0 : 1 + sim_rand(sim, sim->node_count);
+
+    if (replica != NULL && group_transfer(replica->group, to) == ERR_OK)
+        sim->counters->transfers++;
+}
+
+/* ---- What happens to them ------------------------------------------------------------------ */
+
+static void cut_network(struct sim *sim)
+{
+    uint32_t side = sim_rand(sim, 1u << sim->node_count);
+    bool one_way = sim_chance(sim, 1, 4);
+
+    for (uint32_t a = 0; a < sim->node_count; a++) {
+        for (uint32_t b = 0; b < sim->node_count; b++) {
+            bool a_in = side >> a & 1, b_in = side >> b & 1;
+
+            if (a_in != b_in && !(one_way && a_in))
+                sim->cut[a][b] = true;
+        }
+    }
+    sim->heal_at_ms = sim->now_ms + 100 + sim_rand(sim, 2500);
+}
+
+static void heal_network(struct sim *sim)
+{
+    memset(sim->cut, 0, sizeof sim->cut);
+    sim->heal_at_ms = 0;
+}
+
+static void rumour(struct sim *sim)
+{
+    struct sim_replica *replica = any_replica(sim);
+
+    if (replica != NULL)
+        group_peer_lost(replica->group, 1 + sim_rand(sim, sim->node_count));
+}
+
+static void break_something(struct sim *sim)
+{
+    struct sim_node *node = &sim->nodes[sim_rand(sim, sim->node_count)];
+
+    if (node->up && sim_chance(sim, sim->p_crash, 10000))
+        sim_node_crash(node);
+    if (sim_chance(sim, sim->p_pause, 10000))
+        node->paused_until_ms = sim->now_ms + sim_rand(sim, 900);
+    if (sim->heal_at_ms == 0 && sim_chance(sim, sim->p_part, 10000))
+        cut_network(sim);
+    if (sim->heal_at_ms != 0 && sim->heal_at_ms <= sim->now_ms)
+        heal_network(sim);
+    if (sim_chance(sim, sim->p_transfer, 10000))
+        transfer(sim);
+    if (sim_chance(sim, sim->p_rumour, 10000))
+        rumour(sim);
+}
+
+/* ---- A run --------------------------------------------------------------------------------- */
+
+static void turn(struct sim *sim)
+{
+    sim_net_turn(sim);
+    for (uint32_t i = 0; i < sim->node_count && sim->finding[0] == '\0'; i++) {
+        struct sim_node *node = &sim->nodes[i];
+
+        if (!node->up && node->start_at_ms <= sim->now_ms)
+            sim_node_start(node);
+        else if (sim_node_runs(node))
+            sim_node_turn(node);
+    }
+}
+
+static void live(struct sim *sim)
+{
+    uint64_t end_ms = sim->now_ms + FAULTS_MS;
+
+    for (; sim->now_ms < end_ms && sim->finding[0] == '\0'; sim->now_ms++) {
+        turn(sim);
+        if (sim->finding[0] != '\0')
+            return;
+        if (sim_chance(sim, sim->p_load, 1000))
+            propose(sim);
+        if (sim_chance(sim, sim->p_read, 10000))
+            ask(sim);
+        break_something(sim);
+    }
+    heal_network(sim);
+    sim->calm = true;
+    end_ms = sim->now_ms + CALM_MS;
+    for (; sim->now_ms < end_ms && sim->finding[0] == '\0'; sim->now_ms++) {
+        turn(sim);
+        if (sim->finding[0] == '\0' && sim->now_ms + QUIET_MS < end_ms && sim_chance(sim, 10, 1000))
+            propose(sim);
+    }
+    if (sim->finding[0] == '\0')
+        sim_check_end(sim);
+}
+
+void sim_run(uint64_t seed, const struct sim_options *options, struct sim_counters *counters,
+             char finding[SIM_FINDING_MAX])
+{
+    struct sim *sim = calloc(1, sizeof *sim);
+
+    CHECK(sim != NULL);
+    sim->options = *options;
+    sim->counters = counters;
+    sim->seed = seed;
+    sim->now_ms = START_MS;
+    rand_init(&sim->rand, seed);
+    make_weather(sim);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        sim->nodes[i].sim = sim;
+        sim->nodes[i].server = i + 1;
+        sim_node_start(&sim->nodes[i]);
+    }
+    live(sim);
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        sim_node_end(&sim->nodes[i]);
+    sim_net_end(sim);
+    sim_check_fini(sim);
+    (void)snprintf(finding, SIM_FINDING_MAX, "%s", sim->finding);
+    free(sim);
+}
