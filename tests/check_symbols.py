@@ -111,7 +111,7 @@ def self_test():
     }
     return checks.self_test(check, good, [
         ("foreign function", {"storage/base/err.c": "void helper(void) {}\n"}, "exports helper"),
-        ("foreign variable", {"storage/base/err.c": "int errs;\n"}, "exports errs"),
+        ("foreign variable", {"storage/base/err.c": "int error_table;\n"}, "exports error_table"),
         ("trailing words", {"storage/base/log_files.c": "int files_open;\n"}, "exports files_open"),
         ("leaky library", {"shared.c": "int err_set;\n"}, "shows err_set to the world"),
         ("missing", {"storage/CMakeLists.txt": ""}, "libstorage.a is missing"),
