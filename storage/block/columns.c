@@ -197,7 +197,8 @@ static enum err append_column(struct column *into, uint32_t rows, const struct c
 
     if (from->text.size > UINT32_MAX - into->text.size)
         return err_set(ERR_LIMIT, "column %s: more than 4 GiB of text", into->name);
-    bytes_put(&into->text, from->text.data, from->text.size);
+    if (from->text.size > 0)
+        bytes_put(&into->text, from->text.data, from->text.size);
     if (into->text.failed) {
         into->text.failed = false;
         return err_set(ERR_NO_MEMORY, "column %s: %zu bytes of text", into->name, from->text.size);
