@@ -145,7 +145,4 @@ const struct segment_block *segment_block(const struct segment *segment, uint32_
 MUST_CHECK enum err segment_read(struct segment *segment, uint64_t offset, struct bytes *room,
                                  struct block_view *ret_view);
 
-/** Read the whole file and compare with the footer's hash: for scrubbing. ERR_CORRUPT, ERR_IO. */
-MUST_CHECK enum err segment_verify(struct segment *segment);
-
 #endif

@@ -31,14 +31,14 @@ struct snapshot; /* storage/snapshot.h */
 struct seal_job;
 
 struct store_options {
-    const struct disk *disk;
+    const struct disk *disk; /* Borrowed: outlives the store and its segments. */
     const char *dir;         /* This shard's folder; made if missing. Copied. */
     uint32_t shard;          /* Number, for messages and file headers. */
-    uint32_t series_max;     /* Series; at most 2^32 - 2. */
+    uint32_t series_max;     /* Admission's limit. */
     uint64_t head_bytes_max; /* A full head refuses admissions with ERR_BUSY. */
     uint64_t seal_bytes;     /* Head bytes that ask for a seal. */
-    uint32_t producers_max;  /* Producers remembered; the one idle longest (by log) goes first. */
-    int64_t future_ns_max;   /* Not used by apply: admission's limit on times ahead of now. */
+    uint32_t producers_max;  /* Remembered, 1 to 2^20: the same on all replicas. */
+    int64_t future_ns_max;   /* Admission's limit on times ahead of the clock; 0: none. */
 };
 
 /** Open or make a shard's storage. ERR_IO, ERR_CORRUPT (says which file and what to do),
@@ -59,25 +59,31 @@ uint64_t store_applied_index(const struct store *store);
  *
  * Checks: header, checksums, that keys hash to this shard (of `shards`), that known ids exist and
  * belong to the table whose section uses them, limits. Ids for new keys are tentative: the entry
- * has to be proposed next, or store_forget_tentative() called. The bytes are changed in place.
+ * has to be proposed next, or store_retract() called. The bytes are changed in place.
  *
- * Errors  ERR_INVALID, ERR_LIMIT (series_max), ERR_BUSY (head full), ERR_SEQUENCE (gap; retry the
- *         missing one first). On an error nothing was taken.
+ * Errors  ERR_INVALID, ERR_LIMIT (series_max), ERR_BUSY (head full), ERR_SEQUENCE (gap: retry the
+ *         missing one first; or the producer's epoch is over), ERR_NO_MEMORY. On an error nothing
+ *         was taken.
  * ret_duplicate  the sequence was committed or is in flight already: do not propose; answer as done
  *         when the group has committed everything proposed so far.
  */
 MUST_CHECK enum err store_admit(struct store *store, struct buf *entry, uint32_t shards,
                                 bool *ret_duplicate);
 
-/** Leadership is lost, or proposing failed: forget ids and sequences given to unapplied entries. */
+/** The entry admitted last could not be proposed: take back its ids and its sequence. */
+void store_retract(struct store *store);
+
+/** Leadership is lost: forget ids and sequences given to unapplied entries. Not while entries that
+ * were admitted here are on their way and others may be admitted: they would get the same ids. */
 void store_forget_tentative(struct store *store);
 
 /** Fill ids (one for each fresh key, in its order) of an entry that was applied or found duplicate.
- */
+ * BLOCK_ID_NONE for a key that is not applied. */
 void store_fresh_ids(const struct store *store, const struct buf *entry, uint32_t *ret_ids,
                      uint32_t count);
 
-/** The head is big enough and no seal is running: propose ENTRY_SEAL{applied index}. */
+/** The head is big enough and no seal is out, or one failed some seconds ago: propose
+ * ENTRY_SEAL{applied index}. */
 bool store_wants_seal(const struct store *store);
 
 /* ---- Every replica ------------------------------------------------------------------------- */
@@ -88,12 +94,15 @@ enum store_outcome {
     STORE_GAP,       /* The sequence leaves a gap: not applied. */
     STORE_REFUSED,   /* Not applied: the entry contradicts the state (says why in err_detail()). */
     STORE_SEAL,      /* A seal starts: *ret_job goes to the pool, then store_seal_done(). */
-    STORE_NOTHING    /* A barrier or configuration: only the index moves. */
+    STORE_NOTHING    /* A barrier, configuration, or seal with nothing to do: the index moves. */
 };
 
 /**
  * Apply a committed entry. `index` is the last one plus 1; entry NULL for what is not a command.
- * The head keeps a reference. Deterministic: the outcome depends on the log alone.
+ * The head keeps a reference. Deterministic: the state depends on the log alone.
+ *
+ * A seal takes everything before its own entry, so `upto` only tells whether it is out of date.
+ * Jobs may be handed out while others are in the pool: run them one after another, in this order.
  *
  * Errors  ERR_NO_MEMORY, ERR_CORRUPT: the process cannot go on with this shard
  */
@@ -103,15 +112,16 @@ MUST_CHECK enum err store_apply(struct store *store, uint64_t index, struct buf 
 /** Pool thread: write segment, catalog and manifest, all synced. ERR_IO, ERR_DISK_FULL, ... */
 MUST_CHECK enum err seal_run(struct seal_job *job);
 /**
- * Back on the worker: take the segment in, drop the sealed blocks from the head; frees the job.
- * After an error of seal_run() the blocks stay in the head and the seal is asked for again later
- * (`failed` true).
+ * Back on the worker: take the segment in, drop the sealed blocks from the head; the job is gone.
+ * After an error of seal_run() (`failed` true) the blocks stay in the head, a seal is asked for
+ * again later, and its job does the rest of this one first.
  */
 void store_seal_done(struct store *store, struct seal_job *job, bool failed);
 
 /* ---- Looking ------------------------------------------------------------------------------- */
 
-/** A frozen view for a scan: head blocks, segments and series of this moment. NULL: no memory. */
+/** A frozen view for a scan: head blocks, segments and series of this moment. NULL: no memory.
+ * Give it back with snapshot_free() before store_close(). */
 struct snapshot *store_snapshot(struct store *store);
 
 struct store_stats {
@@ -119,15 +129,11 @@ struct store_stats {
     uint64_t applied_index, sealed_index;
     uint64_t rows, points; /* Applied since the shard was made (kept in the manifest). */
     uint64_t chain;        /* Hash over all applied entries: equal on equal replicas. */
-    bool sealing;
+    bool sealing;          /* A job is out. */
 };
 void store_stats(const struct store *store, struct store_stats *ret_stats);
 
-/** The id of a key, or BLOCK_ID_NONE. */
+/** The id of an applied key, or BLOCK_ID_NONE. */
 uint32_t store_find_series(const struct store *store, const void *key, size_t size, uint64_t hash);
-
-/** The type that this shard has seen for a field of a table; 0 if none. */
-unsigned store_field_type(const struct store *store, const void *table_key, size_t table_key_size,
-                          struct slice field);
 
 #endif

@@ -1,0 +1,60 @@
+/*
+ * manifest.h - what of a shard is on disk: segments, catalog, producers, up to which log index.
+ *
+ * The file manifest.mrm is replaced as a whole at the end of every seal. What it does not name
+ * does not count and is removed when the store is opened.
+ *
+ *     header: u32 magic "MRM1", u32 crc (of all behind it), u16 version, u16 0, u32 shard
+ *     u64 size of the file | sealed index | next segment | chain | rows | points
+ *     u64 bytes of the catalog | u32 series in it
+ *     u32 segments, then for each: struct segment_info's fields in their order
+ *     producers (producers.h)
+ *
+ * Thread    Any, one at a time. Saving and loading block.
+ */
+#ifndef STORAGE_MANIFEST_H
+#define STORAGE_MANIFEST_H
+
+#include "storage/base/bytes.h"
+#include "storage/base/file.h"
+#include "storage/segment.h"
+
+#define MANIFEST_NAME  "manifest.mrm"
+#define MANIFEST_MAGIC 0x314d524du /* "MRM1" */
+
+enum {
+    MANIFEST_VERSION = 1,
+    MANIFEST_SEGMENTS_MAX = 1 << 20,
+    MANIFEST_SIZE_MAX = 256 * 1024 * 1024, /* Bytes: bounds what a reader allocates. */
+};
+
+struct manifest {
+    uint32_t shard;
+    uint64_t sealed_index; /* Everything up to this log index is in here. */
+    uint64_t next_segment; /* Number of the next one. */
+    uint64_t chain;        /* As of sealed_index: store.h. */
+    uint64_t rows, points; /* Applied up to sealed_index, duplicates counted each time. */
+    uint64_t catalog_size; /* Bytes of the catalog's file; 0: there is none. */
+    uint32_t series;
+    uint32_t segment_count;
+    struct segment_info *segments; /* Owned, oldest first. */
+    struct bytes producers;        /* Owned: as producers_encode() makes it. */
+};
+
+void manifest_fini(struct manifest *manifest); /* A zeroed struct is valid. */
+
+/** Append a segment. ERR_NO_MEMORY, ERR_LIMIT. */
+MUST_CHECK enum err manifest_add(struct manifest *manifest, const struct segment_info *info);
+
+void manifest_encode(const struct manifest *manifest, struct bytes *out);
+/** From untrusted bytes. ERR_CORRUPT, ERR_VERSION, ERR_NO_MEMORY. */
+MUST_CHECK enum err manifest_decode(const void *bytes, size_t size, struct manifest *ret_manifest);
+
+/** Replace DIR/manifest.mrm. ERR_IO, ERR_DISK_FULL, ERR_NO_MEMORY. */
+MUST_CHECK enum err manifest_save(const struct manifest *manifest, const struct disk *disk,
+                                  const char *dir);
+/** ERR_NOT_FOUND: there is none; ERR_CORRUPT names the file; ERR_VERSION, ERR_IO. */
+MUST_CHECK enum err manifest_load(const struct disk *disk, const char *dir, uint32_t shard,
+                                  struct manifest *ret_manifest);
+
+#endif

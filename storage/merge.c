@@ -1,0 +1,237 @@
+#include "storage/merge.h"
+
+#include <stdlib.h>
+
+#include "storage/block/block_builder.h"
+#include "storage/merge_stage.h"
+
+/* The blocks being built. */
+struct output {
+    struct segment_writer *writer;
+    const struct catalog_view *series;
+    struct block_builder *builder;
+    uint32_t id;     /* Series last asked of the builder, */
+    uint32_t handle; /* and its number there; id CATALOG_NONE: none since the last block. */
+    uint32_t table_min, table_max;
+};
+
+static enum err flush(struct output *output)
+{
+    struct buf *block = NULL;
+    enum err err;
+
+    if (block_builder_rows(output->builder) == 0)
+        return ERR_OK;
+    err = block_builder_finish(output->builder, 0, &block, NULL);
+    if (err == ERR_OK)
+        err = segment_writer_block(output->writer, block->bytes, block->size, output->table_min,
+                                   output->table_max);
+    buf_unref(block);
+    output->id = CATALOG_NONE;
+    output->table_min = CATALOG_NONE;
+    output->table_max = 0;
+    return err;
+}
+
+/* The builder is full, or cannot take this beside what it has: the next block can. */
+static bool is_full(enum err err)
+{
+    return err == ERR_LIMIT || err == ERR_TOO_LARGE || err == ERR_TYPE_CONFLICT;
+}
+
+static enum err try_begin(struct output *output, uint32_t id, int64_t time_ns)
+{
+    uint32_t table = catalog_view_table(output->series, id);
+    enum err err;
+
+    if (output->id != id) {
+        struct slice key = catalog_view_key(output->series, id);
+        struct slice name = catalog_view_table_key(output->series, table);
+
+        err = block_builder_series(output->builder, key.data, key.size, name.size,
+                                   key_hash(key.data, key.size), id, &output->handle);
+        if (err != ERR_OK)
+            return err;
+        output->id = id;
+    }
+    err = block_builder_row(output->builder, output->handle, time_ns);
+    if (err != ERR_OK)
+        return err;
+    if (table < output->table_min)
+        output->table_min = table;
+    if (table > output->table_max)
+        output->table_max = table;
+    return ERR_OK;
+}
+
+static enum err begin_row(struct output *output, uint32_t id, int64_t time_ns)
+{
+    enum err err = ERR_OK;
+
+    if (block_builder_rows(output->builder) == MERGE_BLOCK_ROWS)
+        err = flush(output);
+    if (err == ERR_OK)
+        err = try_begin(output, id, time_ns);
+    if (!is_full(err))
+        return err;
+    err = flush(output);
+    return err == ERR_OK ? try_begin(output, id, time_ns) : err;
+}
+
+/* One field of rows that are one: the last of them that has it counts. */
+static enum err put_field(struct output *output, const struct merge_stage *stage, uint32_t at,
+                          const uint32_t *rows, uint32_t count)
+{
+    const struct merge_field *field = &stage->table->fields[at];
+    const struct merge_column *column = &stage->columns[at];
+
+    while (count > 0) {
+        uint32_t row = rows[--count];
+        uint64_t bits = column->values[row];
+
+        if (!column->present[row])
+            continue;
+        if (field->type == FIELD_STRING)
+            return block_builder_string(output->builder, field->name.data, field->name.size,
+                                        column->text.data + (uint32_t)bits, bits >> 32);
+        return block_builder_value(output->builder, field->name.data, field->name.size, field->type,
+                                   bits);
+    }
+    return ERR_OK;
+}
+
+/*
+ * One row, made of `count` of the stage that have one series and time, in log order.
+ *
+ * A row that does not fit beside the others goes to the next block as a whole. One that does not
+ * fit an empty block (joined of several with thousands of fields, or with two types of one field,
+ * which admission refuses) is continued in the next: nothing is lost, and readers join it again.
+ */
+static enum err put_row(struct output *output, const struct merge_stage *stage, uint32_t id,
+                        const uint32_t *rows, uint32_t count)
+{
+    uint32_t begun = 0;
+    uint32_t at = 0;
+    enum err err = begin_row(output, id, stage->times_ns[rows[0]]);
+
+    while (err == ERR_OK && at < stage->table->field_count) {
+        err = put_field(output, stage, at, rows, count);
+        if (!is_full(err)) {
+            at++;
+            continue;
+        }
+        if (block_builder_rows(output->builder) > 1) {
+            block_builder_undo_row(output->builder);
+            at = begun;
+        } else if (at == begun) {
+            return err;
+        }
+        begun = at;
+        err = flush(output);
+        if (err == ERR_OK)
+            err = begin_row(output, id, stage->times_ns[rows[0]]);
+    }
+    return err;
+}
+
+/* ---- Series -------------------------------------------------------------------------------- */
+
+/* A row of the stage, to sort by time; the row's number keeps the log's order. */
+struct ranked {
+    int64_t time_ns;
+    uint32_t row;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const struct ranked *left = a;
+    const struct ranked *right = b;
+
+    if (left->time_ns != right->time_ns)
+        return left->time_ns < right->time_ns ? -1 : 1;
+    return (left->row > right->row) - (left->row < right->row);
+}
+
+static bool times_ascend(const int64_t *times_ns, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        if (times_ns[i] <= times_ns[i - 1])
+            return false;
+    return true;
+}
+
+static enum err put_unsorted(struct output *output, const struct merge_stage *stage, uint32_t id,
+                             uint32_t first, uint32_t count)
+{
+    struct ranked *ranked = malloc(count * sizeof *ranked);
+    uint32_t *rows = malloc(count * sizeof *rows);
+    uint32_t end;
+    enum err err = ERR_OK;
+
+    if (ranked == NULL || rows == NULL)
+        err = err_set(ERR_NO_MEMORY, "sorting %u rows", count);
+    for (uint32_t i = 0; i < count && err == ERR_OK; i++)
+        ranked[i] = (struct ranked){stage->times_ns[first + i], first + i};
+    if (err == ERR_OK)
+        qsort(ranked, count, sizeof *ranked, compare_ranked);
+    for (uint32_t i = 0; i < count && err == ERR_OK; i = end) {
+        for (end = i; end < count && ranked[end].time_ns == ranked[i].time_ns; end++)
+            rows[end - i] = ranked[end].row;
+        err = put_row(output, stage, id, rows, end - i);
+    }
+    free(ranked);
+    free(rows);
+    return err;
+}
+
+static enum err put_series(struct output *output, const struct merge_stage *stage, uint32_t id,
+                           uint32_t first, uint32_t count)
+{
+    enum err err = ERR_OK;
+
+    if (!times_ascend(stage->times_ns + first, count))
+        return put_unsorted(output, stage, id, first, count);
+    for (uint32_t row = first; row < first + count && err == ERR_OK; row++)
+        err = put_row(output, stage, id, &row, 1);
+    return err;
+}
+
+static enum err put_slice(struct output *output, const struct merge_plan *plan,
+                          const struct merge_slice *slice)
+{
+    struct merge_stages stages;
+    enum err err = merge_stage_fill(plan, slice, &stages);
+
+    for (uint32_t i = slice->first; i < slice->end && err == ERR_OK; i++) {
+        uint32_t id = plan->order[i];
+        struct merge_stage *stage = merge_stage_of(&stages, plan, id);
+        uint32_t count = slice->cut ? (uint32_t)slice->rows : plan->rows[id];
+
+        err = put_series(output, stage, id, stage->emitted, count);
+        stage->emitted += count;
+    }
+    merge_stage_fini(&stages);
+    return err;
+}
+
+enum err merge_blocks(const struct head_block *blocks, uint32_t count,
+                      const struct catalog_view *series, size_t memory,
+                      struct segment_writer *writer)
+{
+    struct output output = {
+        .writer = writer, .series = series, .id = CATALOG_NONE, .table_min = CATALOG_NONE};
+    struct merge_slice slice;
+    struct merge_plan plan;
+    enum err err = merge_plan_init(&plan, blocks, count, series, memory);
+
+    if (err != ERR_OK)
+        return err;
+    err = block_builder_new(&output.builder);
+    while (err == ERR_OK && (err = merge_plan_next(&plan, &slice)) == ERR_OK)
+        err = put_slice(&output, &plan, &slice);
+    if (err == ERR_END)
+        err = flush(&output);
+    block_builder_free(output.builder);
+    merge_plan_fini(&plan);
+    return err;
+}

@@ -1,0 +1,37 @@
+/*
+ * merge.h - many blocks in log order become few in the order of (table, series, time).
+ *
+ *     1 plan    count the rows of each series, list the fields of each table (merge_plan.h)
+ *     2 slice   as many series, in order, as fit the memory: their rows are copied out of every
+ *               block that has some, each to its series' place        (merge_stage.h)
+ *     3 emit    series by series: sort by time where needed, join rows of one time field by field
+ *               (the later in the log wins), build blocks, append them to the segment
+ *
+ * The result depends on the blocks alone, not on the memory: every replica makes the same bytes.
+ *
+ * MEMORY    `memory` for copied columns; besides, 4 bytes a series of the shard, one input block
+ *           opened, one output block being built. A series too large for it is cut by time. Text
+ *           is planned with its mean size, so one slice of very uneven strings may take more.
+ *
+ * Thread    Pool: immutable inputs, blocking writes.
+ */
+#ifndef STORAGE_MERGE_H
+#define STORAGE_MERGE_H
+
+#include "storage/catalog.h"
+#include "storage/head.h"
+#include "storage/segment.h"
+
+enum { MERGE_BLOCK_ROWS = 16384 }; /* Of an output block: decoded in about a millisecond. */
+
+/**
+ * Merge `count` blocks of the head and append the result.
+ *
+ * series   knows every id in the blocks
+ * Errors   ERR_CORRUPT: a block is damaged, names its log index; ERR_NO_MEMORY; those of writing
+ */
+MUST_CHECK enum err merge_blocks(const struct head_block *blocks, uint32_t count,
+                                 const struct catalog_view *series, size_t memory,
+                                 struct segment_writer *writer);
+
+#endif

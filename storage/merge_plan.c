@@ -1,0 +1,481 @@
+#include "storage/merge_plan.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/check.h"
+#include "storage/block/entry.h"
+
+#define NONE UINT32_MAX
+
+enum {
+    BUCKETS = 1024,      /* Of the times of a series that is too large. */
+    ROW_BYTES = 16,      /* A row's time, and its share of sorting. */
+    FIELD_BYTES = 8 + 1, /* A value and whether it is there. */
+};
+
+/* A range of times of one series, with so many rows. */
+struct merge_cut {
+    int64_t from_ns, to_ns;
+    uint64_t rows;
+};
+
+/* ---- Sources ------------------------------------------------------------------------------- */
+
+enum err merge_plan_open(const struct head_block *head, struct merge_source *source)
+{
+    enum err err;
+
+    block_free(source->block);
+    source->block = NULL;
+    err = block_view(head->entry->bytes + sizeof(struct entry_header), head->size, true,
+                     &source->view);
+    if (err == ERR_OK)
+        err = block_load(&source->view, &source->block);
+    return err == ERR_OK ? ERR_OK : err_wrap(err, "block of log index %" PRIu64, head->index);
+}
+
+static enum err grow_runs(struct merge_source *source, uint32_t runs)
+{
+    uint32_t *places, *counts;
+
+    if (runs <= source->runs_max)
+        return ERR_OK;
+    places = realloc(source->places, runs * sizeof *places);
+    if (places != NULL)
+        source->places = places;
+    counts = realloc(source->counts, runs * sizeof *counts);
+    if (counts != NULL)
+        source->counts = counts;
+    if (places == NULL || counts == NULL)
+        return err_set(ERR_NO_MEMORY, "%u runs", runs);
+    source->runs_max = runs;
+    return ERR_OK;
+}
+
+enum err merge_plan_runs(const struct merge_plan *plan, struct merge_source *source,
+                         uint32_t section)
+{
+    const struct block_section *info = block_section(source->block, section);
+    uint32_t places = source->view.header.known + source->view.header.fresh;
+    enum err err = grow_runs(source, info->runs);
+
+    if (err == ERR_OK)
+        err = block_read_runs(source->block, section, source->places, source->counts);
+    if (err != ERR_OK)
+        return err;
+    for (uint32_t run = 0; run < info->runs; run++) {
+        uint32_t place = source->places[run];
+        uint32_t id = place < places ? block_view_id(&source->view, place) : BLOCK_ID_NONE;
+
+        if (id >= plan->series->count)
+            return err_set(ERR_CORRUPT, "section %u, run %u: series %u of %u", section, run, id,
+                           plan->series->count);
+        source->places[run] = id;
+    }
+    return ERR_OK;
+}
+
+void merge_plan_close(struct merge_source *source)
+{
+    block_free(source->block);
+    free(source->places);
+    free(source->counts);
+    *source = (struct merge_source){0};
+}
+
+/* ---- Counting ------------------------------------------------------------------------------ */
+
+uint32_t merge_plan_field(const struct merge_table *table, const struct block_field *field,
+                          uint32_t hint)
+{
+    /* Sections list their fields by name, so the next one is mostly where the hint says. */
+    for (uint32_t i = 0; i < table->field_count; i++) {
+        uint32_t at = (hint + i) % table->field_count;
+        const struct merge_field *own = &table->fields[at];
+
+        if (own->type == field->type && own->name.size == field->name.size &&
+            memcmp(own->name.data, field->name.data, own->name.size) == 0)
+            return at;
+    }
+    return NONE;
+}
+
+static enum err add_field(struct merge_table *table, const struct block_field *field)
+{
+    char *name = malloc(field->name.size + 1);
+
+    if (name != NULL && table->field_count == table->field_capacity) {
+        uint32_t capacity = table->field_capacity == 0 ? 16 : 2 * table->field_capacity;
+        struct merge_field *fields = realloc(table->fields, capacity * sizeof *fields);
+
+        if (fields == NULL) {
+            free(name);
+            name = NULL;
+        } else {
+            table->fields = fields;
+            table->field_capacity = capacity;
+        }
+    }
+    if (name == NULL)
+        return err_set(ERR_NO_MEMORY, "%u fields", table->field_count + 1);
+    memcpy(name, field->name.data, field->name.size);
+    table->fields[table->field_count++] =
+        (struct merge_field){{name, field->name.size}, field->type};
+    return ERR_OK;
+}
+
+static enum err find_table(struct merge_plan *plan, uint32_t number, struct merge_table **ret_table)
+{
+    struct merge_table **tables;
+    struct merge_table *table;
+
+    if (plan->table_at[number] != NONE) {
+        *ret_table = plan->tables[plan->table_at[number]];
+        return ERR_OK;
+    }
+    tables = realloc(plan->tables, (plan->table_count + 1) * sizeof(struct merge_table *));
+    if (tables != NULL)
+        plan->tables = tables;
+    table = calloc(1, sizeof *table);
+    if (tables == NULL || table == NULL) {
+        free(table);
+        return err_set(ERR_NO_MEMORY, "%u tables", plan->table_count + 1);
+    }
+    table->number = number;
+    plan->table_at[number] = plan->table_count;
+    plan->tables[plan->table_count++] = table;
+    *ret_table = table;
+    return ERR_OK;
+}
+
+static enum err count_section(struct merge_plan *plan, struct merge_source *source,
+                              uint32_t section)
+{
+    const struct block_section *info = block_section(source->block, section);
+    struct merge_table *table = NULL;
+    bool text = false;
+    uint32_t hint = 0;
+    enum err err = merge_plan_runs(plan, source, section);
+
+    if (err != ERR_OK || info->runs == 0)
+        return err;
+    err = find_table(plan, catalog_view_table(plan->series, source->places[0]), &table);
+    for (uint32_t run = 0; run < info->runs && err == ERR_OK; run++) {
+        uint32_t id = source->places[run];
+
+        /* Admission has seen to it. To carry rows into another table would be worse than to stop. */
+        if (catalog_view_table(plan->series, id) != table->number)
+            err = err_set(ERR_CORRUPT, "section %u: series %u is of another table", section, id);
+        plan->rows[id] += source->counts[run];
+    }
+    for (uint32_t i = 0; i < info->fields && err == ERR_OK; i++) {
+        const struct block_field *field = block_field(source->block, section, i);
+        uint32_t at = merge_plan_field(table, field, hint);
+
+        if (at == NONE) {
+            at = table->field_count;
+            err = add_field(table, field);
+        }
+        hint = at + 1;
+        text |= field->type == FIELD_STRING;
+    }
+    if (err != ERR_OK)
+        return err;
+    table->rows += info->rows;
+    if (text)
+        table->text_bytes +=
+            (uint64_t)source->view.header.body_raw_size * info->rows / source->view.header.rows;
+    return ERR_OK;
+}
+
+static enum err count_blocks(struct merge_plan *plan)
+{
+    struct merge_source source = {0};
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < plan->block_count && err == ERR_OK; i++) {
+        const struct head_block *head = &plan->blocks[i];
+
+        if (head->rows == 0)
+            continue;
+        err = merge_plan_open(head, &source);
+        for (uint32_t s = 0; err == ERR_OK && s < block_sections(source.block); s++) {
+            err = count_section(plan, &source, s);
+            if (err != ERR_OK)
+                err = err_wrap(err, "block of log index %" PRIu64, head->index);
+        }
+    }
+    merge_plan_close(&source);
+    return err;
+}
+
+/* ---- Order --------------------------------------------------------------------------------- */
+
+static int compare_tables(const void *a, const void *b)
+{
+    uint32_t left = (*(struct merge_table *const *)a)->number;
+    uint32_t right = (*(struct merge_table *const *)b)->number;
+
+    return (left > right) - (left < right);
+}
+
+/* Ids by (table number, id): counted by table, then each put at its table's next place. */
+static enum err order_series(struct merge_plan *plan)
+{
+    uint32_t *next = calloc(plan->table_count + 1, sizeof *next);
+    uint32_t sum = 0;
+
+    qsort(plan->tables, plan->table_count, sizeof(struct merge_table *), compare_tables);
+    for (uint32_t t = 0; t < plan->table_count; t++)
+        plan->table_at[plan->tables[t]->number] = t;
+    for (uint32_t id = 0; id < plan->series->count; id++)
+        plan->order_count += plan->rows[id] > 0;
+    plan->order = malloc((plan->order_count + 1) * sizeof *plan->order);
+    if (next == NULL || plan->order == NULL) {
+        free(next);
+        return err_set(ERR_NO_MEMORY, "order of %u series", plan->order_count);
+    }
+    for (uint32_t id = 0; id < plan->series->count; id++)
+        if (plan->rows[id] > 0)
+            next[plan->table_at[catalog_view_table(plan->series, id)]]++;
+    for (uint32_t t = 0; t < plan->table_count; t++) {
+        uint32_t count = next[t];
+
+        next[t] = sum;
+        sum += count;
+    }
+    for (uint32_t id = 0; id < plan->series->count; id++)
+        if (plan->rows[id] > 0)
+            plan->order[next[plan->table_at[catalog_view_table(plan->series, id)]]++] = id;
+    free(next);
+    return ERR_OK;
+}
+
+enum err merge_plan_init(struct merge_plan *plan, const struct head_block *blocks, uint32_t count,
+                         const struct catalog_view *series, size_t memory)
+{
+    enum err err;
+
+    *plan = (struct merge_plan){
+        .blocks = blocks, .block_count = count, .series = series, .memory = memory};
+    plan->rows = calloc((size_t)series->count + 1, sizeof *plan->rows);
+    plan->table_at = malloc(((size_t)series->tables + 1) * sizeof *plan->table_at);
+    if (plan->rows == NULL || plan->table_at == NULL) {
+        err = err_set(ERR_NO_MEMORY, "counting the rows of %u series", series->count);
+    } else {
+        memset(plan->table_at, 0xff, series->tables * sizeof *plan->table_at);
+        err = count_blocks(plan);
+    }
+    if (err == ERR_OK)
+        err = order_series(plan);
+    if (err != ERR_OK)
+        merge_plan_fini(plan);
+    return err;
+}
+
+void merge_plan_fini(struct merge_plan *plan)
+{
+    for (uint32_t t = 0; t < plan->table_count; t++) {
+        struct merge_table *table = plan->tables[t];
+
+        for (uint32_t i = 0; i < table->field_count; i++)
+            free((char *)(uintptr_t)table->fields[i].name.data);
+        free(table->fields);
+        free(table);
+    }
+    free(plan->tables);
+    free(plan->rows);
+    free(plan->order);
+    free(plan->table_at);
+    free(plan->cuts);
+    *plan = (struct merge_plan){0};
+}
+
+struct merge_table *merge_plan_table(const struct merge_plan *plan, uint32_t id)
+{
+    return plan->tables[plan->table_at[catalog_view_table(plan->series, id)]];
+}
+
+/* ---- Cutting a series by time -------------------------------------------------------------- */
+
+static enum err add_cut(struct merge_plan *plan, const struct merge_cut *cut)
+{
+    if (cut->rows == 0)
+        return ERR_OK;
+    if (plan->cut_count == plan->cut_capacity) {
+        uint32_t capacity = plan->cut_capacity == 0 ? 64 : 2 * plan->cut_capacity;
+        struct merge_cut *cuts = realloc(plan->cuts, capacity * sizeof *cuts);
+
+        if (cuts == NULL)
+            return err_set(ERR_NO_MEMORY, "%u cuts", capacity);
+        plan->cuts = cuts;
+        plan->cut_capacity = capacity;
+    }
+    plan->cuts[plan->cut_count++] = *cut;
+    return ERR_OK;
+}
+
+/* Times from `from_ns` on, in buckets of 2^shift ns. */
+struct histogram {
+    int64_t from_ns, to_ns;
+    unsigned shift;
+    uint64_t rows[BUCKETS];
+};
+
+static enum err count_times(const struct merge_plan *plan, uint32_t id, struct histogram *histogram)
+{
+    struct merge_source source = {0};
+    int64_t *times = malloc(BLOCK_ROWS_MAX * sizeof *times);
+    enum err err = times == NULL ? err_set(ERR_NO_MEMORY, "times") : ERR_OK;
+
+    for (uint32_t i = 0; i < plan->block_count && err == ERR_OK; i++) {
+        const struct head_block *head = &plan->blocks[i];
+
+        if (head->rows == 0 || id < head->series_min || id > head->series_max ||
+            head->time_max_ns < histogram->from_ns || head->time_min_ns > histogram->to_ns)
+            continue;
+        err = merge_plan_open(head, &source);
+        for (uint32_t s = 0; err == ERR_OK && s < block_sections(source.block); s++) {
+            uint32_t runs = block_section(source.block, s)->runs;
+            uint32_t row = 0;
+
+            err = merge_plan_runs(plan, &source, s);
+            if (err == ERR_OK)
+                err = block_read_times(source.block, s, times);
+            for (uint32_t run = 0; err == ERR_OK && run < runs; row += source.counts[run++]) {
+                if (source.places[run] != id)
+                    continue;
+                for (uint32_t at = row; at < row + source.counts[run]; at++)
+                    if (times[at] >= histogram->from_ns && times[at] <= histogram->to_ns)
+                        histogram->rows[((uint64_t)times[at] - (uint64_t)histogram->from_ns) >>
+                                        histogram->shift]++;
+            }
+        }
+    }
+    free(times);
+    merge_plan_close(&source);
+    return err;
+}
+
+static enum err cut_range(struct merge_plan *plan, uint32_t id, int64_t from_ns, int64_t to_ns,
+                          uint64_t rows, uint64_t rows_max);
+
+/* Join neighbouring buckets to cuts of at most rows_max; a bucket above it is cut further. */
+static enum err cut_buckets(struct merge_plan *plan, uint32_t id, const struct histogram *histogram,
+                            uint64_t rows_max)
+{
+    struct merge_cut cut = {.from_ns = histogram->from_ns};
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < BUCKETS && err == ERR_OK; i++) {
+        uint64_t rows = histogram->rows[i];
+        uint64_t width = (uint64_t)1 << histogram->shift;
+        int64_t start = (int64_t)((uint64_t)histogram->from_ns + i * width);
+        uint64_t left = (uint64_t)histogram->to_ns - (uint64_t)start;
+        int64_t end = left < width ? histogram->to_ns : (int64_t)((uint64_t)start + width - 1);
+
+        if (rows == 0)
+            continue;
+        if (cut.rows > 0 && cut.rows + rows > rows_max) {
+            err = add_cut(plan, &cut);
+            cut.rows = 0;
+        }
+        if (err == ERR_OK && rows > rows_max) {
+            err = cut_range(plan, id, start, end, rows, rows_max);
+            continue;
+        }
+        if (cut.rows == 0)
+            cut.from_ns = start;
+        cut.to_ns = end;
+        cut.rows += rows;
+    }
+    return err == ERR_OK ? add_cut(plan, &cut) : err;
+}
+
+/* Each level takes 10 bits of the time away, so there are seven at most. */
+static enum err cut_range(struct merge_plan *plan, uint32_t id, int64_t from_ns, int64_t to_ns,
+                          uint64_t rows, uint64_t rows_max)
+{
+    struct histogram *histogram;
+    enum err err;
+
+    if (rows <= rows_max || from_ns == to_ns)
+        return add_cut(plan, &(struct merge_cut){from_ns, to_ns, rows});
+    histogram = calloc(1, sizeof *histogram);
+    if (histogram == NULL)
+        return err_set(ERR_NO_MEMORY, "cutting series %u", id);
+    histogram->from_ns = from_ns;
+    histogram->to_ns = to_ns;
+    while (((uint64_t)to_ns - (uint64_t)from_ns) >> histogram->shift >= BUCKETS)
+        histogram->shift++;
+    err = count_times(plan, id, histogram);
+    if (err == ERR_OK)
+        err = cut_buckets(plan, id, histogram, rows_max);
+    free(histogram);
+    return err;
+}
+
+/* ---- Slices -------------------------------------------------------------------------------- */
+
+static uint64_t row_bytes(const struct merge_table *table)
+{
+    return ROW_BYTES + (uint64_t)FIELD_BYTES * table->field_count +
+           table->text_bytes / (table->rows + 1);
+}
+
+static enum err begin_cuts(struct merge_plan *plan, uint32_t id)
+{
+    uint64_t rows_max = plan->memory / row_bytes(merge_plan_table(plan, id));
+    int64_t from_ns = INT64_MAX;
+    int64_t to_ns = INT64_MIN;
+
+    for (uint32_t i = 0; i < plan->block_count; i++) {
+        const struct head_block *head = &plan->blocks[i];
+
+        if (head->rows == 0 || id < head->series_min || id > head->series_max)
+            continue;
+        from_ns = head->time_min_ns < from_ns ? head->time_min_ns : from_ns;
+        to_ns = head->time_max_ns > to_ns ? head->time_max_ns : to_ns;
+    }
+    plan->cut_count = plan->cut_next = 0;
+    return cut_range(plan, id, from_ns, to_ns, plan->rows[id], rows_max == 0 ? 1 : rows_max);
+}
+
+enum err merge_plan_next(struct merge_plan *plan, struct merge_slice *ret_slice)
+{
+    struct merge_slice slice = {
+        .first = plan->next, .end = plan->next, .from_ns = INT64_MIN, .to_ns = INT64_MAX};
+    uint64_t bytes = 0;
+
+    if (plan->cut_next < plan->cut_count) {
+        const struct merge_cut *cut = &plan->cuts[plan->cut_next++];
+
+        *ret_slice = (struct merge_slice){slice.first,  slice.first + 1, cut->rows,
+                                          cut->from_ns, cut->to_ns,      true};
+        plan->next += plan->cut_next == plan->cut_count;
+        return ERR_OK;
+    }
+    while (slice.end < plan->order_count) {
+        uint32_t id = plan->order[slice.end];
+        uint64_t more = plan->rows[id] * row_bytes(merge_plan_table(plan, id));
+
+        if (bytes + more > plan->memory) {
+            enum err err;
+
+            if (slice.end > slice.first)
+                break;
+            err = begin_cuts(plan, id);
+            return err == ERR_OK ? merge_plan_next(plan, ret_slice) : err;
+        }
+        bytes += more;
+        slice.rows += plan->rows[id];
+        slice.end++;
+    }
+    if (slice.end == slice.first)
+        return ERR_END;
+    plan->next = slice.end;
+    *ret_slice = slice;
+    return ERR_OK;
+}

@@ -1,0 +1,84 @@
+/*
+ * merge_plan.h - what is in the blocks to merge, and how to cut it into slices that fit memory.
+ *
+ * Private to merge*.c.
+ */
+#ifndef STORAGE_MERGE_PLAN_H
+#define STORAGE_MERGE_PLAN_H
+
+#include "storage/base/bytes.h"
+#include "storage/block/block_reader.h"
+#include "storage/catalog.h"
+#include "storage/head.h"
+
+/** A field of a table: the same name with another type is another one. */
+struct merge_field {
+    struct slice name; /* Owned. */
+    enum field_type type;
+};
+
+struct merge_table {
+    uint32_t number;
+    uint64_t rows;
+    uint64_t text_bytes; /* Of all strings, roughly. */
+    struct merge_field *fields;
+    uint32_t field_count, field_capacity;
+};
+
+/** An input block, opened. */
+struct merge_source {
+    struct block_view view;
+    struct block *block;
+    uint32_t *places, *counts; /* Runs of the section last read; room for `runs_max`. */
+    uint32_t runs_max;
+};
+
+struct merge_plan {
+    const struct head_block *blocks; /* Borrowed. */
+    uint32_t block_count;
+    const struct catalog_view *series; /* Borrowed. */
+    size_t memory;
+    uint32_t *rows;  /* By id. */
+    uint32_t *order; /* Ids that have rows, by (table number, id). */
+    uint32_t order_count;
+    uint32_t *table_at;          /* By table number: where in `tables`. */
+    struct merge_table **tables; /* By number once planned. */
+    uint32_t table_count;
+    uint32_t next;          /* In `order`: the next slice begins here. */
+    struct merge_cut *cuts; /* Of the series at `next`, if it is too large. */
+    uint32_t cut_count, cut_next, cut_capacity;
+};
+
+/** Series order[first] to order[end - 1], rows with a time from `from_ns` to `to_ns`. */
+struct merge_slice {
+    uint32_t first, end;
+    uint64_t rows;
+    int64_t from_ns, to_ns;
+    bool cut; /* Part of one series: the times decide. */
+};
+
+MUST_CHECK enum err merge_plan_init(struct merge_plan *plan, const struct head_block *blocks,
+                                    uint32_t count, const struct catalog_view *series,
+                                    size_t memory);
+void merge_plan_fini(struct merge_plan *plan);
+
+/** The next slice. ERR_END after the last. */
+MUST_CHECK enum err merge_plan_next(struct merge_plan *plan, struct merge_slice *ret_slice);
+
+/** The table of a series that has rows. */
+struct merge_table *merge_plan_table(const struct merge_plan *plan, uint32_t id);
+
+/** Where the field is in the table, or UINT32_MAX. `hint`: where to look first. */
+uint32_t merge_plan_field(const struct merge_table *table, const struct block_field *field,
+                          uint32_t hint);
+
+/* ---- Sources ------------------------------------------------------------------------------- */
+
+/** Open an input block into a source that is zeroed or was open. */
+MUST_CHECK enum err merge_plan_open(const struct head_block *block, struct merge_source *source);
+/** Read a section's runs into source->places and counts; the ids are known to the catalog. */
+MUST_CHECK enum err merge_plan_runs(const struct merge_plan *plan, struct merge_source *source,
+                                    uint32_t section);
+void merge_plan_close(struct merge_source *source);
+
+#endif

@@ -1,0 +1,164 @@
+#include "storage/seal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/check.h"
+#include "storage/base/fault.h"
+#include "storage/catalog_file.h"
+#include "storage/merge.h"
+
+enum err seal_job_new(struct sealer *sealer, const struct head_block *blocks, uint32_t count,
+                      struct seal_job **ret_job)
+{
+    struct seal_job *job = calloc(1, sizeof *job);
+
+    if (job != NULL && count > 0)
+        job->blocks = malloc(count * sizeof *job->blocks);
+    if (job == NULL || (count > 0 && job->blocks == NULL)) {
+        free(job);
+        return err_set(ERR_NO_MEMORY, "a seal of %u blocks", count);
+    }
+    job->sealer = sealer;
+    job->block_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        job->blocks[i] = blocks[i];
+        (void)buf_ref(blocks[i].entry);
+        job->block_rows += blocks[i].rows;
+    }
+    *ret_job = job;
+    return ERR_OK;
+}
+
+void seal_job_free(struct seal_job *job)
+{
+    if (job == NULL)
+        return;
+    for (uint32_t i = 0; i < job->block_count; i++)
+        buf_unref(job->blocks[i].entry);
+    free(job->blocks);
+    bytes_fini(&job->producers);
+    segment_unref(job->segment);
+    free(job);
+}
+
+/* ---- In the pool --------------------------------------------------------------------------- */
+
+static enum err write_segment(struct seal_job *job, struct manifest *manifest)
+{
+    const struct sealer *sealer = job->sealer;
+    struct segment_info info = {.number = manifest->next_segment,
+                                .first_index = manifest->sealed_index + 1,
+                                .last_index = job->last_index};
+    struct segment_writer *writer = NULL;
+    enum err err;
+
+    if (job->block_rows == 0)
+        return ERR_OK;
+    err = segment_writer_new(sealer->disk, sealer->dir, manifest->shard, &info, &writer);
+    if (err == ERR_OK)
+        err = merge_blocks(job->blocks, job->block_count, &job->series, sealer->memory, writer);
+    if (err == ERR_OK)
+        err = segment_writer_finish(writer, &info);
+    segment_writer_free(writer);
+    if (err == ERR_OK)
+        err = manifest_add(manifest, &info);
+    if (err != ERR_OK)
+        return err;
+    manifest->next_segment++;
+    segment_unref(job->segment); /* Of an attempt that failed later. */
+    job->segment = NULL;
+    return segment_open(sealer->disk, sealer->dir, manifest->shard, &info, &job->segment);
+}
+
+static enum err write_catalog(struct seal_job *job, struct manifest *manifest)
+{
+    enum err err;
+
+    if (job->series.count == manifest->series)
+        return ERR_OK;
+    err = catalog_file_append(job->sealer->disk, job->sealer->dir, manifest->shard,
+                              manifest->catalog_size, &job->series, manifest->series,
+                              job->series.count, &manifest->catalog_size);
+    if (err == ERR_OK)
+        manifest->series = job->series.count;
+    return err;
+}
+
+/* A copy, so that a seal that fails half way leaves the manifest in memory as on the disk. */
+static enum err copy_manifest(const struct manifest *from, const struct seal_job *job,
+                              struct manifest *ret_manifest)
+{
+    struct manifest copy = *from;
+    enum err err = ERR_OK;
+
+    copy.segments = NULL;
+    copy.segment_count = 0;
+    copy.producers = (struct bytes){0};
+    for (uint32_t i = 0; i < from->segment_count && err == ERR_OK; i++)
+        err = manifest_add(&copy, &from->segments[i]);
+    bytes_put(&copy.producers, job->producers.data, job->producers.size);
+    if (err == ERR_OK && copy.producers.failed)
+        err = err_set(ERR_NO_MEMORY, "producers");
+    if (err != ERR_OK) {
+        manifest_fini(&copy);
+        return err;
+    }
+    *ret_manifest = copy;
+    return ERR_OK;
+}
+
+static enum err write_all(struct seal_job *job, struct manifest *manifest)
+{
+    enum err err = write_segment(job, manifest);
+
+    if (err == ERR_OK && FAULT("seal.catalog"))
+        err = err_set(ERR_IO, "injected before the catalog");
+    if (err == ERR_OK)
+        err = write_catalog(job, manifest);
+    if (err == ERR_OK && FAULT("seal.manifest"))
+        err = err_set(ERR_IO, "injected before the manifest");
+    if (err != ERR_OK)
+        return err;
+    manifest->sealed_index = job->last_index;
+    manifest->chain = job->chain;
+    manifest->rows = job->rows;
+    manifest->points = job->points;
+    return manifest_save(manifest, job->sealer->disk, job->sealer->dir);
+}
+
+static enum err seal_one(struct seal_job *job)
+{
+    struct sealer *sealer = job->sealer;
+    struct manifest manifest;
+    enum err err = copy_manifest(&sealer->manifest, job, &manifest);
+
+    if (err != ERR_OK)
+        return err;
+    err = write_all(job, &manifest);
+    if (err != ERR_OK) {
+        manifest_fini(&manifest);
+        return err_wrap(err, "shard %u: sealing log index %" PRIu64 " to %" PRIu64,
+                        sealer->manifest.shard, sealer->manifest.sealed_index + 1, job->last_index);
+    }
+    manifest_fini(&sealer->manifest);
+    sealer->manifest = manifest;
+    job->sealed = true;
+    return ERR_OK;
+}
+
+enum err seal_run(struct seal_job *job)
+{
+    while (!job->sealed) {
+        struct seal_job *oldest = job;
+        enum err err;
+
+        while (oldest->before != NULL && !oldest->before->sealed)
+            oldest = oldest->before;
+        err = seal_one(oldest);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}

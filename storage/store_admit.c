@@ -1,0 +1,254 @@
+/*
+ * store_admit.c - what the leader of a shard does to an entry before it proposes it.
+ *
+ * WHY IDS FIT  Every replica adds the keys of committed entries in the order of the log, and finds
+ *     in each the ids that it would have given itself. That holds because
+ *     - a leader stamps only when it has applied all entries before its own term, so its catalog is
+ *       the same as every replica's at that place of the log;
+ *     - from then on only its own entries follow, in the order in which it admitted them, and the
+ *       catalog's tentative tail has the keys of all of them;
+ *     - if it loses leadership, a first part of these entries is in the log of the next leader, and
+ *       the rest is cut from every log. The next leader applies that first part before it stamps,
+ *       and so goes on at the right id; the old one forgets its tail.
+ *     An entry that was admitted but not proposed would leave a hole: store_retract() or
+ *     store_forget_tentative() closes it. Apply checks ids all the same, and refuses an entry that
+ *     contradicts the catalog, on every replica alike.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "storage/base/clk.h"
+#include "storage/store_internal.h"
+
+/* ---- Checking ------------------------------------------------------------------------------ */
+
+static enum err check_header(const struct store *store, const struct buf *entry,
+                             struct entry_header *ret_header)
+{
+    enum err err = entry_check(entry->bytes, entry->size, ret_header);
+
+    if (err != ERR_OK)
+        return err;
+    if (ret_header->kind != ENTRY_BLOCK)
+        return err_set(ERR_INVALID, "entry of kind %u: only blocks are written", ret_header->kind);
+    if (ret_header->shard != store->options.shard)
+        return err_set(ERR_INVALID, "entry for shard %u came to shard %u", ret_header->shard,
+                       store->options.shard);
+    if (ret_header->producer != 0 && ret_header->sequence == 0)
+        return err_set(ERR_INVALID, "producer %016" PRIx64 ": sequence 0; the first one is 1",
+                       ret_header->producer);
+    return ERR_OK;
+}
+
+/* ERR_OK: it is its turn. ERR_END: applied or in flight. */
+static enum err check_sequence(const struct store *store, const struct entry_header *header)
+{
+    const struct producer_state *last;
+
+    if (header->producer == 0)
+        return ERR_OK;
+    last = store_producer(store, header->producer, true);
+    switch (producers_judge(last, header->epoch, header->sequence)) {
+    case PRODUCERS_NEXT:
+        return ERR_OK;
+    case PRODUCERS_DUPLICATE:
+        return ERR_END;
+    case PRODUCERS_GAP:
+        break;
+    }
+    return err_set(ERR_SEQUENCE,
+                   "shard %u: producer %016" PRIx64 " sent epoch %u sequence %" PRIu64
+                   ", the last was epoch %u sequence %" PRIu64
+                   "; send the one behind it, or begin a higher epoch with 1",
+                   store->options.shard, header->producer, header->epoch, header->sequence,
+                   last == NULL ? 0 : last->epoch, last == NULL ? 0 : last->sequence);
+}
+
+static enum err check_room(const struct store *store)
+{
+    if (store->head.bytes >= store->options.head_bytes_max ||
+        store->head.rows >= STORE_HEAD_ROWS_MAX)
+        return err_set(ERR_BUSY,
+                       "shard %u: the head is full (%" PRIu64 " bytes, %" PRIu64
+                       " rows) until a seal is done",
+                       store->options.shard, store->head.bytes, store->head.rows);
+    return ERR_OK;
+}
+
+static enum err check_block(const struct store *store, const struct block_view *view)
+{
+    int64_t ahead_max = store->options.future_ns_max;
+    int64_t now_ns = ahead_max > 0 ? clk_wall_ns() : 0;
+
+    if (ahead_max > 0 && view->header.rows > 0 && view->header.time_max_ns > now_ns &&
+        (uint64_t)view->header.time_max_ns - (uint64_t)now_ns > (uint64_t)ahead_max)
+        return err_set(ERR_INVALID,
+                       "a row's time, %" PRId64 " ns, is over %" PRId64 " s ahead of the clock",
+                       view->header.time_max_ns, ahead_max / NS_PER_S);
+    for (uint32_t place = 0; place < view->header.known; place++) {
+        uint32_t id = block_view_id(view, place);
+
+        if (id >= catalog_count(store->catalog))
+            return err_set(ERR_INVALID, "series id %u: shard %u has %u series", id,
+                           store->options.shard, catalog_count(store->catalog));
+    }
+    return ERR_OK;
+}
+
+/* Every run's series belongs to the table of the section that it stands in. */
+static enum err check_section(const struct store *store, const struct block_view *view,
+                              struct block *block, uint32_t at, uint32_t *places, uint32_t *counts)
+{
+    const struct block_section *section = block_section(block, at);
+    uint32_t table = catalog_find_table(
+        store->catalog, (struct slice){section->table_key, section->table_key_size});
+    uint32_t directory = view->header.known + view->header.fresh;
+    enum err err = block_read_runs(block, at, places, counts);
+
+    if (err != ERR_OK)
+        return err_wrap(ERR_INVALID, "section %u", at);
+    for (uint32_t run = 0; run < section->runs; run++) {
+        uint32_t id = places[run] < directory ? block_view_id(view, places[run]) : BLOCK_ID_NONE;
+
+        if (id == BLOCK_ID_NONE || catalog_table(store->catalog, id) != table)
+            return err_set(ERR_INVALID, "section %u: series %u is not of that table", at, id);
+    }
+    return ERR_OK;
+}
+
+static enum err check_sections(const struct store *store, const struct block_view *view)
+{
+    struct block *block = NULL;
+    uint32_t *runs = NULL;
+    uint32_t runs_max = 1;
+    enum err err = block_load(view, &block);
+
+    if (err != ERR_OK)
+        return err == ERR_CORRUPT ? err_wrap(ERR_INVALID, "block") : err;
+    for (uint32_t s = 0; s < block_sections(block); s++)
+        runs_max =
+            block_section(block, s)->runs > runs_max ? block_section(block, s)->runs : runs_max;
+    runs = malloc(2 * (size_t)runs_max * sizeof *runs);
+    if (runs == NULL)
+        err = err_set(ERR_NO_MEMORY, "%u runs", runs_max);
+    for (uint32_t s = 0; s < block_sections(block) && err == ERR_OK; s++)
+        err = check_section(store, view, block, s, runs, runs + runs_max);
+    free(runs);
+    block_free(block);
+    return err;
+}
+
+/* ---- Stamping ------------------------------------------------------------------------------ */
+
+/* The id of a fresh key: its own if it became known meanwhile, else the next one. */
+static enum err give_id(struct store *store, struct slice key, uint32_t shards, uint32_t *ret_id)
+{
+    uint64_t hash = key_hash(key.data, key.size);
+    struct key_parts parts;
+    enum err err;
+
+    if (key_shard(hash, shards) != store->options.shard)
+        return err_set(ERR_INVALID, "a series of shard %u came to shard %u (of %u)",
+                       key_shard(hash, shards), store->options.shard, shards);
+    *ret_id = catalog_find(store->catalog, key.data, key.size, hash);
+    if (*ret_id != CATALOG_NONE)
+        return ERR_OK;
+    if (key_parse(key.data, key.size, &parts) != 0)
+        return err_set(ERR_INVALID, "a series key of %zu bytes is not canonical", key.size);
+    if (catalog_total(store->catalog) >= store->options.series_max)
+        return err_set(ERR_LIMIT, "shard %u: it has %u series, the most that are allowed",
+                       store->options.shard, catalog_total(store->catalog));
+    err = catalog_add(store->catalog, key, parts.table_key_size, hash);
+    if (err == ERR_OK)
+        *ret_id = catalog_total(store->catalog) - 1;
+    return err;
+}
+
+static enum err stamp(struct store *store, struct buf *entry, struct block_view *view,
+                      uint32_t shards)
+{
+    uint32_t *ids = malloc((view->header.fresh + 1) * sizeof *ids);
+    struct slice key;
+    size_t at = 0;
+    uint32_t count = 0;
+    enum err err = ERR_OK;
+
+    if (ids == NULL)
+        return err_set(ERR_NO_MEMORY, "%u ids", view->header.fresh);
+    while (err == ERR_OK && block_view_next_key(view, &at, &key.data, &key.size))
+        err = give_id(store, key, shards, &ids[count++]);
+    if (err == ERR_OK)
+        block_stamp(entry->bytes + sizeof(struct entry_header), view, ids);
+    free(ids);
+    return err;
+}
+
+/* ---- Admission ----------------------------------------------------------------------------- */
+
+enum err store_admit(struct store *store, struct buf *entry, uint32_t shards, bool *ret_duplicate)
+{
+    uint32_t series = catalog_total(store->catalog);
+    struct entry_header header;
+    struct block_view view;
+    enum err err = check_header(store, entry, &header);
+
+    if (err != ERR_OK)
+        return err;
+    err = check_sequence(store, &header);
+    if (err == ERR_OK || err == ERR_END)
+        *ret_duplicate = err == ERR_END;
+    if (err != ERR_OK)
+        return err == ERR_END ? ERR_OK : err;
+    err = check_room(store);
+    if (err != ERR_OK)
+        return err;
+    if (block_view(entry->bytes + sizeof header, entry->size - sizeof header, true, &view) !=
+        ERR_OK)
+        return err_wrap(ERR_INVALID, "entry of %u bytes", entry->size);
+    err = check_block(store, &view);
+    if (err == ERR_OK)
+        err = tentative_reserve(&store->tentative);
+    if (err == ERR_OK && view.header.fresh > 0)
+        err = stamp(store, entry, &view, shards);
+    if (err == ERR_OK)
+        err = check_sections(store, &view);
+    if (err != ERR_OK) {
+        catalog_forget(store->catalog, series);
+        return err;
+    }
+    tentative_add(&store->tentative, header.producer,
+                  &(struct producer_state){header.sequence, header.epoch}, series);
+    return ERR_OK;
+}
+
+void store_retract(struct store *store)
+{
+    uint32_t series;
+
+    if (tentative_retract(&store->tentative, &series))
+        catalog_forget(store->catalog, series);
+}
+
+void store_forget_tentative(struct store *store)
+{
+    tentative_clear(&store->tentative);
+    catalog_forget(store->catalog, catalog_count(store->catalog));
+}
+
+void store_fresh_ids(const struct store *store, const struct buf *entry, uint32_t *ret_ids,
+                     uint32_t count)
+{
+    struct block_view view;
+    struct slice key;
+    size_t at = 0;
+    uint32_t i = 0;
+
+    /* By key: a retry carries no ids. */
+    if (block_view(entry->bytes + sizeof(struct entry_header),
+                   entry->size - sizeof(struct entry_header), false, &view) == ERR_OK)
+        while (i < count && block_view_next_key(&view, &at, &key.data, &key.size))
+            ret_ids[i++] =
+                store_find_series(store, key.data, key.size, key_hash(key.data, key.size));
+    while (i < count)
+        ret_ids[i++] = BLOCK_ID_NONE;
+}

@@ -1,0 +1,331 @@
+/*
+ * store_apply.c - committed entries, in log order: what every replica does in the same way.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "storage/base/check.h"
+#include "storage/base/clk.h"
+#include "storage/store_internal.h"
+
+enum { SEAL_RETRY_S = 10 }; /* A full disk does not get better faster. */
+
+/* ---- Series -------------------------------------------------------------------------------- */
+
+/* The key at `id` is the one of the entry: in the catalog already, or added (tentative). */
+static enum err place_key(struct store *store, struct slice key, uint32_t id, uint32_t *next,
+                          bool *ret_fits)
+{
+    struct catalog *catalog = store->catalog;
+    uint64_t hash = key_hash(key.data, key.size);
+    uint32_t found = catalog_find(catalog, key.data, key.size, hash);
+    struct key_parts parts;
+
+    *ret_fits = false;
+    if (id > *next) {
+        (void)err_set(ERR_INVALID, "series id %u skips some: the next one is %u", id, *next);
+        return ERR_OK;
+    }
+    if (id < *next || found == id) {
+        *ret_fits = found == id;
+        if (!*ret_fits)
+            (void)err_set(ERR_INVALID, "series id %u has another key", id);
+        *next += found == id && id == *next;
+        return ERR_OK;
+    }
+    /* New. What is tentative here was never proposed, or was cut from the log. */
+    if (catalog_total(catalog) > id) {
+        catalog_forget(catalog, id);
+        found = catalog_find(catalog, key.data, key.size, hash);
+    }
+    if (found != CATALOG_NONE || key_parse(key.data, key.size, &parts) != 0) {
+        (void)err_set(ERR_INVALID, "the key with series id %u has id %u, or is none", id, found);
+        return ERR_OK;
+    }
+    *ret_fits = true;
+    ++*next;
+    return catalog_add(catalog, key, parts.table_key_size, hash);
+}
+
+/* All fresh keys of the entry are placed and applied, or (ret_fits false) none is. */
+static enum err place_keys(struct store *store, const struct block_view *view, bool *ret_fits)
+{
+    uint32_t place = view->header.known;
+    uint32_t next = catalog_count(store->catalog);
+    struct slice key;
+    size_t at = 0;
+    enum err err = ERR_OK;
+
+    *ret_fits = true;
+    for (uint32_t i = 0; i < place && *ret_fits; i++)
+        *ret_fits = block_view_id(view, i) < next;
+    if (!*ret_fits)
+        (void)err_set(ERR_INVALID, "a series id is not below %u", next);
+    while (err == ERR_OK && *ret_fits && block_view_next_key(view, &at, &key.data, &key.size))
+        err = place_key(store, key, block_view_id(view, place++), &next, ret_fits);
+    if (err != ERR_OK)
+        return err;
+    if (!*ret_fits) {
+        store_forget_tentative(store);
+        return ERR_OK;
+    }
+    while (catalog_count(store->catalog) < next)
+        catalog_confirm(store->catalog);
+    return ERR_OK;
+}
+
+/* ---- Blocks -------------------------------------------------------------------------------- */
+
+static void chain(struct store *store, uint64_t index, const struct buf *entry)
+{
+    uint64_t link[3] = {store->chain, index, XXH3_64bits(entry->bytes, entry->size)};
+
+    store->chain = XXH3_64bits(link, sizeof link);
+}
+
+static enum err take_in(struct store *store, uint64_t index, struct buf *entry,
+                        const struct entry_header *header, const struct block_view *view)
+{
+    struct head_block block = {.entry = entry,
+                               .index = index,
+                               .size = (uint32_t)view->size,
+                               .rows = view->header.rows,
+                               .points = view->header.points,
+                               .time_min_ns = view->header.time_min_ns,
+                               .time_max_ns = view->header.time_max_ns,
+                               .series_min = UINT32_MAX};
+    enum err err;
+
+    for (uint32_t place = 0; place < view->header.known + view->header.fresh; place++) {
+        uint32_t id = block_view_id(view, place);
+
+        block.series_min = id < block.series_min ? id : block.series_min;
+        block.series_max = id > block.series_max ? id : block.series_max;
+    }
+    err = head_add(&store->head, &block);
+    if (err != ERR_OK)
+        return err;
+    if (header->producer != 0)
+        producers_note(store->producers, header->producer,
+                       &(struct producer_state){header->sequence, header->epoch}, index);
+    store->rows += block.rows;
+    store->points += block.points;
+    chain(store, index, entry);
+    return ERR_OK;
+}
+
+static enum producers_verdict judge(const struct store *store, const struct entry_header *header)
+{
+    if (header->producer == 0)
+        return PRODUCERS_NEXT;
+    return producers_judge(store_producer(store, header->producer, false), header->epoch,
+                           header->sequence);
+}
+
+/* Keys are placed whatever becomes of the rows: ids of later entries count on them. */
+static enum err apply_block(struct store *store, uint64_t index, struct buf *entry,
+                            const struct entry_header *header, enum store_outcome *ret_outcome)
+{
+    struct block_view view;
+    bool fits = false;
+    enum err err =
+        block_view(entry->bytes + sizeof *header, entry->size - sizeof *header, true, &view);
+
+    if (err != ERR_OK)
+        return err;
+    tentative_applied(&store->tentative);
+    err = place_keys(store, &view, &fits);
+    if (err != ERR_OK)
+        return err;
+    if (!fits) {
+        *ret_outcome = STORE_REFUSED;
+        return ERR_OK;
+    }
+    switch (judge(store, header)) {
+    case PRODUCERS_NEXT:
+        *ret_outcome = STORE_APPLIED;
+        return take_in(store, index, entry, header, &view);
+    case PRODUCERS_DUPLICATE:
+        *ret_outcome = STORE_DUPLICATE;
+        return ERR_OK;
+    case PRODUCERS_GAP:
+        *ret_outcome = STORE_GAP;
+        return ERR_OK;
+    }
+    return ERR_OK;
+}
+
+/* ---- Seals --------------------------------------------------------------------------------- */
+
+/* Room for one more segment than all ordered seals may bring: taking one in cannot fail later. */
+static enum err reserve_segment(struct store *store)
+{
+    size_t room = (size_t)store->segment_count + 1;
+    struct segment **segments;
+
+    for (const struct seal_job *job = store->seals; job != NULL; job = job->before)
+        room++;
+    segments = realloc(store->segments, room * sizeof(struct segment *));
+    if (segments == NULL)
+        return err_set(ERR_NO_MEMORY, "%zu segments", room);
+    store->segments = segments;
+    return ERR_OK;
+}
+
+static enum err freeze(struct store *store, uint64_t index, const struct head_block *blocks,
+                       uint32_t count)
+{
+    struct seal_job *job = NULL;
+    enum err err = reserve_segment(store);
+
+    if (err == ERR_OK)
+        err = seal_job_new(&store->sealer, blocks, count, &job);
+    if (err != ERR_OK)
+        return err;
+    job->last_index = index;
+    job->series = catalog_view(store->catalog);
+    job->chain = store->chain;
+    job->rows = store->rows;
+    job->points = store->points;
+    producers_encode(store->producers, &job->producers);
+    if (job->producers.failed) {
+        seal_job_free(job);
+        return err_set(ERR_NO_MEMORY, "producers of a seal");
+    }
+    job->before = store->seals;
+    store->seals = job;
+    store->frozen_index = index;
+    return ERR_OK;
+}
+
+static enum err apply_seal(struct store *store, uint64_t index, const struct buf *entry,
+                           enum store_outcome *ret_outcome, struct seal_job **ret_job)
+{
+    const struct head_block *blocks;
+    struct entry_seal seal;
+    uint32_t count;
+
+    if (entry->size != sizeof(struct entry_header) + sizeof seal) {
+        (void)err_set(ERR_INVALID, "a seal of %u bytes", entry->size);
+        *ret_outcome = STORE_REFUSED;
+        return ERR_OK;
+    }
+    memcpy(&seal, entry->bytes + sizeof(struct entry_header), sizeof seal);
+    count = head_after(&store->head, store->frozen_index, &blocks);
+    if (seal.upto > store->frozen_index && count > 0) {
+        enum err err = freeze(store, index, blocks, count);
+
+        if (err != ERR_OK)
+            return err;
+    } else if (store->seals == NULL || store->seals_out > 0) {
+        return ERR_OK; /* Nothing to do, and nothing that an earlier seal has left. */
+    }
+    *ret_outcome = STORE_SEAL;
+    *ret_job = store->seals;
+    store->seals_out++;
+    return ERR_OK;
+}
+
+static void take_segment(struct store *store, struct seal_job *job)
+{
+    if (job->segment != NULL) {
+        store->segments[store->segment_count++] = job->segment;
+        job->segment = NULL;
+    }
+    head_drop(&store->head, job->last_index);
+    store->sealed_index = job->last_index;
+}
+
+/* Take in all sealed ones; they are the oldest, at the end of the list. */
+static void take_sealed(struct store *store)
+{
+    struct seal_job **link = &store->seals;
+    struct seal_job *sealed;
+    struct seal_job *oldest_first = NULL;
+
+    while (*link != NULL && !(*link)->sealed)
+        link = &(*link)->before;
+    sealed = *link;
+    *link = NULL;
+    while (sealed != NULL) {
+        struct seal_job *before = sealed->before;
+
+        sealed->before = oldest_first;
+        oldest_first = sealed;
+        sealed = before;
+    }
+    while (oldest_first != NULL) {
+        struct seal_job *job = oldest_first;
+
+        oldest_first = job->before;
+        take_segment(store, job);
+        seal_job_free(job);
+    }
+}
+
+void store_seal_done(struct store *store, struct seal_job *job, bool failed)
+{
+    CHECK(store->seals_out > 0);
+    CHECK(failed || job->sealed);
+    store->seals_out--;
+    take_sealed(store);
+    if (failed)
+        store->seal_retry_ns = clk_now_ns() + SEAL_RETRY_S * (uint64_t)NS_PER_S;
+}
+
+bool store_wants_seal(const struct store *store)
+{
+    if (store->seals_out > 0)
+        return false;
+    if (store->seals != NULL)
+        return clk_now_ns() >= store->seal_retry_ns;
+    return store->head.bytes >= store->options.seal_bytes || store->head.rows >= STORE_SEAL_ROWS;
+}
+
+/* ---- Apply --------------------------------------------------------------------------------- */
+
+static enum err apply_entry(struct store *store, uint64_t index, struct buf *entry,
+                            enum store_outcome *ret_outcome, struct seal_job **ret_job)
+{
+    struct entry_header header;
+    enum err err = entry_check(entry->bytes, entry->size, &header);
+
+    if (err != ERR_OK)
+        return err;
+    if (header.shard != store->options.shard) {
+        (void)err_set(ERR_INVALID, "entry for shard %u in the log of shard %u", header.shard,
+                      store->options.shard);
+        *ret_outcome = STORE_REFUSED;
+        return ERR_OK;
+    }
+    if (header.kind == ENTRY_BLOCK)
+        return apply_block(store, index, entry, &header, ret_outcome);
+    if (header.kind == ENTRY_SEAL)
+        return apply_seal(store, index, entry, ret_outcome, ret_job);
+    (void)err_set(ERR_INVALID, "entry of kind %u in the log of shard %u", header.kind,
+                  store->options.shard);
+    *ret_outcome = STORE_REFUSED;
+    return ERR_OK;
+}
+
+enum err store_apply(struct store *store, uint64_t index, struct buf *entry,
+                     enum store_outcome *ret_outcome, struct seal_job **ret_job)
+{
+    enum err err = ERR_OK;
+
+    CHECK(index == store->applied_index + 1);
+    *ret_outcome = STORE_NOTHING;
+    *ret_job = NULL;
+    if (entry != NULL)
+        err = apply_entry(store, index, entry, ret_outcome, ret_job);
+    /* The leader has checked this entry, and so have the others: the copy at hand is damaged, or
+     * made by a newer program. To skip it would make this replica differ for ever. */
+    if (err != ERR_OK && err != ERR_NO_MEMORY)
+        err = ERR_CORRUPT;
+    if (err != ERR_OK)
+        return err_wrap(err, "shard %u: log index %" PRIu64, store->options.shard, index);
+    store->applied_index = index;
+    return ERR_OK;
+}

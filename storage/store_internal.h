@@ -1,0 +1,53 @@
+/*
+ * store_internal.h - what a store holds. Private to store*.c.
+ */
+#ifndef STORAGE_STORE_INTERNAL_H
+#define STORAGE_STORE_INTERNAL_H
+
+#include "storage/catalog.h"
+#include "storage/head.h"
+#include "storage/producers.h"
+#include "storage/seal.h"
+#include "storage/store.h"
+#include "storage/tentative.h"
+
+enum {
+    /* Constant blocks compress to nearly nothing, so a head is bounded by its rows as well: a seal
+     * is asked for at the first number, admissions are refused at the second. */
+    STORE_SEAL_ROWS = 32 * 1024 * 1024,
+    STORE_HEAD_ROWS_MAX = 2 * STORE_SEAL_ROWS,
+};
+
+struct store {
+    struct store_options options; /* dir is owned. */
+    char *dir;
+    struct sealer sealer; /* While a job is out, its alone. */
+
+    struct catalog *catalog;
+    struct producers *producers;
+    struct tentative tentative;
+    struct head head;
+    struct segment **segments; /* Owned, each counted; oldest first. */
+    uint32_t segment_count;
+
+    uint64_t applied_index;
+    uint64_t sealed_index;
+    uint64_t frozen_index; /* Of the last ENTRY_SEAL that froze something. */
+    uint64_t chain, rows, points;
+
+    struct seal_job *seals; /* Ordered and not sealed, newest first, linked by `before`. */
+    uint32_t seals_out;     /* Handed out, not done. */
+    uint64_t seal_retry_ns; /* After a failed one: not before (clk.h). */
+};
+
+/** The state of a producer that admission goes by (tentative) or that apply goes by. */
+static inline const struct producer_state *store_producer(const struct store *store,
+                                                          uint64_t producer, bool tentative)
+{
+    const struct producer_state *state =
+        tentative ? tentative_find(&store->tentative, producer) : NULL;
+
+    return state != NULL ? state : producers_find(store->producers, producer);
+}
+
+#endif
