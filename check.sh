@@ -5,7 +5,7 @@
 #   unit, fuzz   unit and property tests, seeds of the fuzzers       presets dev and asan
 #   stress       threads against each other                          preset tsan
 #   fuzz         each decoder for 10 seconds                         preset fuzz
-#   sim          2000 seeds of whole clusters in one process         preset release
+#   sim          2000 seeds of groups in one process                 preset release (asan: 200)
 #   integration  clusters of real processes                          presets release and asan
 #
 #   ./check.sh              all of it; logs are in build/check/
@@ -19,7 +19,6 @@ jobs=$(nproc)
 logs=build/check
 stages=${*:-style unit stress fuzz sim integration}
 export CTEST_PARALLEL_LEVEL="$jobs"
-export SIM_SEEDS="${SIM_SEEDS:-2000}"
 
 tests/support/install_deps.sh || exit 1
 rm -rf "$logs"
@@ -82,7 +81,10 @@ if wanted unit; then
 fi
 if wanted stress; then tests tsan stress; fi
 if wanted fuzz; then tests fuzz fuzz; fi
-if wanted sim; then tests release sim; fi
+if wanted sim; then
+    tests release sim
+    tests asan sim
+fi
 if wanted integration; then
     cluster_tests release
     cluster_tests asan
