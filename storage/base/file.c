@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "storage/base/check.h"
 #include "storage/base/fault.h"
 
 struct file {
@@ -75,6 +76,7 @@ static enum err system_open(void *ctx, const char *path, unsigned flags, struct 
     int how = O_CLOEXEC | (flags & FILE_WRITE ? O_RDWR : O_RDONLY);
 
     (void)ctx;
+    CHECK((flags & FILE_WRITE) || !(flags & (FILE_CREATE | FILE_TRUNCATE)));
     if (file == NULL)
         return err_set(ERR_NO_MEMORY, "open %s", path);
     if (flags & FILE_CREATE)

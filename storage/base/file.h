@@ -24,9 +24,9 @@ struct file; /* An open file; what is in it is the table's business. */
 enum file_flags {
     FILE_READ = 0,
     FILE_WRITE = 1,
-    FILE_CREATE = 2, /* Fails if it exists, unless FILE_TRUNCATE is given too. */
-    FILE_TRUNCATE = 4,
-    FILE_DIRECT = 8, /* O_DIRECT where the file system allows it; else as without. */
+    FILE_CREATE = 2,   /* With FILE_WRITE. Fails if it exists, unless FILE_TRUNCATE is given too. */
+    FILE_TRUNCATE = 4, /* With FILE_WRITE. */
+    FILE_DIRECT = 8,   /* O_DIRECT where the file system allows it; else as without. */
 };
 
 struct disk {
