@@ -30,7 +30,8 @@ struct loaded_section {
 
 struct block {
     struct block_header header;
-    uint8_t *raw; /* Owned: the body without LZ4; NULL if it was stored as it is. */
+    const uint8_t *body; /* Without LZ4. */
+    uint8_t *raw;        /* Owned: that body; NULL if it was stored as it is. */
     struct loaded_section *sections;
     struct loaded_field *fields;
     uint32_t field_count;
@@ -179,19 +180,19 @@ static bool ascend(struct slice before, struct slice after)
     return order < 0 || (order == 0 && before.size < after.size);
 }
 
-static enum err add_field(struct block *block, struct loaded_field **ret_field)
+/* One more; NULL: no memory. */
+static struct loaded_field *add_field(struct block *block)
 {
     if (block->field_count == block->field_capacity) {
         uint32_t capacity = block->field_capacity == 0 ? FIELDS_FIRST : 2 * block->field_capacity;
         struct loaded_field *fields = realloc(block->fields, capacity * sizeof *fields);
 
         if (fields == NULL)
-            return err_set(ERR_NO_MEMORY, "block: %u fields", capacity);
+            return NULL;
         block->fields = fields;
         block->field_capacity = capacity;
     }
-    *ret_field = &block->fields[block->field_count++];
-    return ERR_OK;
+    return &block->fields[block->field_count++];
 }
 
 static enum err find_fields(struct block *block, struct reader *reader,
@@ -201,12 +202,11 @@ static enum err find_fields(struct block *block, struct reader *reader,
 
     loaded->first_field = block->field_count;
     for (uint32_t at = 0; at < section->fields; at++) {
-        struct loaded_field *field;
-        enum err err = add_field(block, &field);
+        struct loaded_field *field = add_field(block);
         uint8_t type;
 
-        if (err != ERR_OK)
-            return err;
+        if (field == NULL)
+            return err_set(ERR_NO_MEMORY, "block: %u fields", block->field_count + 1);
         field->field.name.data = reader_string(reader, NAME_SIZE_MAX, &field->field.name.size);
         type = reader_u8(reader);
         column_find_presence(reader, section->rows, &field->presence);
@@ -265,9 +265,9 @@ static enum err find_section(struct block *block, struct reader *reader, uint32_
     return find_fields(block, reader, loaded, points);
 }
 
-static enum err find_sections(struct block *block, const uint8_t *raw)
+static enum err find_sections(struct block *block)
 {
-    struct reader reader = reader_on(raw, block->header.body_raw_size);
+    struct reader reader = reader_on(block->body, block->header.body_raw_size);
     uint64_t rows = 0, points = 0;
 
     for (uint32_t at = 0; at < block->header.tables; at++) {
@@ -284,13 +284,12 @@ static enum err find_sections(struct block *block, const uint8_t *raw)
     return ERR_OK;
 }
 
-static enum err decompress(struct block *block, const struct block_view *view,
-                           const uint8_t **ret_raw)
+static enum err decompress(struct block *block, const struct block_view *view)
 {
     const struct block_header *header = &view->header;
     int size;
 
-    *ret_raw = view->body;
+    block->body = view->body;
     if (header->body_size == header->body_raw_size)
         return ERR_OK;
     block->raw = malloc(header->body_raw_size);
@@ -301,24 +300,25 @@ static enum err decompress(struct block *block, const struct block_view *view,
     if (size < 0 || (uint32_t)size != header->body_raw_size)
         return err_set(ERR_CORRUPT, "block: LZ4 gives %d bytes from %u, not %u", size,
                        header->body_size, header->body_raw_size);
-    *ret_raw = block->raw;
+    block->body = block->raw;
     return ERR_OK;
 }
 
 enum err block_load(const struct block_view *view, struct block **ret_block)
 {
     struct block *block = calloc(1, sizeof *block);
-    const uint8_t *raw;
     enum err err;
 
     if (block == NULL)
         return err_set(ERR_NO_MEMORY, "block");
     block->header = view->header;
     block->sections = calloc(view->header.tables + 1u, sizeof *block->sections);
-    err = block->sections != NULL ? decompress(block, view, &raw)
-                                  : err_set(ERR_NO_MEMORY, "block: %u tables", view->header.tables);
+    if (block->sections == NULL)
+        err = err_set(ERR_NO_MEMORY, "block: %u tables", view->header.tables);
+    else
+        err = decompress(block, view);
     if (err == ERR_OK)
-        err = find_sections(block, raw);
+        err = find_sections(block);
     if (err != ERR_OK) {
         block_free(block);
         return err;

@@ -148,13 +148,18 @@ static void add_rows(struct columns *columns, uint32_t more)
     columns->rows += more;
 }
 
-enum err columns_row(struct columns *columns)
+enum err columns_rows(struct columns *columns, uint32_t count)
 {
-    enum err err = reserve_rows(columns, 1);
+    enum err err = reserve_rows(columns, count);
 
     if (err == ERR_OK)
-        add_rows(columns, 1);
+        add_rows(columns, count);
     return err;
+}
+
+enum err columns_row(struct columns *columns)
+{
+    return columns_rows(columns, 1);
 }
 
 void columns_set(struct columns *columns, uint32_t at, uint64_t bits)
