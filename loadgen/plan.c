@@ -8,7 +8,7 @@
 enum { EXIT_USAGE = 2 };
 
 static const char usage[] =
-    "millrace-loadgen " MILLRACE_RELEASE ": load a Millrace site, and prove what it kept\n"
+    "millrace-loadgen " MILLRACE_VERSION_TEXT ": load a Millrace site, and prove what it kept\n"
     "\n"
     "  --nodes HOST:PORT,...       native ports of the nodes       [MILLRACE_NODE, "
     "127.0.0.1:7400]\n"
@@ -219,7 +219,7 @@ int plan_parse(int argc, char **argv, struct plan *ret_plan)
             fputs(usage, stdout);
             return 0;
         case 'v':
-            puts("millrace-loadgen " MILLRACE_RELEASE);
+            puts("millrace-loadgen " MILLRACE_VERSION_TEXT);
             return 0;
         default:
             code = take(&plan, option, optarg);

@@ -24,7 +24,9 @@ static void sweep_cb(uv_timer_t *timer)
         next = conn->next;
         http_conn_check_time(conn, now_ms);
     }
-    if (server->conns == NULL)
+    if (server->accept_later && server->listening)
+        http_conn_accept(server);
+    if (server->conns == NULL && !server->accept_later)
         (void)uv_timer_stop(timer);
 }
 

@@ -3,6 +3,7 @@
  *
  *   http.c         listening, limits, time
  *   http_conn.c    one connection: bytes to requests, answers to bytes, states
+ *   http_request.c the request: what http_parser finds, checked and collected
  *   http_route.c   paths and methods; the short pages
  *   http_write.c   line protocol: parameters, dialects of answers
  */
@@ -106,6 +107,7 @@ struct http_server {
     uv_idle_t inflater; /* Runs while a connection is HTTP_INFLATING. */
     uint32_t handles;   /* Of our own, not yet closed. */
     bool listening, draining, closing;
+    bool accept_later; /* There was no memory for a connection that waits. */
     void (*closed)(void *ctx);
     void *closed_ctx;
     struct http_conn *conns;
@@ -148,8 +150,16 @@ struct http_answer {
 /** Answer the request that is complete. */
 void http_answer(struct http_conn *conn, const struct http_answer *answer);
 
-/** Answer at once, whatever of the request is still to come, and close. From begin() and body()
- * too: the answer leaves when they have returned. */
+/* ---- http_request.c ------------------------------------------------------------------------ */
+
+extern const http_parser_settings http_request_callbacks;
+
+/** Inflate and deliver, at most a turn's worth. Returns how many bytes of `in` were used;
+ * request.inflate_more: there is more to come without further input. */
+size_t http_request_inflate(struct http_conn *conn, const char *in, size_t in_size);
+
+/** Answer soon, whatever of the request is still to come, and close. From begin() and body(): the
+ * answer leaves when they have returned. */
 void http_refuse(struct http_conn *conn, unsigned status, const char *format, ...)
     PRINTF_LIKE(3, 4);
 

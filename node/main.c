@@ -21,7 +21,7 @@
 enum { EXIT_USAGE = 2, SETS_MAX = 64 };
 
 static const char usage[] =
-    "millraced " MILLRACE_RELEASE ": one node of a Millrace site\n"
+    "millraced " MILLRACE_VERSION_TEXT ": one node of a Millrace site\n"
     "\n"
     "  millraced --config FILE             run the node that FILE describes\n"
     "  millraced --dev DIR                 one node on loopback with its data in DIR\n"
@@ -88,7 +88,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
             arguments->print = true;
             break;
         case 'v':
-            puts("millraced " MILLRACE_RELEASE);
+            puts("millraced " MILLRACE_VERSION_TEXT);
             return 0;
         case 'h':
             fputs(usage, stdout);
@@ -144,11 +144,11 @@ static int run(const struct options *options)
 
     err = node_start(options, &node);
     if (err != ERR_OK) {
-        log_error("millraced " MILLRACE_RELEASE " does not start: %s: %s", err_name(err),
+        log_error("millraced " MILLRACE_VERSION_TEXT " does not start: %s: %s", err_name(err),
                   err_detail());
         return EXIT_FAILURE;
     }
-    log_info("millraced " MILLRACE_RELEASE " runs: node %llu of \"%s\", %u shards, %u workers, "
+    log_info("millraced " MILLRACE_VERSION_TEXT " runs: node %llu of \"%s\", %u shards, %u workers, "
              "native %s:%u, http %u, peers %u, admin %u",
              (unsigned long long)node->server, options->cluster.id, node->shards,
              node->worker_count, options->listen.host, options->listen.native_port,

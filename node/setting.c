@@ -409,7 +409,7 @@ void setting_format(const struct setting *setting, const void *base, char *out, 
 
 void setting_range(const struct setting *setting, char *out, size_t room)
 {
-    char min[32], max[32];
+    char min[24], max[24];
 
     out[0] = '\0';
     if (setting->max == 0)

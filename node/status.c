@@ -131,7 +131,7 @@ void status_json(struct worker *worker, struct bytes *out)
         (void)json_array_append_new(shards, shard_json(node, g));
     }
     root = json_pack("{s:s, s:o, s:s, s:s, s:b, s:s, s:f, s:o, s:f, s:o, s:i, s:i}", "version",
-                     MILLRACE_RELEASE, "server", json_number(node->server), "name",
+                     MILLRACE_VERSION_TEXT, "server", json_number(node->server), "name",
                      node->options.node.name, "cluster", node->options.cluster.id, "ready",
                      ready == ERR_OK, "ready_detail", ready == ERR_OK ? "" : err_detail(),
                      "uptime_s", uptime_seconds(node), "memory_bytes",
@@ -222,7 +222,7 @@ void status_metrics(struct worker *worker, struct bytes *out)
     metric_write_prometheus(out);
     put_help(out, "millrace_build_info", "gauge", "Version of this node");
     put_line(out, "millrace_build_info{version=\"%s\",server=\"%" PRIu64 "\"} 1\n",
-             MILLRACE_RELEASE, node->server);
+             MILLRACE_VERSION_TEXT, node->server);
     put_help(out, "millrace_ready", "gauge", "1 when the node takes writes for all shards");
     put_line(out, "millrace_ready %d\n", node_ready(node) == ERR_OK);
     put_help(out, "process_resident_memory_bytes", "gauge", "Resident memory");

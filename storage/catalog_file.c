@@ -152,7 +152,7 @@ static enum err load_window(struct catalog *catalog, uint32_t shard, uint64_t *o
                             const uint8_t *window, size_t filled, bool last)
 {
     size_t at = 0;
-    size_t used;
+    size_t used = 0;
 
     /* Only a window that ends with the file may end in anything but the start of a chunk. */
     while (at < filled &&
