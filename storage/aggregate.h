@@ -4,10 +4,18 @@
  *    shard 0: scan --> aggregate --encode--.
  *    shard 1: scan --> aggregate --encode--+--merge--> aggregate --finish--> columns
  *
- * Integer sums are exact (128 bits inside); a sum that does not fit 64 bits at the end becomes a
- * float column. Float sums are added in (series, time) order inside a shard. Min and max skip NaN.
- * count, min and max, first and last keep the field's type except count (unsigned) and mean
- * (float). Strings: count, first, last. Booleans: count, min, max, first, last.
+ *    group (tag values) x window (its start) = row;  row x field = cell (aggregate_cell.h)
+ *
+ * TYPES    count is unsigned, mean is float, the others keep the field's type. Strings: count,
+ *          first, last. Booleans: count, min, max, first, last. A field of another type has no such
+ *          aggregate: an error if the query names it, left out if the query means all fields.
+ * SUMS     of integers are exact (128 bits inside); if one does not fit 64 bits at the end, the
+ *          column becomes float. Floats are added in an order that depends on how rows are spread
+ *          over slices and shards, so the last bits of a sum or mean may differ.
+ * NAN      min and max skip NaN, unless there is nothing else. Sums and means do not.
+ * WINDOWS  start at multiples of every_ns, also before 1970: -1 belongs to the window [-every, 0).
+ *
+ * Thread   One at a time for each struct aggregate.
  */
 #ifndef STORAGE_AGGREGATE_H
 #define STORAGE_AGGREGATE_H
@@ -20,26 +28,62 @@
 
 struct aggregate;
 
-/** For query->agg, every_ns and group_by. `memory_max` bytes of groups; ERR_LIMIT above. */
+/**
+ * For query->agg (not QUERY_RAW), every_ns, group_by, fields and limit.
+ *
+ * query       borrowed until aggregate_free()
+ * memory_max  bytes of groups, windows and cells; ERR_LIMIT above, naming what to make smaller
+ * Errors      ERR_INVALID: agg or every_ns is out of range; ERR_NO_MEMORY
+ */
 MUST_CHECK enum err aggregate_new(const struct query *query, uint64_t memory_max,
                                   struct aggregate **ret_aggregate);
-void aggregate_free(struct aggregate *aggregate);
+void aggregate_free(struct aggregate *aggregate); /* NULL is allowed. */
 
-/** The group of a series with these values of the group_by tags (in their order; empty: absent). */
+/** The group of a series with these values of the group_by tags (in their order; empty: absent).
+ * ERR_LIMIT, ERR_NO_MEMORY. */
 MUST_CHECK enum err aggregate_group(struct aggregate *aggregate, const struct slice *tag_values,
                                     uint32_t *ret_group);
-/** Add one value. `text` is the string's bytes for FIELD_STRING (bits: offset, size as in
- * columns.h). */
-MUST_CHECK enum err aggregate_add(struct aggregate *aggregate, uint32_t group, struct slice field,
-                                  enum field_type type, int64_t time_ns, uint64_t bits,
-                                  const char *text);
 
+#define AGGREGATE_SKIP UINT32_MAX /* A field that this aggregate leaves out. */
+
+/**
+ * The number of a field, or AGGREGATE_SKIP.
+ *
+ * Errors  ERR_TYPE_CONFLICT: it came with another type before; ERR_INVALID: the query names it, but
+ *         there is no such aggregate of its type; ERR_LIMIT, ERR_NO_MEMORY
+ */
+MUST_CHECK enum err aggregate_field(struct aggregate *aggregate, struct slice name,
+                                    enum field_type type, uint32_t *ret_field);
+
+/** One field of some rows, in the form of block_read_field(). */
+struct aggregate_values {
+    uint32_t field; /* From aggregate_field(), not AGGREGATE_SKIP. */
+    const uint8_t *present;
+    const uint64_t *bits; /* 0 where absent. */
+    const char *text;     /* Strings: what offsets refer to. */
+};
+
+/**
+ * Add rows of one series.
+ *
+ * times_ns  ascending; a time that stands twice counts twice
+ * Errors    ERR_LIMIT, ERR_NO_MEMORY; a part of the rows may be in then
+ */
+MUST_CHECK enum err aggregate_add(struct aggregate *aggregate, uint32_t group,
+                                  const int64_t *times_ns, uint32_t rows,
+                                  const struct aggregate_values *values, uint32_t value_count);
+
+/** Append the whole aggregate. */
 void aggregate_encode(const struct aggregate *aggregate, struct bytes *out);
-/** Add an encoded one, from untrusted bytes. ERR_INVALID, ERR_LIMIT, ERR_NO_MEMORY. */
+/**
+ * Add an encoded one, from untrusted bytes. After an error a part of it may be in.
+ *
+ * Errors  ERR_INVALID: damaged, or of another question; ERR_TYPE_CONFLICT, ERR_LIMIT, ERR_NO_MEMORY
+ */
 MUST_CHECK enum err aggregate_merge(struct aggregate *aggregate, const void *bytes, size_t size);
 
-/** The result: time (window start; absent column if one window), group tags, fields; sorted by
- * tags, then time; at most query->limit rows. */
+/** The result: time (window start; absent column if one window), group tags, fields (in the query's
+ * order, else by name); sorted by tags, then time; at most query->limit rows. */
 MUST_CHECK enum err aggregate_finish(struct aggregate *aggregate, struct columns *ret_columns);
 
 #endif

@@ -1,10 +1,18 @@
 /*
  * scan.h - answer a query over one shard's snapshot.
  *
- * Runs in the pool. Finds the series that match, then goes through them in slices small enough for
- * the memory budget: for each slice, all blocks that overlap in series and time are decoded and the
- * matching rows collected by series; rows of one series and time become one (later source wins,
- * field by field). Raw rows leave as columns, aggregates go into an aggregate (aggregate.h).
+ *    scan_match    the series that the query is about
+ *    scan.c        regions of series and time, halved until what is in one fits the memory
+ *    scan_decode   the region's blocks, one by one: which rows of them lie in it
+ *    scan_collect  those rows, in memory, by series
+ *    scan_merge    the rows of a series from all blocks, in order of time, once each (the later
+ *                  source wins, field by field)
+ *                      |                |                     |
+ *                  scan_batch       aggregate.h            a digest           (scan_last needs no
+ *                  raw rows                                                    collecting: newest)
+ *
+ * Runs in the pool. Memory is bounded by the limits whatever the query asks for; a smaller budget
+ * makes it slower, not different.
  */
 #ifndef STORAGE_SCAN_H
 #define STORAGE_SCAN_H
@@ -19,11 +27,16 @@
 #include "storage/snapshot.h"
 
 struct scan_limits {
-    uint64_t memory_bytes;     /* For rows being collected and results being built. */
+    uint64_t memory_bytes;     /* For collected rows; blocks being decoded and a batch being built
+                                  take a few MiB beside it. */
     uint64_t result_bytes;     /* Of all batches of this scan; ERR_LIMIT above it. */
     uint64_t deadline_ns;      /* Monotonic (clk.h); ERR_TIMEOUT after it. 0: none. */
     const atomic_bool *cancel; /* Set by another thread: ERR_CANCELED. NULL: never. */
 };
+
+/** ERR_CANCELED or ERR_TIMEOUT once the scan has to stop. Reads the clock: once a block, not once a
+ * row. */
+MUST_CHECK enum err scan_check(const struct scan_limits *limits);
 
 /** Takes a batch (up to about 1 MiB); the callee takes over the contents. Non-OK ends the scan. */
 typedef enum err (*scan_batch_cb)(void *arg, struct columns *batch);

@@ -1,0 +1,399 @@
+#include "storage/aggregate_cell.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/check.h"
+
+/* Independent sums or minima that a loop carries: hides the latency of floating point adds. */
+enum { LANES = 8 };
+
+static double as_float(uint64_t bits)
+{
+    double value;
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static uint64_t float_bits(double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* ---- Rules of types ------------------------------------------------------------------------ */
+
+bool aggregate_cell_takes(enum query_agg agg, enum field_type type)
+{
+    bool summed = agg == QUERY_SUM || agg == QUERY_MEAN;
+    bool ordered = agg == QUERY_MIN || agg == QUERY_MAX;
+
+    if (type == FIELD_STRING)
+        return !summed && !ordered;
+    return type != FIELD_BOOL || !summed;
+}
+
+enum field_type aggregate_cell_type(enum query_agg agg, enum field_type type, bool exact)
+{
+    if (agg == QUERY_COUNT)
+        return FIELD_UINT;
+    if (agg == QUERY_MEAN || (agg == QUERY_SUM && !exact))
+        return FIELD_FLOAT;
+    return type;
+}
+
+bool aggregate_cell_is_exact(enum query_agg agg, enum field_type type,
+                             const struct aggregate_cell *cell)
+{
+    if (agg != QUERY_SUM || cell->count == 0)
+        return true;
+    if (type == FIELD_INT)
+        return cell->as.sum_exact >= INT64_MIN && cell->as.sum_exact <= INT64_MAX;
+    if (type == FIELD_UINT)
+        return cell->as.sum_exact >= 0 && cell->as.sum_exact <= (int128)UINT64_MAX;
+    return true;
+}
+
+static double sum_as_float(enum field_type type, const struct aggregate_cell *cell)
+{
+    return type == FIELD_FLOAT ? cell->as.sum : (double)cell->as.sum_exact;
+}
+
+uint64_t aggregate_cell_bits(enum query_agg agg, enum field_type type, bool exact,
+                             const struct aggregate_cell *cell)
+{
+    switch (agg) {
+    case QUERY_COUNT:
+        return cell->count;
+    case QUERY_MEAN:
+        return float_bits(sum_as_float(type, cell) / (double)cell->count);
+    case QUERY_SUM:
+        if (type == FIELD_FLOAT || !exact)
+            return float_bits(sum_as_float(type, cell));
+        return (uint64_t)cell->as.sum_exact;
+    default:
+        return cell->as.bits;
+    }
+}
+
+/* ---- Sums of a run ------------------------------------------------------------------------- */
+
+static uint64_t count_present(const uint8_t *present, uint32_t rows)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < rows; i++)
+        count += present[i];
+    return count;
+}
+
+/* Absent values are the bits of 0.0, which changes no sum. */
+static double sum_floats(const uint64_t *bits, uint32_t rows)
+{
+    double lanes[LANES] = {0}, sum = 0;
+    uint32_t i = 0;
+
+    for (; i + LANES <= rows; i += LANES) {
+        for (uint32_t lane = 0; lane < LANES; lane++)
+            lanes[lane] += as_float(bits[i + lane]);
+    }
+    for (; i < rows; i++)
+        sum += as_float(bits[i]);
+    for (uint32_t lane = 0; lane < LANES; lane++)
+        sum += lanes[lane];
+    return sum;
+}
+
+/* Halves are summed apart: neither overflows 64 bits within 2^31 rows. */
+static int128 sum_integers(const uint64_t *bits, uint32_t rows, bool has_sign)
+{
+    uint64_t low = 0, high = 0, negative = 0;
+
+    for (uint32_t i = 0; i < rows; i++) {
+        low += bits[i] & 0xffffffff;
+        high += bits[i] >> 32;
+        negative += bits[i] >> 63;
+    }
+    /* Read as unsigned, a negative number is 2^64 too large. */
+    return (int128)low + ((int128)high << 32) - (has_sign ? (int128)negative << 64 : 0);
+}
+
+/* ---- Minima of a run ----------------------------------------------------------------------- */
+
+/* Bits of any type, mapped so that they compare as unsigned numbers. -0.0 is below 0.0. */
+static uint64_t order_of(enum field_type type, uint64_t bits)
+{
+    const uint64_t sign = 1ull << 63;
+
+    if (type == FIELD_FLOAT)
+        return (bits & sign) != 0 ? ~bits : bits | sign;
+    return type == FIELD_INT ? bits ^ sign : bits;
+}
+
+static bool is_nan(uint64_t bits)
+{
+    return (bits & ~(1ull << 63)) > 0x7ff0000000000000;
+}
+
+/* Whether `a` replaces `b` as minimum or maximum. A NaN replaces nothing, anything replaces it. */
+static bool is_better(enum query_agg agg, enum field_type type, uint64_t a, uint64_t b)
+{
+    if (type == FIELD_FLOAT && (is_nan(a) || is_nan(b)))
+        return !is_nan(a);
+    a = order_of(type, a);
+    b = order_of(type, b);
+    return agg == QUERY_MIN ? a < b : a > b;
+}
+
+/* The extreme of a run without absent values; the compiler turns the choice into one min or max
+ * instruction. NaNs lose every comparison; infinity is what is left if there is nothing else. */
+static double extreme_of_floats(const uint64_t *bits, uint32_t rows, bool want_min)
+{
+    double lanes[LANES], found = want_min ? INFINITY : -INFINITY;
+    uint32_t i = 0;
+
+    for (uint32_t lane = 0; lane < LANES; lane++)
+        lanes[lane] = found;
+    if (want_min) {
+        for (; i + LANES <= rows; i += LANES) {
+            for (uint32_t lane = 0; lane < LANES; lane++) {
+                double value = as_float(bits[i + lane]);
+                lanes[lane] = value < lanes[lane] ? value : lanes[lane];
+            }
+        }
+    } else {
+        for (; i + LANES <= rows; i += LANES) {
+            for (uint32_t lane = 0; lane < LANES; lane++) {
+                double value = as_float(bits[i + lane]);
+                lanes[lane] = value > lanes[lane] ? value : lanes[lane];
+            }
+        }
+    }
+    for (; i < rows; i++) {
+        double value = as_float(bits[i]);
+        lanes[0] = (want_min ? value < lanes[0] : value > lanes[0]) ? value : lanes[0];
+    }
+    for (uint32_t lane = 0; lane < LANES; lane++)
+        found = (want_min ? lanes[lane] < found : lanes[lane] > found) ? lanes[lane] : found;
+    return found;
+}
+
+static uint64_t extreme_of_run(enum query_agg agg, enum field_type type, const uint8_t *present,
+                               const uint64_t *bits, uint32_t rows, uint64_t count)
+{
+    uint64_t best = 0;
+    bool found = false;
+
+    if (type == FIELD_FLOAT && count == rows) {
+        double extreme = extreme_of_floats(bits, rows, agg == QUERY_MIN);
+
+        if (!isinf(extreme))
+            return float_bits(extreme);
+        /* Perhaps nothing but NaNs: the slow loop tells. */
+    }
+    for (uint32_t i = 0; i < rows; i++) {
+        if (present[i] && (!found || is_better(agg, type, bits[i], best))) {
+            best = bits[i];
+            found = true;
+        }
+    }
+    return best;
+}
+
+/* ---- A run --------------------------------------------------------------------------------- */
+
+static void pick_of_run(enum query_agg agg, enum field_type type, const int64_t *times_ns,
+                        const uint8_t *present, const uint64_t *bits, const char *text,
+                        uint32_t rows, struct aggregate_cell *cell)
+{
+    uint32_t at = agg == QUERY_FIRST ? 0 : rows - 1;
+
+    while (!present[at])
+        at = agg == QUERY_FIRST ? at + 1 : at - 1;
+    cell->time_ns = times_ns[at];
+    if (type == FIELD_STRING) {
+        cell->as.text.data = text + (uint32_t)bits[at];
+        cell->as.text.size = bits[at] >> 32;
+    } else {
+        cell->as.bits = bits[at];
+    }
+}
+
+void aggregate_cell_of_run(enum query_agg agg, enum field_type type, const int64_t *times_ns,
+                           const uint8_t *present, const uint64_t *bits, const char *text,
+                           uint32_t rows, struct aggregate_cell *ret_cell)
+{
+    struct aggregate_cell cell = {.count = count_present(present, rows)};
+
+    if (cell.count > 0) {
+        switch (agg) {
+        case QUERY_SUM:
+        case QUERY_MEAN:
+            if (type == FIELD_FLOAT)
+                cell.as.sum = sum_floats(bits, rows);
+            else
+                cell.as.sum_exact = sum_integers(bits, rows, type == FIELD_INT);
+            break;
+        case QUERY_MIN:
+        case QUERY_MAX:
+            cell.as.bits = extreme_of_run(agg, type, present, bits, rows, cell.count);
+            break;
+        case QUERY_FIRST:
+        case QUERY_LAST:
+            pick_of_run(agg, type, times_ns, present, bits, text, rows, &cell);
+            break;
+        default:
+            break; /* QUERY_COUNT has its count. */
+        }
+    }
+    *ret_cell = cell;
+}
+
+/* ---- Combining ----------------------------------------------------------------------------- */
+
+static bool text_is_larger(struct slice a, struct slice b)
+{
+    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+
+    return order != 0 ? order > 0 : a.size > b.size;
+}
+
+/* Whether `from` replaces `into` as first or last value. */
+static bool is_nearer(enum query_agg agg, enum field_type type, const struct aggregate_cell *from,
+                      const struct aggregate_cell *into)
+{
+    if (from->time_ns != into->time_ns)
+        return (from->time_ns < into->time_ns) == (agg == QUERY_FIRST);
+    if (type == FIELD_STRING)
+        return text_is_larger(from->as.text, into->as.text);
+    return from->as.bits > into->as.bits;
+}
+
+static enum err replace(enum field_type type, struct aggregate_cell *into,
+                        const struct aggregate_cell *from, uint64_t *memory)
+{
+    if (type == FIELD_STRING) {
+        size_t old = into->count > 0 ? into->as.text.size : 0;
+        char *text = malloc(from->as.text.size + 1);
+
+        if (text == NULL)
+            return err_set(ERR_NO_MEMORY, "aggregate: no memory for a string of %zu bytes",
+                           from->as.text.size);
+        memcpy(text, from->as.text.data, from->as.text.size);
+        if (into->count > 0)
+            free((char *)(uintptr_t)into->as.text.data);
+        into->as.text = (struct slice){text, from->as.text.size};
+        *memory = *memory - old + from->as.text.size;
+    } else {
+        into->as.bits = from->as.bits;
+    }
+    into->time_ns = from->time_ns;
+    return ERR_OK;
+}
+
+static enum err add_sum(enum field_type type, struct aggregate_cell *into,
+                        const struct aggregate_cell *from)
+{
+    if (into->count == 0)
+        into->as = from->as;
+    else if (type == FIELD_FLOAT)
+        into->as.sum += from->as.sum;
+    else if (__builtin_add_overflow(into->as.sum_exact, from->as.sum_exact, &into->as.sum_exact))
+        return err_set(ERR_INVALID, "aggregate: a sum of integers overflows 128 bits");
+    return ERR_OK;
+}
+
+enum err aggregate_cell_combine(enum query_agg agg, enum field_type type,
+                                struct aggregate_cell *into, const struct aggregate_cell *from,
+                                uint64_t *memory)
+{
+    enum err err = ERR_OK;
+    uint64_t count;
+
+    if (from->count == 0)
+        return ERR_OK;
+    if (__builtin_add_overflow(into->count, from->count, &count))
+        return err_set(ERR_INVALID, "aggregate: a count overflows 64 bits");
+
+    switch (agg) {
+    case QUERY_SUM:
+    case QUERY_MEAN:
+        err = add_sum(type, into, from);
+        break;
+    case QUERY_MIN:
+    case QUERY_MAX:
+        if (into->count == 0 || is_better(agg, type, from->as.bits, into->as.bits))
+            into->as.bits = from->as.bits;
+        break;
+    case QUERY_FIRST:
+    case QUERY_LAST:
+        if (into->count == 0 || is_nearer(agg, type, from, into))
+            err = replace(type, into, from, memory);
+        break;
+    default:
+        break;
+    }
+    if (err == ERR_OK)
+        into->count = count;
+    return err;
+}
+
+void aggregate_cell_fini(enum query_agg agg, enum field_type type, struct aggregate_cell *cell)
+{
+    if (type == FIELD_STRING && cell->count > 0 && (agg == QUERY_FIRST || agg == QUERY_LAST))
+        free((char *)(uintptr_t)cell->as.text.data);
+}
+
+/* ---- As bytes ------------------------------------------------------------------------------ */
+
+void aggregate_cell_put(enum query_agg agg, enum field_type type, const struct aggregate_cell *cell,
+                        struct bytes *out)
+{
+    bytes_put_varint(out, cell->count);
+    if (agg == QUERY_COUNT)
+        return;
+    if (agg == QUERY_FIRST || agg == QUERY_LAST)
+        bytes_put_u64(out, (uint64_t)cell->time_ns);
+    if (agg == QUERY_SUM || agg == QUERY_MEAN) {
+        if (type == FIELD_FLOAT)
+            bytes_put_u64(out, float_bits(cell->as.sum));
+        else
+            bytes_put(out, &cell->as.sum_exact, sizeof cell->as.sum_exact);
+    } else if (type == FIELD_STRING) {
+        bytes_put_string(out, cell->as.text.data, cell->as.text.size);
+    } else {
+        bytes_put_u64(out, cell->as.bits);
+    }
+}
+
+void aggregate_cell_get(enum query_agg agg, enum field_type type, struct reader *reader,
+                        struct aggregate_cell *ret_cell)
+{
+    struct aggregate_cell cell = {.count = reader_varint(reader)};
+
+    if (cell.count == 0)
+        reader->bad = true;
+    if (agg == QUERY_FIRST || agg == QUERY_LAST)
+        cell.time_ns = (int64_t)reader_u64(reader);
+    if (agg == QUERY_SUM || agg == QUERY_MEAN) {
+        if (type == FIELD_FLOAT) {
+            cell.as.sum = as_float(reader_u64(reader));
+        } else {
+            const uint8_t *sum = reader_take(reader, sizeof cell.as.sum_exact);
+
+            if (sum != NULL)
+                memcpy(&cell.as.sum_exact, sum, sizeof cell.as.sum_exact);
+        }
+    } else if (agg != QUERY_COUNT && type == FIELD_STRING) {
+        cell.as.text.data = reader_string(reader, UINT32_MAX, &cell.as.text.size);
+    } else if (agg != QUERY_COUNT) {
+        cell.as.bits = reader_u64(reader);
+        if (type == FIELD_BOOL && cell.as.bits > 1)
+            reader->bad = true;
+    }
+    *ret_cell = cell;
+}

@@ -1,0 +1,77 @@
+/*
+ * aggregate_cell.h - one number in the making: the aggregate of one group, window and field.
+ *
+ *     run of rows --of_run--> cell --combine--> cell of the group --finish--> value of the result
+ *     bytes of a peer --get--> cell ---'   '--put--> bytes for the asker
+ *
+ * Combining is commutative and associative but for the rounding of float sums, so it does not
+ * matter how rows were cut into runs, slices and shards. Where two series of a group have their
+ * first (or last) value at the same time, the larger bits or bytes win, for the same reason.
+ *
+ * Thread   Any; nothing is shared.
+ */
+#ifndef STORAGE_AGGREGATE_CELL_H
+#define STORAGE_AGGREGATE_CELL_H
+
+#include <stdbool.h>
+
+#include "storage/base/bytes.h"
+#include "storage/base/err.h"
+#include "storage/base/types.h"
+#include "storage/block/query.h"
+
+__extension__ typedef __int128 int128; /* Sums of 2^63 integers of 64 bits. */
+
+struct aggregate_cell {
+    uint64_t count;  /* Values; 0: an empty cell, nothing else in it counts. */
+    int64_t time_ns; /* QUERY_FIRST, QUERY_LAST: of the value. */
+    union {
+        double sum;        /* QUERY_SUM, QUERY_MEAN of floats */
+        int128 sum_exact;  /* QUERY_SUM, QUERY_MEAN of integers */
+        uint64_t bits;     /* QUERY_MIN, QUERY_MAX, QUERY_FIRST, QUERY_LAST */
+        struct slice text; /* QUERY_FIRST, QUERY_LAST of strings: owned in a group's cell, borrowed
+                              in one that comes from a run or a frame. */
+    } as;
+};
+
+/** There is such an aggregate of such values: no mean of strings, for instance. */
+bool aggregate_cell_takes(enum query_agg agg, enum field_type type);
+
+/** The type of the aggregate. A sum of integers is FIELD_FLOAT once one of them is not `exact`. */
+enum field_type aggregate_cell_type(enum query_agg agg, enum field_type type, bool exact);
+
+/** A sum of integers fits the field's own type. True for everything else. */
+bool aggregate_cell_is_exact(enum query_agg agg, enum field_type type,
+                             const struct aggregate_cell *cell);
+
+/** The aggregate's bits, of the type that aggregate_cell_type() says. Not for strings. */
+uint64_t aggregate_cell_bits(enum query_agg agg, enum field_type type, bool exact,
+                             const struct aggregate_cell *cell);
+
+/**
+ * The cell of `rows` rows in ascending order of time, in the form of block_read_field(): bits are 0
+ * where a value is absent. `text` is what strings' offsets refer to; the cell borrows from it.
+ */
+void aggregate_cell_of_run(enum query_agg agg, enum field_type type, const int64_t *times_ns,
+                           const uint8_t *present, const uint64_t *bits, const char *text,
+                           uint32_t rows, struct aggregate_cell *ret_cell);
+
+/**
+ * Add `from` to `into`. A text is copied; *memory goes up and down with what `into` owns.
+ *
+ * Errors  ERR_NO_MEMORY; ERR_INVALID: a count or sum overflows (only made-up cells can)
+ */
+MUST_CHECK enum err aggregate_cell_combine(enum query_agg agg, enum field_type type,
+                                           struct aggregate_cell *into,
+                                           const struct aggregate_cell *from, uint64_t *memory);
+
+/** Free what a group's cell owns. */
+void aggregate_cell_fini(enum query_agg agg, enum field_type type, struct aggregate_cell *cell);
+
+void aggregate_cell_put(enum query_agg agg, enum field_type type, const struct aggregate_cell *cell,
+                        struct bytes *out);
+/** From untrusted bytes; borrows texts. Nonsense sets reader->bad. */
+void aggregate_cell_get(enum query_agg agg, enum field_type type, struct reader *reader,
+                        struct aggregate_cell *ret_cell);
+
+#endif

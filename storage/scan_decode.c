@@ -1,0 +1,345 @@
+#include "storage/scan_decode.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/segment.h"
+
+/* ---- Lifetime ------------------------------------------------------------------------------ */
+
+enum err scan_decode_init(struct scan_decode *decode, const struct snapshot *snapshot,
+                          const struct query *query, const struct scan_limits *limits,
+                          const struct scan_match *match)
+{
+    size_t rows = BLOCK_ROWS_MAX;
+    uint32_t asked = query != NULL ? query->field_count : 0;
+
+    *decode = (struct scan_decode){
+        .snapshot = snapshot,
+        .query = query,
+        .limits = limits,
+        .match = match,
+        .columns = calloc((size_t)asked + 1, sizeof *decode->columns),
+        .column_count = asked,
+        .column_capacity = asked + 1,
+        .runs = malloc(rows * sizeof *decode->runs),
+        .times_ns = malloc(rows * sizeof *decode->times_ns),
+        .places = malloc(rows * sizeof *decode->places),
+        .counts = malloc(rows * sizeof *decode->counts),
+        .present = malloc(rows * sizeof *decode->present),
+        .bits = malloc(rows * sizeof *decode->bits),
+    };
+    if (decode->columns == NULL || decode->runs == NULL || decode->times_ns == NULL ||
+        decode->places == NULL || decode->counts == NULL || decode->present == NULL ||
+        decode->bits == NULL) {
+        scan_decode_fini(decode);
+        return err_set(ERR_NO_MEMORY, "scan: no memory to decode a block");
+    }
+    for (uint32_t i = 0; i < asked; i++)
+        decode->columns[i].name = (struct slice){query->fields[i], strlen(query->fields[i])};
+    return ERR_OK;
+}
+
+void scan_decode_fini(struct scan_decode *decode)
+{
+    free(decode->columns);
+    free(decode->runs);
+    free(decode->times_ns);
+    free(decode->places);
+    free(decode->counts);
+    free(decode->present);
+    free(decode->bits);
+    block_arena_fini(&decode->arena);
+    bytes_fini(&decode->name);
+    bytes_fini(&decode->room);
+    *decode = (struct scan_decode){0};
+}
+
+/* ---- Columns ------------------------------------------------------------------------------- */
+
+static enum err add_column(struct scan_decode *decode, uint64_t hash, struct slice name,
+                           enum field_type type)
+{
+    const struct bytes *key = &decode->name;
+
+    if (decode->column_count == decode->column_capacity) {
+        uint32_t capacity = 2 * decode->column_capacity;
+        struct scan_column *columns = realloc(decode->columns, capacity * sizeof *columns);
+
+        if (columns == NULL)
+            return err_set(ERR_NO_MEMORY, "scan: no memory for %" PRIu32 " fields", capacity);
+        decode->columns = columns;
+        decode->column_capacity = capacity;
+    }
+    if (!key_map_add(&decode->names, &decode->arena, hash, key->data, key->size))
+        return err_set(ERR_NO_MEMORY, "scan: no memory for a field's name");
+    /* The name is the end of the key. */
+    name.data = decode->names.keys[decode->column_count].data + key->size - name.size;
+    decode->columns[decode->column_count++] = (struct scan_column){name, type};
+    return ERR_OK;
+}
+
+/* In a query that lists its fields: position in the list. */
+static uint32_t find_asked(const struct scan_decode *decode, struct slice name)
+{
+    for (uint32_t i = 0; i < decode->column_count; i++) {
+        struct slice asked = decode->columns[i].name;
+
+        if (asked.size == name.size && memcmp(asked.data, name.data, name.size) == 0)
+            return i;
+    }
+    return SCAN_COLUMN_NONE;
+}
+
+static enum err find_or_add(struct scan_decode *decode, const struct block_field *field,
+                            uint32_t *ret_column)
+{
+    struct bytes *key = &decode->name;
+    uint64_t hash;
+
+    bytes_clear(key);
+    if (decode->query == NULL) {
+        const struct block_section *section = block_section(decode->block, decode->section);
+
+        bytes_put(key, section->table_key, section->table_key_size);
+        bytes_put_u8(key, (uint8_t)field->type);
+    }
+    bytes_put(key, field->name.data, field->name.size);
+    if (key->failed)
+        return err_set(ERR_NO_MEMORY, "scan: no memory for a field's name");
+    hash = key_hash(key->data, key->size);
+    *ret_column = key_map_find(&decode->names, hash, key->data, key->size);
+    if (*ret_column != KEY_MAP_NONE)
+        return ERR_OK;
+    *ret_column = decode->column_count;
+    return add_column(decode, hash, field->name, field->type);
+}
+
+enum err scan_decode_column(struct scan_decode *decode, uint32_t at, uint32_t *ret_column)
+{
+    const struct block_field *field = block_field(decode->block, decode->section, at);
+    struct scan_column *column;
+    uint32_t found = SCAN_COLUMN_NONE;
+
+    if (decode->query != NULL && decode->query->field_count > 0) {
+        found = find_asked(decode, field->name);
+    } else {
+        enum err err = find_or_add(decode, field, &found);
+
+        if (err != ERR_OK)
+            return err;
+    }
+    if (found != SCAN_COLUMN_NONE) {
+        column = &decode->columns[found];
+        if (column->type != 0 && column->type != field->type)
+            return err_set(ERR_TYPE_CONFLICT, "field %.*s is stored as %s and as %s",
+                           (int)column->name.size, column->name.data, field_type_name(column->type),
+                           field_type_name(field->type));
+        column->type = field->type;
+    }
+    *ret_column = found;
+    return ERR_OK;
+}
+
+/* ---- Runs ---------------------------------------------------------------------------------- */
+
+/* Position in the region of an id, or hi - lo. Ids come in ascending order but for a few, so the
+ * search goes on from the last hit in doubling leaps. */
+static uint32_t find_slot(const struct scan_decode *decode, uint32_t id, uint32_t *cursor)
+{
+    const uint32_t *ids = decode->match->ids + decode->region.lo;
+    uint32_t count = decode->region.hi - decode->region.lo;
+    uint32_t low = *cursor, high, step = 1;
+
+    if (low > 0 && ids[low - 1] >= id)
+        low = 0;
+    while (low + step < count && ids[low + step] <= id) {
+        low += step;
+        step *= 2;
+    }
+    high = low + step < count ? low + step : count;
+    while (high - low > 1) { /* ids[low] <= id < ids[high], if id is in at all */
+        uint32_t middle = low + (high - low) / 2;
+
+        if (ids[middle] <= id)
+            low = middle;
+        else
+            high = middle;
+    }
+    if (low >= count || ids[low] != id)
+        return count;
+    *cursor = low;
+    return low;
+}
+
+/* The first of `rows` ascending times that is at least `time_ns`. */
+static uint32_t lower_bound(const int64_t *times_ns, uint32_t rows, int64_t time_ns)
+{
+    uint32_t low = 0;
+
+    while (rows > low) {
+        uint32_t middle = low + (rows - low) / 2;
+
+        if (times_ns[middle] < time_ns)
+            low = middle + 1;
+        else
+            rows = middle;
+    }
+    return low;
+}
+
+/* Cut a series' rows where the time does not grow (the sender put them so: the later wins), and
+ * keep what lies in the region's time. */
+static void add_runs(struct scan_decode *decode, uint32_t slot, uint32_t start, uint32_t rows)
+{
+    for (uint32_t at = start, end = start + rows; at < end;) {
+        const int64_t *times_ns = decode->times_ns + at;
+        uint32_t length = 1, first = 0, behind;
+
+        while (at + length < end && times_ns[length] > times_ns[length - 1])
+            length++;
+        behind = length;
+        if (times_ns[0] < decode->region.from_ns)
+            first = lower_bound(times_ns, length, decode->region.from_ns);
+        if (times_ns[length - 1] > decode->region.last_ns)
+            behind = lower_bound(times_ns, length, decode->region.last_ns + 1);
+        if (behind > first) {
+            decode->runs[decode->run_count++] = (struct scan_run){slot, at + first, behind - first};
+            decode->kept += behind - first;
+        }
+        at += length;
+    }
+}
+
+/* Whether any run is of a series in the region; if so, `places` becomes slots. */
+static bool find_slots(struct scan_decode *decode, const struct block_view *view, uint32_t runs)
+{
+    uint32_t count = decode->region.hi - decode->region.lo, cursor = 0;
+    bool found = false;
+
+    for (uint32_t i = 0; i < runs; i++) {
+        decode->places[i] = find_slot(decode, block_view_id(view, decode->places[i]), &cursor);
+        found |= decode->places[i] < count;
+    }
+    return found;
+}
+
+static bool has_asked_field(const struct scan_decode *decode, const struct block_section *section)
+{
+    if (decode->query == NULL || decode->query->field_count == 0)
+        return section->fields > 0;
+    for (uint32_t i = 0; i < section->fields; i++) {
+        if (find_asked(decode, block_field(decode->block, decode->section, i)->name) !=
+            SCAN_COLUMN_NONE)
+            return true;
+    }
+    return false;
+}
+
+static enum err find_runs(struct scan_decode *decode, const struct block_view *view)
+{
+    const struct block_section *section = block_section(decode->block, decode->section);
+    uint32_t count = decode->region.hi - decode->region.lo;
+    enum err err;
+
+    decode->run_count = 0;
+    decode->kept = 0;
+    decode->section_rows = section->rows;
+    if (!has_asked_field(decode, section))
+        return ERR_OK;
+    err = block_read_runs(decode->block, decode->section, decode->places, decode->counts);
+    if (err != ERR_OK || !find_slots(decode, view, section->runs))
+        return err;
+    err = block_read_times(decode->block, decode->section, decode->times_ns);
+    for (uint32_t i = 0, start = 0; i < section->runs && err == ERR_OK; i++) {
+        if (decode->places[i] < count)
+            add_runs(decode, decode->places[i], start, decode->counts[i]);
+        start += decode->counts[i];
+    }
+    return err;
+}
+
+/* ---- Sources ------------------------------------------------------------------------------- */
+
+bool scan_decode_overlaps(const struct scan_decode *decode, const struct scan_region *region,
+                          const struct snapshot_source *source)
+{
+    uint32_t table = decode->match->table;
+
+    if (source->rows == 0 || region->lo >= region->hi)
+        return false;
+    if (table != CATALOG_NONE && (source->table_min > table || source->table_max < table))
+        return false;
+    return source->series_min <= decode->match->ids[region->hi - 1] &&
+           source->series_max >= decode->match->ids[region->lo] &&
+           source->time_min_ns <= region->last_ns && source->time_max_ns >= region->from_ns;
+}
+
+/* Is it the query's table? (Series that match are all of that table, so this saves work only.) */
+static bool is_wanted(const struct scan_decode *decode, struct slice table_key,
+                      const struct block_section *section)
+{
+    return decode->query == NULL ||
+           (section->table_key_size == table_key.size &&
+            memcmp(section->table_key, table_key.data, table_key.size) == 0);
+}
+
+static enum err decode_sections(struct scan_decode *decode, const struct block_view *view,
+                                scan_decode_cb callback, void *arg)
+{
+    struct slice table_key = {NULL, 0};
+    enum err err = ERR_OK;
+
+    if (decode->match->table != CATALOG_NONE)
+        table_key = catalog_view_table_key(decode->snapshot->series, decode->match->table);
+    for (uint32_t i = 0; i < block_sections(decode->block) && err == ERR_OK; i++) {
+        decode->section = i;
+        if (!is_wanted(decode, table_key, block_section(decode->block, i)))
+            continue;
+        err = find_runs(decode, view);
+        if (err == ERR_OK && decode->kept > 0)
+            err = callback(arg, decode);
+    }
+    return err;
+}
+
+static enum err decode_source(struct scan_decode *decode, scan_decode_cb callback, void *arg)
+{
+    struct block_view view;
+    enum err err = snapshot_block(decode->source, &decode->room, &view);
+
+    if (err != ERR_OK)
+        return err; /* It names file and offset. */
+    err = block_load(&view, &decode->block);
+    if (err == ERR_OK)
+        err = decode_sections(decode, &view, callback, arg);
+    block_free(decode->block);
+    decode->block = NULL;
+    if (err != ERR_CORRUPT)
+        return err;
+    if (decode->source->segment == NULL)
+        return err_wrap(err, "head block of %" PRIu32 " rows, number %zu of the snapshot",
+                        decode->source->rows, (size_t)(decode->source - decode->snapshot->sources));
+    return err_wrap(err, "segment %" PRIu64 ", block at offset %" PRIu64,
+                    segment_info(decode->source->segment)->number, decode->source->offset);
+}
+
+enum err scan_decode_region(struct scan_decode *decode, const struct scan_region *region,
+                            scan_decode_cb section, void *arg)
+{
+    decode->region = *region;
+    for (uint32_t i = 0; i < decode->snapshot->source_count; i++) {
+        enum err err;
+
+        decode->source = &decode->snapshot->sources[i];
+        if (!scan_decode_overlaps(decode, region, decode->source))
+            continue;
+        err = scan_check(decode->limits);
+        if (err == ERR_OK)
+            err = decode_source(decode, section, arg);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}

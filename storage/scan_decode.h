@@ -1,0 +1,106 @@
+/*
+ * scan_decode.h - go through a snapshot's blocks, and find the rows of a region in them.
+ *
+ *     series  hi |          .---------.
+ *                |          | region  |        one step of a scan: some of the matching series,
+ *             lo |          '---------'        some of the time
+ *                '------------------------- time
+ *                          from     last
+ *
+ * For each table section of each block that overlaps the region, in log order, the caller gets the
+ * runs of rows that lie in it, and decodes the fields that it needs. A block is decoded once for
+ * each region: the scan makes regions as large as its memory allows.
+ *
+ * COLUMNS   Fields are numbered over the whole scan: by the query's list, or as they are found.
+ *           In a digest, which looks at all tables, (table, name, type) is a column.
+ *
+ * Thread    The scan's.
+ */
+#ifndef STORAGE_SCAN_DECODE_H
+#define STORAGE_SCAN_DECODE_H
+
+#include <stdbool.h>
+
+#include "storage/base/bytes.h"
+#include "storage/block/block_arena.h"
+#include "storage/block/block_reader.h"
+#include "storage/block/key_map.h"
+#include "storage/scan.h"
+#include "storage/scan_match.h"
+
+struct scan_region {
+    uint32_t lo, hi;          /* Series: positions lo to hi - 1 in match->ids. */
+    int64_t from_ns, last_ns; /* Both inclusive. */
+};
+
+/** Rows of one series in the current section, their times strictly ascending. */
+struct scan_run {
+    uint32_t slot;  /* The series: ids[region.lo + slot]. */
+    uint32_t start; /* In the section's rows. */
+    uint32_t rows;
+};
+
+struct scan_column {
+    struct slice name;    /* Borrowed from the query or the arena. */
+    enum field_type type; /* 0: asked for, but not seen yet. */
+};
+
+#define SCAN_COLUMN_NONE UINT32_MAX
+
+struct scan_decode {
+    const struct snapshot *snapshot; /* Borrowed, as the next three. */
+    const struct query *query;       /* NULL: all tables, all fields. */
+    const struct scan_limits *limits;
+    const struct scan_match *match;
+
+    struct scan_column *columns; /* Owned. */
+    uint32_t column_count, column_capacity;
+    struct block_arena arena; /* Of `names`. */
+    struct key_map names; /* Column -> its number here; for a NULL query or no list of fields. */
+    struct bytes name;    /* Scratch. */
+
+    struct scan_region region;
+    struct bytes room; /* A block that was read from the disk. */
+
+    /* The current section, for the callback. */
+    const struct snapshot_source *source;
+    struct block *block;
+    uint32_t section;
+    uint32_t section_rows;
+    uint32_t kept; /* Rows of all runs. */
+    uint32_t run_count;
+    struct scan_run *runs; /* Owned, as what follows: BLOCK_ROWS_MAX each, taken once. */
+    int64_t *times_ns;     /* Of the section's rows. */
+    uint32_t *places, *counts;
+    uint8_t *present; /* Room for one field, for the callback. */
+    uint64_t *bits;
+};
+
+/** Called once for each section with rows in the region. */
+typedef enum err (*scan_decode_cb)(void *arg, struct scan_decode *decode);
+
+/** `match` is what scan_match_find() found for `query`. ERR_NO_MEMORY. */
+MUST_CHECK enum err scan_decode_init(struct scan_decode *decode, const struct snapshot *snapshot,
+                                     const struct query *query, const struct scan_limits *limits,
+                                     const struct scan_match *match);
+void scan_decode_fini(struct scan_decode *decode);
+
+/** The sources overlap in series, time and table: it has to be decoded. */
+bool scan_decode_overlaps(const struct scan_decode *decode, const struct scan_region *region,
+                          const struct snapshot_source *source);
+
+/**
+ * Go through all blocks that overlap.
+ *
+ * Errors  of `section`; ERR_CORRUPT and ERR_IO naming the source; ERR_CANCELED, ERR_TIMEOUT;
+ *         ERR_TYPE_CONFLICT; ERR_NO_MEMORY
+ */
+MUST_CHECK enum err scan_decode_region(struct scan_decode *decode, const struct scan_region *region,
+                                       scan_decode_cb section, void *arg);
+
+/** In the callback: the column of a field of the section; SCAN_COLUMN_NONE if nobody asked for it.
+ * ERR_TYPE_CONFLICT, ERR_NO_MEMORY. */
+MUST_CHECK enum err scan_decode_column(struct scan_decode *decode, uint32_t field,
+                                       uint32_t *ret_column);
+
+#endif

@@ -1,0 +1,202 @@
+#include "storage/scan_last.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct scan_last_cell {
+    int64_t time_ns;
+    uint64_t bits; /* Strings: size in the high half, as everywhere; offset 0 in `text`. */
+    char *text;    /* Owned. */
+    bool present;
+};
+
+void scan_last_init(struct scan_last *last, struct scan_decode *decode, uint64_t budget)
+{
+    *last = (struct scan_last){.decode = decode, .budget = budget};
+}
+
+static void forget(struct scan_last *last)
+{
+    for (uint32_t column = 0; column < last->column_capacity; column++) {
+        struct scan_last_cell *cells = last->cells[column];
+
+        for (uint32_t slot = 0; cells != NULL && slot < last->slots; slot++)
+            free(cells[slot].text);
+        free(cells);
+        last->cells[column] = NULL;
+    }
+    last->used = 0;
+    last->full = false;
+}
+
+void scan_last_fini(struct scan_last *last)
+{
+    forget(last);
+    free(last->cells);
+    *last = (struct scan_last){0};
+}
+
+static enum err no_memory(void)
+{
+    return err_set(ERR_NO_MEMORY, "scan: no memory for the newest values");
+}
+
+/* False, and `full`, if it does not fit. */
+static bool charge(struct scan_last *last, uint64_t size)
+{
+    if (size > last->budget || last->used > last->budget - size)
+        last->full = true;
+    else
+        last->used += size;
+    return !last->full;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------- */
+
+static enum err find_cells(struct scan_last *last, uint32_t column,
+                           struct scan_last_cell **ret_cells)
+{
+    uint32_t columns = last->decode->column_count;
+
+    if (column >= last->column_capacity) {
+        struct scan_last_cell **cells = realloc(last->cells, columns * sizeof(*cells));
+
+        if (cells == NULL)
+            return no_memory();
+        memset(cells + last->column_capacity, 0,
+               (columns - last->column_capacity) * sizeof(*cells));
+        last->cells = cells;
+        last->column_capacity = columns;
+    }
+    if (last->cells[column] == NULL) {
+        if (!charge(last, last->slots * sizeof(struct scan_last_cell)))
+            return ERR_END;
+        last->cells[column] = calloc(last->slots, sizeof(struct scan_last_cell));
+        if (last->cells[column] == NULL)
+            return no_memory();
+    }
+    *ret_cells = last->cells[column];
+    return ERR_OK;
+}
+
+static enum err set_text(struct scan_last *last, struct scan_last_cell *cell, const char *text,
+                         size_t size)
+{
+    size_t before = cell->text != NULL ? (size_t)(cell->bits >> 32) : 0;
+    char *copy;
+
+    if (size > before && !charge(last, size - before))
+        return ERR_END;
+    if (size < before)
+        last->used -= before - size;
+    copy = realloc(cell->text, size + 1);
+    if (copy == NULL)
+        return no_memory();
+    if (size > 0)
+        memcpy(copy, text, size);
+    cell->text = copy;
+    cell->bits = (uint64_t)size << 32;
+    return ERR_OK;
+}
+
+/* The newest values that the section has of one field. */
+static enum err take_field(struct scan_last *last, uint32_t field, struct scan_last_cell *cells)
+{
+    struct scan_decode *decode = last->decode;
+    bool is_string = block_field(decode->block, decode->section, field)->type == FIELD_STRING;
+    const char *strings = NULL;
+    enum err err = block_read_field(decode->block, decode->section, field, decode->present,
+                                    decode->bits, &strings);
+
+    for (uint32_t i = 0; i < decode->run_count && err == ERR_OK; i++) {
+        const struct scan_run *run = &decode->runs[i];
+        struct scan_last_cell *cell = &cells[run->slot];
+        uint32_t at = run->start + run->rows;
+
+        while (at > run->start && !decode->present[at - 1])
+            at--;
+        if (at == run->start || (cell->present && cell->time_ns > decode->times_ns[at - 1]))
+            continue;
+        at--;
+        cell->present = true;
+        cell->time_ns = decode->times_ns[at];
+        if (is_string)
+            err = set_text(last, cell, strings + (uint32_t)decode->bits[at],
+                           (size_t)(decode->bits[at] >> 32));
+        else
+            cell->bits = decode->bits[at];
+    }
+    return err;
+}
+
+/* Called by scan_decode_region() for each section. ERR_END: full. */
+static enum err take_section(void *arg, struct scan_decode *decode)
+{
+    struct scan_last *last = arg;
+    uint32_t fields = block_section(decode->block, decode->section)->fields;
+
+    for (uint32_t i = 0; i < fields; i++) {
+        struct scan_last_cell *cells = NULL;
+        uint32_t column;
+        enum err err = scan_decode_column(decode, i, &column);
+
+        if (err == ERR_OK && column == SCAN_COLUMN_NONE)
+            continue;
+        if (err == ERR_OK)
+            err = find_cells(last, column, &cells);
+        if (err == ERR_OK)
+            err = take_field(last, i, cells);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}
+
+enum err scan_last_region(struct scan_last *last, const struct scan_region *region)
+{
+    enum err err;
+
+    forget(last);
+    last->slots = region->hi - region->lo;
+    err = scan_decode_region(last->decode, region, take_section, last);
+    return last->full ? ERR_OK : err;
+}
+
+/* ---- Handing out --------------------------------------------------------------------------- */
+
+/* One row of `chunk`, which has room for all columns. False: the series has no value. */
+static bool make_row(const struct scan_last *last, uint32_t slot, struct scan_chunk *chunk)
+{
+    chunk->field_count = 0;
+    for (uint32_t column = 0; column < last->column_capacity; column++) {
+        const struct scan_last_cell *cells = last->cells[column];
+        struct scan_values *values = &chunk->fields[chunk->field_count];
+
+        if (cells == NULL || !cells[slot].present)
+            continue;
+        if (chunk->field_count == 0 || cells[slot].time_ns > chunk->times_ns[0])
+            chunk->times_ns[0] = cells[slot].time_ns;
+        values->column = column;
+        values->present[0] = 1;
+        values->bits[0] = cells[slot].bits;
+        values->text = cells[slot].text; /* Lent: taken back below. */
+        chunk->field_count++;
+    }
+    return chunk->field_count > 0;
+}
+
+enum err scan_last_run(const struct scan_last *last, scan_merge_cb take, void *arg)
+{
+    size_t size;
+    struct scan_chunk *chunk = scan_collect_new_chunk(1, last->column_capacity, &size);
+    enum err err = chunk == NULL ? no_memory() : ERR_OK;
+
+    for (uint32_t slot = 0; slot < last->slots && err == ERR_OK; slot++) {
+        if (make_row(last, slot, chunk))
+            err = take(arg, last->decode->match->ids[last->decode->region.lo + slot], chunk, 0, 1);
+    }
+    if (chunk != NULL)
+        chunk->field_count = 0;
+    scan_collect_free_chunk(chunk);
+    return err;
+}

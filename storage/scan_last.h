@@ -1,0 +1,37 @@
+/*
+ * scan_last.h - the newest value of each field of each series of a region.
+ *
+ * Nothing is collected but those values, so the region can have many series, and all their past.
+ * Blocks come in log order: at equal times the later one wins.
+ *
+ * Thread   The scan's.
+ */
+#ifndef STORAGE_SCAN_LAST_H
+#define STORAGE_SCAN_LAST_H
+
+#include "storage/scan_decode.h"
+#include "storage/scan_merge.h"
+
+struct scan_last_cell;
+
+struct scan_last {
+    struct scan_decode *decode; /* Borrowed. */
+    uint64_t budget;            /* Bytes. */
+    uint64_t used;
+    bool full;                     /* The budget did not suffice: take a smaller region. */
+    struct scan_last_cell **cells; /* Owned: for each column one a series, or NULL. */
+    uint32_t column_capacity;
+    uint32_t slots;
+};
+
+void scan_last_init(struct scan_last *last, struct scan_decode *decode, uint64_t budget);
+void scan_last_fini(struct scan_last *last);
+
+/** Forget what was there, and go through a region. The errors of scan_decode_region(). */
+MUST_CHECK enum err scan_last_region(struct scan_last *last, const struct scan_region *region);
+
+/** Hand out one row for each series of the region that has a value, in order of their ids; its time
+ * is that of its newest value. Errors: `take`'s; ERR_NO_MEMORY. */
+MUST_CHECK enum err scan_last_run(const struct scan_last *last, scan_merge_cb take, void *arg);
+
+#endif
