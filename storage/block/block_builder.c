@@ -67,6 +67,7 @@ static void reset_bytes(struct bytes *bytes)
 void block_builder_reset(struct block_builder *builder)
 {
     struct block_builder empty = {
+        .series_before = builder->series_count,
         .arena = builder->arena,
         .lz4 = builder->lz4,
         .body = builder->body,
@@ -119,15 +120,40 @@ static bool reserve(struct block_builder *builder, void *array, size_t element, 
     return true;
 }
 
+/* Names of 8 to 16 bytes are two words that overlap; the call of memcmp() would cost more. */
+static inline bool same_bytes(struct slice slice, const char *other, size_t size)
+{
+    uint64_t a, b, c, d;
+
+    if (slice.size != size)
+        return false;
+    if (size < sizeof a || size > 2 * sizeof a)
+        return memcmp(slice.data, other, size) == 0;
+    memcpy(&a, slice.data, sizeof a);
+    memcpy(&b, other, sizeof b);
+    memcpy(&c, slice.data + size - sizeof c, sizeof c);
+    memcpy(&d, other + size - sizeof d, sizeof d);
+    return ((a ^ b) | (c ^ d)) == 0;
+}
+
 /* ---- Series and tables --------------------------------------------------------------------- */
 
 static enum err find_table(struct block_builder *builder, const void *key, size_t size,
                            uint32_t *ret_table)
 {
-    uint64_t hash = key_hash(key, size);
-    uint32_t at = key_map_find(&builder->table_keys, hash, key, size);
     struct builder_table *table;
+    uint64_t hash;
+    uint32_t at;
 
+    if (builder->series_count > 0) { /* Mostly that of the series before. */
+        at = builder->series[builder->series_count - 1].table;
+        if (same_bytes(builder->tables[at]->key, key, size)) {
+            *ret_table = at;
+            return ERR_OK;
+        }
+    }
+    hash = key_hash(key, size);
+    at = key_map_find(&builder->table_keys, hash, key, size);
     *ret_table = at;
     if (at != KEY_MAP_NONE)
         return ERR_OK;
@@ -150,38 +176,116 @@ static enum err find_table(struct block_builder *builder, const void *key, size_
     return ERR_OK;
 }
 
+/* A series that was known from the start is told by its hash and id; the others by their keys. */
+static inline bool is_series(const struct builder_series *series, uint64_t hash, const void *key,
+                             size_t size, uint32_t id)
+{
+    if (series->hash != hash)
+        return false;
+    if (series->key.data == NULL)
+        return series->id == id;
+    return same_bytes(series->key, key, size);
+}
+
+static uint32_t find_series(const struct block_builder *builder, uint64_t hash, const void *key,
+                            size_t size, uint32_t id)
+{
+    uint32_t mask = 2 * builder->series_capacity - 1;
+
+    if (builder->series_capacity == 0)
+        return KEY_MAP_NONE;
+    for (uint32_t at = (uint32_t)(hash >> 32) & mask; builder->slots[at] != 0; at = (at + 1) & mask)
+        if (builder->slots[at] >> 32 == hash >> 32) {
+            uint32_t number = (uint32_t)builder->slots[at] - 1;
+
+            if (is_series(&builder->series[number], hash, key, size, id))
+                return number;
+        }
+    return KEY_MAP_NONE;
+}
+
+static void put_slot(struct block_builder *builder, uint32_t number)
+{
+    uint64_t hash = builder->series[number].hash;
+    uint32_t mask = 2 * builder->series_capacity - 1;
+    uint32_t at = (uint32_t)(hash >> 32) & mask;
+
+    while (builder->slots[at] != 0)
+        at = (at + 1) & mask;
+    builder->slots[at] = hash >> 32 << 32 | (number + 1);
+}
+
+/* Room for one more series; false: no memory. */
+static bool reserve_series(struct block_builder *builder)
+{
+    struct block_arena *arena = &builder->arena;
+    uint32_t count = builder->series_count;
+    uint32_t capacity = 2 * builder->series_capacity;
+    struct builder_series *series;
+    uint64_t *slots;
+
+    if (count < builder->series_capacity)
+        return true;
+    while (capacity < SERIES_MIN || capacity < builder->series_before)
+        capacity = capacity == 0 ? SERIES_MIN : 2 * capacity;
+    series =
+        block_arena_grow(arena, builder->series, count * sizeof *series, capacity * sizeof *series);
+    slots = block_arena_take(arena, 2 * (size_t)capacity * sizeof *slots);
+    if (series == NULL || slots == NULL)
+        return false;
+    memset(slots, 0, 2 * (size_t)capacity * sizeof *slots);
+    builder->series = series;
+    builder->series_capacity = capacity;
+    builder->slots = slots;
+    for (uint32_t number = 0; number < count; number++)
+        put_slot(builder, number);
+    return true;
+}
+
+static enum err add_series(struct block_builder *builder, const struct builder_series *series,
+                           uint32_t *ret_series)
+{
+    uint32_t at = builder->series_count;
+    char *key = NULL;
+
+    if (!reserve_series(builder))
+        return no_memory(builder);
+    if (series->id == BLOCK_ID_NONE) {
+        key = block_arena_take(&builder->arena, series->key.size);
+        if (key == NULL)
+            return no_memory(builder);
+        memcpy(key, series->key.data, series->key.size);
+    }
+    builder->series[at] = *series;
+    builder->series[at].key.data = key;
+    builder->series_count++;
+    builder->encoded_max += series->key.size + SERIES_COST;
+    put_slot(builder, at);
+    *ret_series = at;
+    return ERR_OK;
+}
+
 enum err block_builder_series(struct block_builder *builder, const void *key, size_t key_size,
                               size_t table_key_size, uint64_t hash, uint32_t id,
                               uint32_t *ret_series)
 {
-    uint32_t at = key_map_find(&builder->series_keys, hash, key, key_size);
-    uint32_t table;
+    struct builder_series series = {.hash = hash, .key = {key, key_size}, .id = id};
+    uint32_t at = find_series(builder, hash, key, key_size, id);
     enum err err;
 
-    CHECK(key_size <= KEY_SIZE_MAX);
-    CHECK(table_key_size <= key_size);
     if (at != KEY_MAP_NONE) {
         if (id != BLOCK_ID_NONE)
             builder->series[at].id = id; /* It became known meanwhile. */
         *ret_series = at;
         return ERR_OK;
     }
-    at = builder->series_keys.count;
-    if (at == BLOCK_SERIES_MAX)
-        return err_set(ERR_LIMIT, "block: more than %d series", BLOCK_SERIES_MAX);
-    if (builder->encoded_max > ENCODED_ROW_MAX)
-        return err_set(ERR_LIMIT, "block: %u series and %u rows fill it", at, builder->rows);
-    err = find_table(builder, key, table_key_size, &table);
-    if (err != ERR_OK)
-        return err;
-    if (!reserve(builder, &builder->series, sizeof *builder->series, at, &builder->series_capacity,
-                 SERIES_MIN) ||
-        !key_map_add(&builder->series_keys, &builder->arena, hash, key, key_size))
-        return no_memory(builder);
-    builder->series[at] = (struct builder_series){.id = id, .table = table};
-    builder->encoded_max += key_size + SERIES_COST;
-    *ret_series = at;
-    return ERR_OK;
+    CHECK(key_size <= KEY_SIZE_MAX);
+    CHECK(table_key_size <= key_size);
+    if (builder->series_count == BLOCK_SERIES_MAX || builder->encoded_max > ENCODED_ROW_MAX)
+        return err_set(ERR_LIMIT, "block: %u series and %u rows fill it", builder->series_count,
+                       builder->rows);
+    err = find_table(builder, key, table_key_size, &series.table);
+    return err != ERR_OK ? err : add_series(builder, &series, ret_series);
 }
 
 /* ---- Rows ---------------------------------------------------------------------------------- */
@@ -191,7 +295,7 @@ enum err block_builder_row(struct block_builder *builder, uint32_t series, int64
     struct builder_table *table;
     uint32_t series_capacity;
 
-    CHECK(series < builder->series_keys.count);
+    CHECK(series < builder->series_count);
     builder->table = NULL;
     if (builder->rows == BLOCK_ROWS_MAX || builder->encoded_max > ENCODED_ROW_MAX)
         return err_set(ERR_LIMIT, "block: %u rows with %u points fill it", builder->rows,
@@ -255,11 +359,6 @@ static enum err add_field(struct block_builder *builder, struct builder_table *t
     };
     builder->encoded_max += name_size + FIELD_COST;
     return ERR_OK;
-}
-
-static inline bool has_name(const struct builder_field *field, const char *name, size_t size)
-{
-    return field->name.size == size && memcmp(field->name.data, name, size) == 0;
 }
 
 /* The guess was wrong: look the name up, and guess better next time. */
@@ -330,7 +429,7 @@ static inline enum err find_field(struct block_builder *builder, const char *nam
     CHECK(table != NULL);
     /* Rows of a table mostly have the same fields in the same order. */
     at = builder->last == KEY_MAP_NONE ? table->first : table->fields[builder->last].next;
-    if (at == KEY_MAP_NONE || !has_name(&table->fields[at], name, name_size)) {
+    if (at == KEY_MAP_NONE || !same_bytes(table->fields[at].name, name, name_size)) {
         enum err err = search_field(builder, name, name_size, type, &at);
 
         if (err != ERR_OK)

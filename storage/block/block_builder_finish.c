@@ -49,7 +49,7 @@ struct work {
 static bool take_work(struct block_builder *builder, struct work *ret_work)
 {
     struct block_arena *arena = &builder->arena;
-    size_t series = builder->series_keys.count;
+    size_t series = builder->series_count;
     size_t rows = series; /* The directory is sorted with the same arrays. */
     size_t fields = 1;
     struct work work = {.builder = builder, .time_min_ns = INT64_MAX, .time_max_ns = INT64_MIN};
@@ -86,7 +86,7 @@ static bool take_work(struct block_builder *builder, struct work *ret_work)
 static void give_places(struct work *work)
 {
     const struct block_builder *builder = work->builder;
-    uint32_t count = builder->series_keys.count;
+    uint32_t count = builder->series_count;
     uint32_t *known = work->ranks;
 
     for (uint32_t at = 0; at < count; at++)
@@ -112,7 +112,7 @@ static size_t directory_size(const struct work *work)
 
     for (uint32_t at = work->known; at < work->known + work->fresh; at++) {
         uint8_t varint[VARINT_SIZE_MAX];
-        size_t key_size = work->builder->series_keys.keys[work->directory[at]].size;
+        size_t key_size = work->builder->series[work->directory[at]].key.size;
 
         size += (size_t)(varint_put(varint, key_size) - varint) + key_size;
     }
@@ -127,7 +127,7 @@ static void put_directory(const struct work *work, uint8_t *out)
     for (uint32_t at = 0; at < count; at++, out += sizeof(uint32_t))
         memcpy(out, &builder->series[work->directory[at]].id, sizeof(uint32_t));
     for (uint32_t at = work->known; at < count; at++) {
-        struct slice key = builder->series_keys.keys[work->directory[at]];
+        struct slice key = builder->series[work->directory[at]].key;
 
         out = varint_put(out, key.size);
         memcpy(out, key.data, key.size);

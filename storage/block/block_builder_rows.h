@@ -46,15 +46,20 @@ struct builder_table {
 };
 
 struct builder_series {
+    uint64_t hash;
+    struct slice key; /* In the arena; data is NULL if it was known from the start. */
     uint32_t id;
     uint32_t table;
 };
 
 struct block_builder {
     struct block_arena arena;
-    struct key_map series_keys;
     struct builder_series *series; /* By number. */
+    uint32_t series_count;
     uint32_t series_capacity;
+    uint32_t series_before; /* Of the block before: room to begin with. */
+    uint64_t *slots;        /* Hash table, twice as many as series_capacity: upper half of the
+                               hash, then number + 1; 0: empty. */
     struct key_map table_keys;
     struct builder_table **tables;
     uint32_t table_capacity;
