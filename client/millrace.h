@@ -5,25 +5,36 @@
  * changes, sends again what was not answered, and never stores a row twice: each batch carries a
  * producer, an epoch and a sequence.
  *
+ *     struct millrace_options options = {.nodes = "10.0.0.1:7400,10.0.0.2:7400"};
+ *     struct millrace_tag tags[] = {{"host", "a"}};
+ *     struct millrace_value values[] = {millrace_double("usage_user", 1.5)};
  *     struct millrace *m;
- *     struct millrace_options options = {.nodes = "10.0.0.1:7400,10.0.0.2:7400", .database =
- * "plant"}; if (millrace_open(&options, &m) != MILLRACE_OK) ... millrace_last_error(NULL) uint32_t
- * series; millrace_series(m, "cpu", (struct millrace_tag[]){{"host", "a"}}, 1, &series);
- *     millrace_write(m, series, time_ns, (struct millrace_value[]){MILLRACE_DOUBLE("user", 1.5)},
- * 1); millrace_flush(m, 5000);        blocks until all of it is on the disks of a majority
+ *     uint32_t series;
+ *
+ *     if (millrace_open(&options, &m) != MILLRACE_OK)
+ *         ... millrace_last_error(NULL)
+ *     millrace_series(m, "cpu", tags, 1, &series);
+ *     millrace_write(m, series, time_ns, values, 1);     returns at once, nearly always
+ *     millrace_flush(m, 5000);                           returns when all of it is acknowledged
  *     millrace_close(m);
  *
  * ACKNOWLEDGED   means: on the disks of a majority of the replicas, and applied at the leader.
+ * ERRORS         A call that fails returns why and leaves a line for people in
+ *                millrace_last_error(). What it would have returned by pointer is untouched.
  * THREADS        One thread at a time uses a struct millrace; it has a thread of its own inside for
- *                the sockets. Callbacks run on that thread: they must be short and call nothing
- * here. MEMORY         bounded by bytes_max: millrace_write() waits (or says MILLRACE_BUSY) when
- * the batches under way reach it.
+ *                the sockets, which blocks all signals. on_ack runs on that thread: it must be
+ *                short and call nothing here.
+ * MEMORY         of rows is bounded by bytes_max: millrace_write() waits (or says MILLRACE_BUSY)
+ *                while what was not acknowledged reaches it.
  */
 #ifndef MILLRACE_H
 #define MILLRACE_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#define MILLRACE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,6 +62,7 @@ enum millrace_code {
     MILLRACE_VERSION = 17
 };
 
+/* The type of a field of a table is decided for the whole site by its first row. */
 enum millrace_type {
     MILLRACE_FLOAT_TYPE = 1,
     MILLRACE_INT_TYPE = 2,
@@ -62,27 +74,30 @@ enum millrace_type {
 struct millrace;
 struct millrace_result;
 
-/** A batch of rows of one shard was answered. Rows are counted in the order of millrace_write(). */
+/** A batch of rows of one shard was answered. Everything is borrowed during the callback. */
 struct millrace_ack {
-    enum millrace_code code; /* Not MILLRACE_OK: given up, see text; the rows may or may not be
-                                stored if code is MILLRACE_TIMEOUT, and are not stored otherwise. */
+    /* MILLRACE_TIMEOUT: it was sent and not answered in time; its rows may or may not be stored.
+     * Anything else but MILLRACE_OK: its rows are not stored, and text says why. */
+    enum millrace_code code;
     uint32_t shard;
-    uint64_t sequence;
+    uint64_t sequence; /* In its shard and epoch; 0: it was never sent. */
     uint32_t rows, points;
     uint64_t sent_ns, done_ns; /* CLOCK_MONOTONIC: the batch's first row came, the answer came. */
-    void *const *tags; /* One a row: what millrace_tag_rows() had set when it was written. */
-    const char *text;
+    void *const *tags; /* One a row, in the order of millrace_write(): what millrace_tag_rows() had
+                          set when it was written. */
+    const char *text;  /* "" when the code is MILLRACE_OK. */
 };
 
+/** A zeroed struct has the defaults. Strings are copied. */
 struct millrace_options {
-    const char *nodes;    /* "HOST:PORT,..."; NULL: MILLRACE_NODE, else 127.0.0.1:7400. */
+    const char *nodes;    /* "HOST:PORT,..."; NULL: $MILLRACE_NODE, else 127.0.0.1:7400. */
     const char *database; /* NULL: "default". */
     size_t bytes_max;     /* Memory for rows not yet acknowledged; 0: 64 MiB. */
     uint32_t batch_rows;  /* Rows of one shard that make a batch leave; 0: 4096; at most 65536. */
     uint32_t linger_ms;   /* A smaller batch leaves after this; 0: 5. */
     uint32_t inflight;    /* Batches under way for each shard; 0: 8. */
-    uint32_t timeout_ms;  /* Give a batch up after this; 0: 30000. */
-    uint32_t nonblocking; /* 1: millrace_write() says MILLRACE_BUSY instead of waiting. */
+    uint32_t timeout_ms;  /* Give a batch, a wait or a new field up after this; 0: 30000. */
+    uint32_t nonblocking; /* 1: millrace_write() says MILLRACE_BUSY instead of waiting for room. */
     void (*on_ack)(void *ctx, const struct millrace_ack *ack);
     void *ctx;
 };
@@ -101,47 +116,75 @@ struct millrace_value {
         uint64_t u;
         int b;
         struct {
-            const char *data;
+            const char *data; /* Any bytes. */
             size_t size;
         } s;
     } as;
 };
 
-/** Connect (to the first node that answers) and learn the topology. Waits up to 5 s. */
-enum millrace_code millrace_open(const struct millrace_options *options, struct millrace **ret);
-/** Flushes for up to timeout_ms, then frees. Returns what the flush did. */
-enum millrace_code millrace_close(struct millrace *m);
+/** Connect to the nodes and learn the topology. Waits up to 5 s; less if all of them refuse.
+ * MILLRACE_UNAVAILABLE: none answers. */
+MILLRACE_API enum millrace_code millrace_open(const struct millrace_options *options,
+                                              struct millrace **ret);
+/** Flushes for up to timeout_ms, then frees. Returns what the flush did. NULL is allowed. */
+MILLRACE_API enum millrace_code millrace_close(struct millrace *m);
 
-/** The line that explains the last failed call on `m` (NULL: of millrace_open() on this thread). */
-const char *millrace_last_error(const struct millrace *m);
-const char *millrace_code_name(enum millrace_code code);
-const char *millrace_version(void);
+/** The line that explains the last failed call on `m`, until the next one (NULL: of the last
+ * millrace_open() on this thread, until its next call here). */
+MILLRACE_API const char *millrace_last_error(const struct millrace *m);
+/** "ok", "not leader", ... Static. */
+MILLRACE_API const char *millrace_code_name(enum millrace_code code);
+/** Of the library: "0.1.0". Static. */
+MILLRACE_API const char *millrace_version(void);
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-/** A number for a series, to write rows to; the same for the same table and tags. Local: no
- * waiting. */
-enum millrace_code millrace_series(struct millrace *m, const char *table,
-                                   const struct millrace_tag *tags, size_t tag_count,
-                                   uint32_t *ret_series);
-/** One row. Errors: MILLRACE_TYPE_CONFLICT (names both types), MILLRACE_BUSY, MILLRACE_LIMIT, ...
+/** A number for a series, to write rows to; the same for the same table and tags, in any order.
+ * Does not wait. MILLRACE_INVALID: an empty name or value; MILLRACE_LIMIT: one over 1024 bytes. */
+MILLRACE_API enum millrace_code millrace_series(struct millrace *m, const char *table,
+                                                const struct millrace_tag *tags, size_t tag_count,
+                                                uint32_t *ret_series);
+
+/**
+ * One row; it leaves with its batch. The first row with a new field waits for the site to decide
+ * the field's type.
+ *
+ * Errors  the row was not taken: MILLRACE_TYPE_CONFLICT (names both types), MILLRACE_BUSY
+ *         (nonblocking: no room), MILLRACE_TIMEOUT (no room for timeout_ms), MILLRACE_INVALID,
+ *         MILLRACE_LIMIT, MILLRACE_NO_MEMORY, MILLRACE_UNAVAILABLE (new field, no site)
  */
-enum millrace_code millrace_write(struct millrace *m, uint32_t series, int64_t time_ns,
-                                  const struct millrace_value *values, size_t count);
+MILLRACE_API enum millrace_code millrace_write(struct millrace *m, uint32_t series, int64_t time_ns,
+                                               const struct millrace_value *values, size_t count);
+
 /** `tag` comes back in millrace_ack.tags for each row written from now on. */
-void millrace_tag_rows(struct millrace *m, void *tag);
-/** One text of line protocol; times without a unit are in `unit_ns`. Bad lines are counted and the
- * first is named by millrace_last_error(). */
-enum millrace_code millrace_write_lines(struct millrace *m, const char *text, size_t size,
-                                        int64_t unit_ns, uint64_t *ret_rows, uint64_t *ret_bad);
-/** Send all, wait until everything is answered. The first error of a batch since the last flush. */
-enum millrace_code millrace_flush(struct millrace *m, uint32_t timeout_ms);
+MILLRACE_API void millrace_tag_rows(struct millrace *m, void *tag);
+
+/**
+ * A text of whole lines of line protocol; times are in `unit_ns`, lines without one get this
+ * moment's.
+ *
+ * Returns MILLRACE_INVALID if lines were bad: the others were taken, *ret_bad counts them, and
+ * millrace_last_error() names the first. Other errors stop before the end. Both counts are always
+ * set, and may be NULL.
+ */
+MILLRACE_API enum millrace_code millrace_write_lines(struct millrace *m, const char *text,
+                                                     size_t size, int64_t unit_ns,
+                                                     uint64_t *ret_rows, uint64_t *ret_bad);
+
+/** Send all, wait until everything is answered. Returns the first error of a batch since the last
+ * flush that ended, or MILLRACE_TIMEOUT. */
+MILLRACE_API enum millrace_code millrace_flush(struct millrace *m, uint32_t timeout_ms);
 
 struct millrace_counts {
-    uint64_t rows_written, rows_acknowledged, rows_failed, points_acknowledged, batches, retries,
-        reconnects, bytes_sent, bytes_pending;
+    uint64_t rows_written, rows_acknowledged, rows_failed, points_acknowledged;
+    uint64_t batches; /* Answered, well or not. */
+    uint64_t retries; /* Batches sent again. */
+    uint64_t reconnects;
+    uint64_t bytes_sent;
+    uint64_t bytes_pending;
 };
-void millrace_counts(const struct millrace *m, struct millrace_counts *ret);
+/** Any thread. */
+MILLRACE_API void millrace_counts(const struct millrace *m, struct millrace_counts *ret);
 
 /* ---- Asking -------------------------------------------------------------------------------- */
 
@@ -152,34 +195,95 @@ struct millrace_query {
     const struct millrace_tag
         *where; /* tag = value, all must hold; a name that ends in '!': not equal */
     size_t where_count;
-    const char *const *group_by;
+    const char *const *group_by; /* Aggregates: a result for each combination of these tags. */
     size_t group_count;
     int64_t from_ns, to_ns; /* [from, to); 0, 0: everything */
-    int64_t every_ns;
+    int64_t every_ns;       /* Aggregates: width of a window; 0: one for all. */
     const char *agg; /* NULL or "none", "count", "min", "max", "sum", "mean", "first", "last" */
     int last;        /* newest value of each series */
-    uint64_t limit;  /* 0: none */
+    uint64_t limit;  /* rows; 0: none */
     const char *consistency; /* NULL or "leader", "linearizable", "any" */
     uint32_t timeout_ms;     /* 0: 30 s */
 };
 
-enum millrace_code millrace_query(struct millrace *m, const struct millrace_query *query,
-                                  struct millrace_result **ret_result);
-void millrace_result_free(struct millrace_result *result);
+/** Ask, and wait for the whole answer. Rows come sorted by tags, then time; columns: time (if
+ * there is one), tags by name, fields as asked for or by name. */
+MILLRACE_API enum millrace_code millrace_query(struct millrace *m,
+                                               const struct millrace_query *query,
+                                               struct millrace_result **ret_result);
+MILLRACE_API void millrace_result_free(struct millrace_result *result); /* NULL is allowed. */
 
 enum millrace_kind { MILLRACE_TIME = 1, MILLRACE_TAG = 2, MILLRACE_FIELD = 3 };
 
-size_t millrace_result_rows(const struct millrace_result *result);
-size_t millrace_result_columns(const struct millrace_result *result);
-const char *millrace_result_name(const struct millrace_result *result, size_t column);
-enum millrace_kind millrace_result_kind(const struct millrace_result *result, size_t column);
-enum millrace_type millrace_result_type(const struct millrace_result *result, size_t column);
-/** 1 and the value (as.s borrowed from the result), or 0 where the row has none. */
-int millrace_result_get(const struct millrace_result *result, size_t row, size_t column,
-                        struct millrace_value *ret_value);
+MILLRACE_API size_t millrace_result_rows(const struct millrace_result *result);
+MILLRACE_API size_t millrace_result_columns(const struct millrace_result *result);
+MILLRACE_API const char *millrace_result_name(const struct millrace_result *result, size_t column);
+MILLRACE_API enum millrace_kind millrace_result_kind(const struct millrace_result *result,
+                                                     size_t column);
+MILLRACE_API enum millrace_type millrace_result_type(const struct millrace_result *result,
+                                                     size_t column);
+/** 1 and the value (name and as.s borrowed from the result), or 0 where the row has none. */
+MILLRACE_API int millrace_result_get(const struct millrace_result *result, size_t row,
+                                     size_t column, struct millrace_value *ret_value);
+/** Consistency "any": the answer is at most so old. 0 otherwise. */
+MILLRACE_API uint64_t millrace_result_stale_ms(const struct millrace_result *result);
 
-/** The site's (all = 1) or the first node's status as JSON; free() it. */
-enum millrace_code millrace_status(struct millrace *m, int all, char **ret_json);
+/** Status as JSON; free() it. all = 0: some node's own; 1: {"nodes": [each one's that answers],
+ * "unreachable": [server ids]}. */
+MILLRACE_API enum millrace_code millrace_status(struct millrace *m, int all, char **ret_json);
+
+/* ---- Values -------------------------------------------------------------------------------- */
+
+static inline struct millrace_value millrace_double(const char *name, double value)
+{
+    struct millrace_value v;
+
+    v.name = name;
+    v.type = MILLRACE_FLOAT_TYPE;
+    v.as.f = value;
+    return v;
+}
+
+static inline struct millrace_value millrace_int(const char *name, int64_t value)
+{
+    struct millrace_value v;
+
+    v.name = name;
+    v.type = MILLRACE_INT_TYPE;
+    v.as.i = value;
+    return v;
+}
+
+static inline struct millrace_value millrace_uint(const char *name, uint64_t value)
+{
+    struct millrace_value v;
+
+    v.name = name;
+    v.type = MILLRACE_UINT_TYPE;
+    v.as.u = value;
+    return v;
+}
+
+static inline struct millrace_value millrace_bool(const char *name, int value)
+{
+    struct millrace_value v;
+
+    v.name = name;
+    v.type = MILLRACE_BOOL_TYPE;
+    v.as.b = value != 0;
+    return v;
+}
+
+static inline struct millrace_value millrace_string(const char *name, const char *value)
+{
+    struct millrace_value v;
+
+    v.name = name;
+    v.type = MILLRACE_STRING_TYPE;
+    v.as.s.data = value;
+    v.as.s.size = strlen(value);
+    return v;
+}
 
 #ifdef __cplusplus
 }
