@@ -60,7 +60,7 @@ size_t columns_bytes(const struct columns *columns);
  */
 MUST_CHECK enum err columns_append(struct columns *into, const struct columns *from);
 
-/** Append the bytes to `out`; if there is no memory, out->failed. The values are coded as in blocks
+/** Append the bytes to `out`; out->failed if there is no memory. Values are coded as in blocks
  * (column.h). */
 void columns_encode(const struct columns *columns, struct bytes *out);
 /** From untrusted bytes. ERR_INVALID, ERR_NO_MEMORY. */
