@@ -165,7 +165,7 @@ static enum err count_section(struct merge_plan *plan, struct merge_source *sour
     for (uint32_t run = 0; run < info->runs && err == ERR_OK; run++) {
         uint32_t id = source->places[run];
 
-        /* Admission has seen to it. To carry rows into another table would be worse than to stop. */
+        /* Admission has seen to it. To carry rows into another table is worse than to stop. */
         if (catalog_view_table(plan->series, id) != table->number)
             err = err_set(ERR_CORRUPT, "section %u: series %u is of another table", section, id);
         plan->rows[id] += source->counts[run];

@@ -1,0 +1,146 @@
+/*
+ * The files of a shard, byte for byte: tests/golden/store_v1.
+ *
+ * What a version has written stays readable for ever, and is written again the same, because all
+ * replicas have to make the same segments. GOLDEN_WRITE=1 makes the files anew: only when a version
+ * changes.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "storage/base/types.h"
+#include "tests/support/replica.h"
+
+static const char *const names[] = {"manifest.mrm", "catalog.mrc", "00000001.mrs", "00000002.mrs"};
+
+/* Two seals: all types, two tables, one row that is written in both. */
+static void write_sample(struct replica *replica)
+{
+    const struct entries_value first[] = {
+        {"cpu", "edge-1", 1700000000000000000, "user", FIELD_FLOAT, 0x3ff8000000000000, NULL, 0},
+        {"cpu", "edge-1", 1700000000000000000, "idle", FIELD_INT, (uint64_t)-3, NULL, 0},
+        {"cpu", "edge-2", 1700000001000000000, "user", FIELD_FLOAT, 0x4004000000000000, NULL, 0},
+        {"door", "edge-1", -1, "open", FIELD_BOOL, 1, NULL, 0},
+        {"door", "edge-1", -1, "count", FIELD_UINT, UINT64_MAX, NULL, 0},
+    };
+    const struct entries_value second[] = {
+        {"cpu", "edge-1", 1700000000000000000, "user", FIELD_FLOAT, 0x4010000000000000, NULL, 0},
+        {"door", "edge-3", 7, "note", FIELD_STRING, 0, "stuck", 0},
+    };
+
+    replica_write(replica, &(struct entries_from){0, 0xabcd, 1, 1}, first, 5);
+    cr_assert_eq(replica_seal(replica), ERR_OK, "%s", err_detail());
+    replica_write(replica, &(struct entries_from){0, 0xabcd, 1, 2}, second, 2);
+    cr_assert_eq(replica_seal(replica), ERR_OK, "%s", err_detail());
+}
+
+static void expect_sample(struct replica *replica)
+{
+    static const char *const lines[] = {
+        "db/cpu host=edge-1 01700000000000000000 user float 4010000000000000",
+        "db/cpu host=edge-1 01700000000000000000 idle integer fffffffffffffffd",
+        "db/cpu host=edge-2 01700000001000000000 user float 4004000000000000",
+        "db/door host=edge-1 -0000000000000000001 open boolean 1",
+        "db/door host=edge-1 -0000000000000000001 count unsigned ffffffffffffffff",
+        "db/door host=edge-3 00000000000000000007 note string stuck",
+    };
+    struct contents contents;
+
+    cr_assert_eq(replica_read(replica, &contents), ERR_OK, "%s", err_detail());
+    cr_assert_eq(contents.count, 6);
+    for (size_t i = 0; i < 6; i++)
+        cr_assert(contents_have(&contents, lines[i]), "no %s", lines[i]);
+    contents_fini(&contents);
+}
+
+static void golden_path(const char *name, char *ret_path, size_t room)
+{
+    (void)snprintf(ret_path, room, "%s/store_v1/%s", GOLDEN_DIR, name);
+}
+
+static void write_golden(struct replica *replica)
+{
+    for (size_t i = 0; i < 4; i++) {
+        char path[4096];
+        size_t size = 0;
+        uint8_t *bytes;
+        FILE *file;
+
+        (void)snprintf(path, sizeof path, "data/%s", names[i]);
+        bytes = mem_disk_get(replica->disk, path, &size);
+        golden_path(names[i], path, sizeof path);
+        file = fopen(path, "wb");
+        cr_assert_not_null(file, "%s", path);
+        cr_assert_eq(fwrite(bytes, 1, size, file), size);
+        cr_assert_eq(fclose(file), 0);
+        free(bytes);
+    }
+}
+
+static uint8_t *read_golden(const char *name, size_t *ret_size)
+{
+    enum { ROOM = 1 << 16 };
+    uint8_t *bytes = malloc(ROOM);
+    char path[4096];
+    FILE *file;
+
+    golden_path(name, path, sizeof path);
+    file = fopen(path, "rb");
+    cr_assert_not_null(file, "%s", path);
+    *ret_size = fread(bytes, 1, ROOM, file);
+    (void)fclose(file);
+    return bytes;
+}
+
+Test(formats, files_are_written_as_in_version_1)
+{
+    struct replica replica;
+
+    replica_init(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
+    write_sample(&replica);
+    if (getenv("GOLDEN_WRITE") != NULL)
+        write_golden(&replica);
+    for (size_t i = 0; i < 4; i++) {
+        size_t size = 0;
+        size_t golden_size;
+        char path[64];
+        uint8_t *golden = read_golden(names[i], &golden_size);
+        uint8_t *bytes;
+
+        (void)snprintf(path, sizeof path, "data/%s", names[i]);
+        bytes = mem_disk_get(replica.disk, path, &size);
+        cr_assert_eq(size, golden_size, "%s", names[i]);
+        cr_assert_arr_eq(bytes, golden, size, "%s", names[i]);
+        free(bytes);
+        free(golden);
+    }
+    replica_fini(&replica);
+}
+
+Test(formats, files_of_version_1_are_read)
+{
+    struct replica replica;
+    struct store_stats stats;
+
+    replica_init(&replica);
+    cr_assert_eq(replica.options.disk->make_dir(replica.disk, "data"), ERR_OK);
+    for (size_t i = 0; i < 4; i++) {
+        size_t size;
+        char path[64];
+        uint8_t *golden = read_golden(names[i], &size);
+
+        (void)snprintf(path, sizeof path, "data/%s", names[i]);
+        mem_disk_put(replica.disk, path, golden, size);
+        free(golden);
+    }
+    cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
+    expect_sample(&replica);
+    store_stats(replica.store, &stats);
+    cr_assert_eq(stats.sealed_index, 4);
+    cr_assert_eq(stats.series, 4);
+    cr_assert_eq(stats.rows, 5);
+    cr_assert_eq(stats.points, 7);
+    replica_fini(&replica);
+}

@@ -1,0 +1,142 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "storage/base/crc32c.h"
+#include "storage/manifest.h"
+#include "tests/support/mem_disk.h"
+
+static struct manifest sample(void)
+{
+    struct manifest manifest = {.shard = 3,
+                                .sealed_index = 90,
+                                .next_segment = 5,
+                                .chain = 0x1122334455667788,
+                                .rows = 10,
+                                .points = 20,
+                                .catalog_size = 300,
+                                .series = 4};
+    struct segment_info info = {.number = 2,
+                                .first_index = 1,
+                                .last_index = 40,
+                                .size = 5000,
+                                .rows = 4,
+                                .points = 8,
+                                .time_min_ns = -7,
+                                .time_max_ns = 7,
+                                .hash = 99,
+                                .blocks = 1};
+
+    cr_assert_eq(manifest_add(&manifest, &info), ERR_OK);
+    info.number = 4;
+    info.first_index = 41;
+    info.last_index = 90;
+    cr_assert_eq(manifest_add(&manifest, &info), ERR_OK);
+    bytes_put_u32(&manifest.producers, 0);
+    return manifest;
+}
+
+static void expect_sample(const struct manifest *manifest)
+{
+    cr_assert_eq(manifest->shard, 3);
+    cr_assert_eq(manifest->sealed_index, 90);
+    cr_assert_eq(manifest->next_segment, 5);
+    cr_assert_eq(manifest->chain, 0x1122334455667788);
+    cr_assert_eq(manifest->rows, 10);
+    cr_assert_eq(manifest->points, 20);
+    cr_assert_eq(manifest->catalog_size, 300);
+    cr_assert_eq(manifest->series, 4);
+    cr_assert_eq(manifest->segment_count, 2);
+    cr_assert_eq(manifest->segments[0].number, 2);
+    cr_assert_eq(manifest->segments[0].time_min_ns, -7);
+    cr_assert_eq(manifest->segments[1].hash, 99);
+    cr_assert_eq(manifest->segments[1].last_index, 90);
+    cr_assert_eq(manifest->producers.size, 4);
+}
+
+Test(manifest, comes_back_as_it_was)
+{
+    struct manifest manifest = sample();
+    struct manifest read;
+    struct bytes bytes = {0};
+
+    manifest_encode(&manifest, &bytes);
+    cr_assert_eq(manifest_decode(bytes.data, bytes.size, &read), ERR_OK, "%s", err_detail());
+    expect_sample(&read);
+    manifest_fini(&read);
+    manifest_fini(&manifest);
+    bytes_fini(&bytes);
+}
+
+Test(manifest, notices_every_flipped_bit_and_every_cut)
+{
+    struct manifest manifest = sample();
+    struct manifest read;
+    struct bytes bytes = {0};
+
+    manifest_encode(&manifest, &bytes);
+    for (size_t bit = 0; bit < bytes.size * 8; bit++) {
+        bytes.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        cr_assert_eq(manifest_decode(bytes.data, bytes.size, &read), ERR_CORRUPT, "bit %zu", bit);
+        bytes.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    for (size_t cut = 0; cut < bytes.size; cut++)
+        cr_assert_eq(manifest_decode(bytes.data, cut, &read), ERR_CORRUPT, "cut at %zu", cut);
+    manifest_fini(&manifest);
+    bytes_fini(&bytes);
+}
+
+/* Decode after a change of the sample, with the sum made right again. */
+static enum err decode_changed(size_t at, uint8_t value)
+{
+    struct manifest manifest = sample();
+    struct manifest read = {0};
+    struct bytes bytes = {0};
+    uint32_t crc;
+    enum err err;
+
+    manifest_encode(&manifest, &bytes);
+    bytes.data[at] = value;
+    crc = crc32c(0, bytes.data + 8, bytes.size - 8);
+    memcpy(bytes.data + 4, &crc, sizeof crc);
+    err = manifest_decode(bytes.data, bytes.size, &read);
+    manifest_fini(&read);
+    manifest_fini(&manifest);
+    bytes_fini(&bytes);
+    return err;
+}
+
+Test(manifest, refuses_contents_that_contradict_themselves)
+{
+    enum { SEGMENTS = 80, SEGMENT = 76 }; /* Offsets: docs/formats.md. */
+
+    cr_assert_eq(decode_changed(12, 3), ERR_OK);
+    cr_assert_eq(decode_changed(8, 2), ERR_VERSION);
+    cr_assert_eq(decode_changed(16, 1), ERR_CORRUPT);                 /* Size. */
+    cr_assert_eq(decode_changed(24, 80), ERR_CORRUPT);                /* Sealed before a segment. */
+    cr_assert_eq(decode_changed(32, 4), ERR_CORRUPT);                 /* Next number is in use. */
+    cr_assert_eq(decode_changed(SEGMENTS - 4, 200), ERR_CORRUPT);     /* Count. */
+    cr_assert_eq(decode_changed(SEGMENTS + SEGMENT, 2), ERR_CORRUPT); /* Number twice. */
+    cr_assert_eq(decode_changed(SEGMENTS + SEGMENT + 8, 40), ERR_CORRUPT); /* Overlap. */
+}
+
+Test(manifest, replaces_the_old_one_wholly_or_not_at_all)
+{
+    struct mem_disk *disk = mem_disk_new();
+    struct manifest manifest = sample();
+    struct manifest read;
+
+    cr_assert_eq(mem_disk_table(disk)->make_dir(disk, "data"), ERR_OK);
+    cr_assert_eq(mem_disk_table(disk)->sync_dir(disk, "."), ERR_OK);
+    cr_assert_eq(manifest_load(mem_disk_table(disk), "data", 3, &read), ERR_NOT_FOUND);
+    cr_assert_eq(manifest_save(&manifest, mem_disk_table(disk), "data"), ERR_OK);
+    manifest.rows = 11;
+    mem_disk_fail(disk, MEM_DISK_RENAME, 1, ERR_IO, true);
+    cr_assert_eq(manifest_save(&manifest, mem_disk_table(disk), "data"), ERR_IO);
+    mem_disk_crash(disk, MEM_DISK_POWER, 0);
+    cr_assert_eq(manifest_load(mem_disk_table(disk), "data", 3, &read), ERR_OK, "%s", err_detail());
+    expect_sample(&read);
+    manifest_fini(&read);
+    cr_assert_eq(manifest_load(mem_disk_table(disk), "data", 4, &read), ERR_CORRUPT);
+    manifest_fini(&manifest);
+    mem_disk_free(disk);
+}

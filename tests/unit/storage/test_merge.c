@@ -1,0 +1,351 @@
+/*
+ * Merging: what comes out does not depend on memory, nothing is lost, rows are sorted and joined.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "storage/base/check.h"
+#include "storage/block/block_builder.h"
+#include "storage/merge.h"
+#include "storage/snapshot.h"
+#include "tests/support/contents.h"
+#include "tests/support/entries.h"
+#include "tests/support/mem_disk.h"
+#include "tests/support/seed.h"
+
+/* Blocks of a head, built by hand, and the segment that comes of them. */
+struct fixture {
+    struct mem_disk *disk;
+    struct catalog *catalog;
+    struct head head;
+};
+
+static struct fixture fixture;
+
+static void set_up(void)
+{
+    fixture.disk = mem_disk_new();
+    cr_assert_eq(mem_disk_table(fixture.disk)->make_dir(fixture.disk, "data"), ERR_OK);
+    cr_assert_eq(catalog_new(&fixture.catalog), ERR_OK);
+}
+
+static void tear_down(void)
+{
+    head_fini(&fixture.head);
+    catalog_free(fixture.catalog);
+    mem_disk_free(fixture.disk);
+}
+
+TestSuite(merge, .init = set_up, .fini = tear_down);
+
+static uint32_t id_of(const char *table, const char *host)
+{
+    struct key_parts parts;
+    char key[256];
+    size_t size = entries_key(table, host, key);
+    uint64_t hash = key_hash(key, size);
+    uint32_t id = catalog_find(fixture.catalog, key, size, hash);
+
+    if (id != CATALOG_NONE)
+        return id;
+    cr_assert_eq(key_parse(key, size, &parts), 0);
+    cr_assert_eq(
+        catalog_add(fixture.catalog, (struct slice){key, size}, parts.table_key_size, hash),
+        ERR_OK);
+    catalog_confirm(fixture.catalog);
+    return catalog_count(fixture.catalog) - 1;
+}
+
+/* Add a block with known ids to the head. */
+static void add_block(struct entries_value *values, size_t count)
+{
+    struct head_block block = {.index = fixture.head.count + 1};
+    struct block_view view;
+
+    for (size_t i = 0; i < count; i++)
+        values[i].id = id_of(values[i].table, values[i].host) + 1;
+    block.entry = entries_block(&(struct entries_from){0}, values, count);
+    cr_assert_eq(block_view(block.entry->bytes + sizeof(struct entry_header),
+                            block.entry->size - sizeof(struct entry_header), true, &view),
+                 ERR_OK);
+    block.size = (uint32_t)view.size;
+    block.rows = view.header.rows;
+    block.points = view.header.points;
+    block.time_min_ns = view.header.time_min_ns;
+    block.time_max_ns = view.header.time_max_ns;
+    block.series_min = block_view_id(&view, 0);
+    block.series_max = block_view_id(&view, view.header.known - 1);
+    cr_assert_eq(head_add(&fixture.head, &block), ERR_OK);
+    buf_unref(block.entry);
+}
+
+static struct segment *merge(uint64_t number, size_t memory)
+{
+    struct segment_info info = {.number = number, .first_index = 1, .last_index = 99};
+    struct catalog_view view = catalog_view(fixture.catalog);
+    struct segment_writer *writer;
+    struct segment *segment;
+
+    cr_assert_eq(segment_writer_new(mem_disk_table(fixture.disk), "data", 0, &info, &writer),
+                 ERR_OK);
+    cr_assert_eq(merge_blocks(fixture.head.blocks, fixture.head.count, &view, memory, writer),
+                 ERR_OK, "%s", err_detail());
+    cr_assert_eq(segment_writer_finish(writer, &info), ERR_OK, "%s", err_detail());
+    segment_writer_free(writer);
+    cr_assert_eq(segment_open(mem_disk_table(fixture.disk), "data", 0, &info, &segment), ERR_OK,
+                 "%s", err_detail());
+    return segment;
+}
+
+/* All values of a segment, or of the head if it is NULL. */
+static struct contents read(struct segment *segment)
+{
+    struct catalog_view view = catalog_view(fixture.catalog);
+    uint32_t count = segment == NULL ? fixture.head.count : segment_blocks(segment);
+    struct snapshot snapshot = {.source_count = count, .series = &view};
+    struct contents contents;
+
+    snapshot.sources = calloc(count + 1, sizeof *snapshot.sources);
+    for (uint32_t i = 0; i < count; i++) {
+        if (segment == NULL) {
+            snapshot.sources[i].entry = fixture.head.blocks[i].entry;
+            snapshot.sources[i].offset = sizeof(struct entry_header);
+            snapshot.sources[i].size = fixture.head.blocks[i].size;
+        } else {
+            snapshot.sources[i].segment = segment;
+            snapshot.sources[i].offset = segment_block(segment, i)->offset;
+        }
+    }
+    cr_assert_eq(contents_read(&snapshot, &contents), ERR_OK, "%s", err_detail());
+    free(snapshot.sources);
+    return contents;
+}
+
+static void expect_same_values(struct segment *segment)
+{
+    struct contents before = read(NULL);
+    struct contents after = read(segment);
+
+    cr_assert(contents_equal(&before, &after), "%zu values became %zu", before.count, after.count);
+    contents_fini(&before);
+    contents_fini(&after);
+}
+
+/* Rows ascend by (table number, series, time), within blocks and from block to block, and no two
+ * are the same. A block sorts its sections by table key: compare within each section. */
+static void expect_sorted(struct segment *segment)
+{
+    struct bytes room = {0};
+    struct block_view view;
+    struct block *block;
+    uint32_t last_table = 0;
+    uint32_t last_id = 0;
+    int64_t last_time = INT64_MIN;
+
+    for (uint32_t i = 0; i < segment_blocks(segment); i++) {
+        const struct segment_block *info = segment_block(segment, i);
+
+        cr_assert_geq(info->table_min, last_table);
+        cr_assert_eq(segment_read(segment, info->offset, &room, &view), ERR_OK);
+        cr_assert_eq(block_load(&view, &block), ERR_OK);
+        for (uint32_t s = 0; s < block_sections(block); s++) {
+            const struct block_section *section = block_section(block, s);
+            uint32_t *runs = malloc(2 * section->runs * sizeof *runs);
+            int64_t *times = malloc(section->rows * sizeof *times);
+            uint32_t row = 0;
+
+            cr_assert_eq(block_read_runs(block, s, runs, runs + section->runs), ERR_OK);
+            cr_assert_eq(block_read_times(block, s, times), ERR_OK);
+            for (uint32_t run = 0; run < section->runs; run++) {
+                uint32_t id = block_view_id(&view, runs[run]);
+                uint32_t table = catalog_table(fixture.catalog, id);
+
+                if (table != last_table)
+                    last_time = INT64_MIN, last_id = 0;
+                cr_assert_geq(id, last_id);
+                for (uint32_t end = row + runs[section->runs + run]; row < end; row++) {
+                    if (id == last_id && table == last_table && last_time != INT64_MIN)
+                        cr_assert_gt(times[row], last_time);
+                    last_time = times[row];
+                    last_id = id;
+                    last_table = table;
+                }
+            }
+            free(runs);
+            free(times);
+        }
+        last_table = info->table_max;
+        block_free(block);
+    }
+    bytes_fini(&room);
+}
+
+static void draw_blocks(uint64_t *chance, unsigned blocks, unsigned rows, unsigned hosts)
+{
+    struct entries_value *values = calloc(rows, sizeof *values);
+    char(*names)[16] = calloc(rows, sizeof *names);
+
+    for (unsigned b = 0; b < blocks; b++) {
+        for (unsigned i = 0; i < rows; i++) {
+            unsigned field = (unsigned)seed_below(chance, 3);
+
+            (void)snprintf(names[i], sizeof names[i], "h%u", (unsigned)seed_below(chance, hosts));
+            values[i] = (struct entries_value){.table = seed_below(chance, 2) == 0 ? "cpu" : "mem",
+                                               .host = names[i],
+                                               .time_ns = (int64_t)seed_below(chance, 200) - 100,
+                                               .field = field == 0   ? "a"
+                                                        : field == 1 ? "b"
+                                                                     : "text",
+                                               .type = field == 0   ? FIELD_INT
+                                                       : field == 1 ? FIELD_FLOAT
+                                                                    : FIELD_STRING,
+                                               .bits = seed_next(chance),
+                                               .text = names[i]};
+        }
+        add_block(values, rows);
+    }
+    free(values);
+    free(names);
+}
+
+Test(merge, makes_the_same_bytes_with_any_memory)
+{
+    uint64_t chance = seed_of_run("merge");
+    size_t memories[] = {1, 100, 3000, 20000, 64 << 20};
+    uint64_t hash = 0;
+
+    draw_blocks(&chance, 12, 500, 20);
+    for (size_t i = 0; i < sizeof memories / sizeof memories[0]; i++) {
+        struct segment *segment = merge(1, memories[i]);
+
+        if (i == 0) {
+            expect_same_values(segment);
+            expect_sorted(segment);
+            hash = segment_info(segment)->hash;
+        }
+        cr_assert_eq(segment_info(segment)->hash, hash, "with %zu bytes", memories[i]);
+        segment_unref(segment);
+    }
+}
+
+Test(merge, cuts_a_series_with_times_of_all_sizes)
+{
+    static const int64_t times[] = {INT64_MIN, INT64_MIN + 1, -5,       0, 1, 2,
+                                    1000,      INT64_MAX - 1, INT64_MAX};
+    struct entries_value values[9 * 40];
+    struct segment *segment;
+
+    for (int64_t i = 0; i < 9 * 40; i++)
+        values[i] =
+            (struct entries_value){"cpu", "a", times[i % 9], "x", FIELD_INT, (uint64_t)i, NULL, 0};
+    for (size_t i = 0; i < 9; i++)
+        add_block(values + 40 * i, 40);
+    segment = merge(1, 60); /* Two rows at a time, where times differ. */
+    cr_assert_eq(segment_info(segment)->rows, 9);
+    expect_same_values(segment);
+    expect_sorted(segment);
+    segment_unref(segment);
+}
+
+Test(merge, cuts_blocks_at_their_number_of_rows)
+{
+    enum { ROWS = 50000 };
+    struct entries_value *values = calloc(ROWS, sizeof *values);
+    struct segment *segment;
+
+    for (int64_t i = 0; i < ROWS; i++)
+        values[i] = (struct entries_value){"cpu", "a", i, "x", FIELD_INT, (uint64_t)i, NULL, 0};
+    add_block(values, ROWS);
+    segment = merge(1, 64 << 20);
+    cr_assert_eq(segment_blocks(segment), 4);
+    cr_assert_eq(segment_block(segment, 0)->rows, MERGE_BLOCK_ROWS);
+    cr_assert_eq(segment_block(segment, 1)->time_min_ns, MERGE_BLOCK_ROWS);
+    expect_sorted(segment);
+    expect_same_values(segment);
+    segment_unref(segment);
+    free(values);
+}
+
+Test(merge, loses_no_value_of_a_field_with_two_types)
+{
+    /* Admission refuses it, so it should never be; if it is, both stay. */
+    struct entries_value first[] = {{"cpu", "a", 1, "x", FIELD_INT, 1, NULL, 0},
+                                    {"cpu", "a", 2, "x", FIELD_INT, 2, NULL, 0}};
+    struct entries_value second[] = {{"cpu", "a", 2, "x", FIELD_FLOAT, 3, NULL, 0},
+                                     {"cpu", "a", 3, "x", FIELD_FLOAT, 4, NULL, 0}};
+    struct segment *segment;
+    struct contents contents;
+
+    add_block(first, 2);
+    add_block(second, 2);
+    segment = merge(1, 64 << 20);
+    contents = read(segment);
+    cr_assert(contents_have(&contents, "db/cpu host=a 00000000000000000001 x integer 1"));
+    cr_assert(contents_have(&contents, "db/cpu host=a 00000000000000000002 x float 3"));
+    cr_assert(contents_have(&contents, "db/cpu host=a 00000000000000000003 x float 4"));
+    cr_assert_eq(segment_info(segment)->points, 4);
+    contents_fini(&contents);
+    segment_unref(segment);
+}
+
+Test(merge, continues_a_row_with_more_fields_than_a_block_takes)
+{
+    static struct entries_value values[FIELD_COUNT_MAX];
+    static char names[2 * FIELD_COUNT_MAX][16];
+    struct segment *segment;
+
+    for (unsigned half = 0; half < 2; half++) {
+        for (unsigned i = 0; i < FIELD_COUNT_MAX; i++) {
+            char *name = names[half * FIELD_COUNT_MAX + i];
+
+            (void)snprintf(name, sizeof names[0], "f%u", half * FIELD_COUNT_MAX + i);
+            values[i] = (struct entries_value){"cpu", "a", 1, name, FIELD_INT, i, NULL, 0};
+        }
+        add_block(values, FIELD_COUNT_MAX);
+    }
+    segment = merge(1, 64 << 20);
+    cr_assert_eq(segment_info(segment)->points, 2 * FIELD_COUNT_MAX);
+    expect_same_values(segment);
+    segment_unref(segment);
+}
+
+Test(merge, takes_long_strings)
+{
+    enum { LONG = 3 << 20 };
+    char *text = malloc(LONG + 1);
+    struct entries_value value = {"cpu", "a", 0, "s", FIELD_STRING, 0, text, 0};
+    struct segment *segment;
+    uint64_t chance = 1;
+
+    for (size_t i = 0; i < LONG; i++)
+        text[i] = (char)('a' + seed_below(&chance, 26));
+    text[LONG] = '\0';
+    for (int64_t i = 0; i < 6; i++) {
+        value.time_ns = i;
+        add_block(&value, 1);
+    }
+    segment = merge(1, 4 << 20);
+    cr_assert_eq(segment_info(segment)->rows, 6);
+    cr_assert_gt(segment_blocks(segment), 1);
+    expect_sorted(segment);
+    segment_unref(segment);
+    free(text);
+}
+
+Test(merge, says_which_block_is_damaged)
+{
+    struct entries_value value = {"cpu", "a", 1, "x", FIELD_INT, 1, NULL, 0};
+    struct segment_info info = {.number = 1};
+    struct catalog_view view;
+    struct segment_writer *writer;
+
+    add_block(&value, 1);
+    add_block(&value, 1);
+    fixture.head.blocks[1].entry->bytes[fixture.head.blocks[1].entry->size - 1] ^= 1;
+    view = catalog_view(fixture.catalog);
+    cr_assert_eq(segment_writer_new(mem_disk_table(fixture.disk), "data", 0, &info, &writer),
+                 ERR_OK);
+    cr_assert_eq(merge_blocks(fixture.head.blocks, 2, &view, 1 << 20, writer), ERR_CORRUPT);
+    cr_assert_neq(strstr(err_detail(), "log index 2"), NULL, "%s", err_detail());
+    segment_writer_free(writer);
+}
