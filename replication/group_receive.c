@@ -120,6 +120,15 @@ static void receive_append(struct group *group, struct raft_message *core,
 
 /* ---- Any message --------------------------------------------------------------------------- */
 
+static void ask_below(struct group *group, uint64_t from, const struct group_append_result *result)
+{
+    const struct group_peer *peer = group_peer(group, from);
+    uint64_t prev = peer != NULL ? guard_behind(group, peer, result) : 0;
+
+    if (prev != 0)
+        outbox_probe(group, from, prev);
+}
+
 /* Fill in the core's form of a message without entries. False: not for the core. */
 static bool to_core(struct group *group, uint64_t from, struct group_message *message,
                     struct raft_message *core)
@@ -128,6 +137,7 @@ static bool to_core(struct group *group, uint64_t from, struct group_message *me
     case GROUP_APPEND_RESULT:
         if (guard_rejection(group, from, message->term, &message->append_result))
             return false;
+        ask_below(group, from, &message->append_result);
         core->type = RAFT_APPEND_ENTRIES_RESULT;
         core->append_entries_result = (struct raft_append_entries_result){
             .version = VERSION_RESULT,

@@ -108,6 +108,24 @@ bool guard_rejection(const struct group *group, uint64_t from, uint64_t term,
     return false;
 }
 
+/* BEHIND, S1: ours. The core wants to send a snapshot as soon as the entry behind the known match is
+ * trimmed, though the follower may have more than it ever acknowledged to this leader; and goes on
+ * wanting, since we send none. Seen in the simulator: a server stuck 10 entries behind a log that
+ * had them.
+ * Rule: while it is like that, ask for the entries that the refusals hint at. One that both have
+ * becomes the match, and the core goes on from there. */
+uint64_t guard_behind(const struct group *group, const struct group_peer *peer,
+                      const struct group_append_result *result)
+{
+    raft_index match;
+
+    if (!on(group, GUARD_BEHIND) || !peer->behind || result->rejected == 0 ||
+        !group_is_leader(group) || raft_match_index(&group->raft, peer->server, &match) != 0 ||
+        match >= group->mirror.first || result->last_index <= match)
+        return 0;
+    return group_term_at(group, result->last_index) != 0 ? result->last_index : 0;
+}
+
 /* N6 PREVOTE, S1. The core reads the candidate's fields in whatever state it is. A late pre-vote
  * result raises a follower's term, or a real newer term is overlooked, as a stray byte wants it.
  * Rule: results are for candidates, results of pre-votes for candidates in the pre-vote, and a

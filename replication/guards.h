@@ -43,7 +43,8 @@
     X(DISRUPT, 16)     \
     X(EMPTIES, 17)     \
     X(RESEND, 18)      \
-    X(OVERTAKE, 19)
+    X(OVERTAKE, 19)    \
+    X(BEHIND, 20)
 
 #define GUARD_BIT(name, bit) GUARD_##name = 1u << (bit),
 enum guard { GUARD_TABLE(GUARD_BIT) };
@@ -66,6 +67,9 @@ uint64_t guard_commit(const struct group *group, uint64_t commit, uint64_t last)
 /** REJ: drop this result; or its hint was raised. */
 bool guard_rejection(const struct group *group, uint64_t from, uint64_t term,
                      struct group_append_result *result);
+/** BEHIND: after this refusal, the prev to ask that peer for ourselves; 0: leave it to the core. */
+uint64_t guard_behind(const struct group *group, const struct group_peer *peer,
+                      const struct group_append_result *result);
 /** PREVOTE: drop this vote result. */
 bool guard_vote_result(const struct group *group, uint64_t term,
                        const struct group_vote_result *result);

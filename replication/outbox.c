@@ -87,6 +87,18 @@ static void add_append(struct group *group, uint64_t to, const struct raft_appen
     } while (left > 0);
 }
 
+void outbox_probe(struct group *group, uint64_t to, uint64_t prev)
+{
+    struct group_message *message = group_message_new(GROUP_APPEND, group->raft.current_term, 0);
+
+    if (message == NULL)
+        return;
+    message->append.prev_index = prev;
+    message->append.prev_term = group_term_at(group, prev);
+    message->append.commit = group->raft.commit_index;
+    outbox_add(group, to, message);
+}
+
 static struct group_message *from_raft(const struct group *group, const struct raft_message *core)
 {
     struct group_message *message = NULL;

@@ -18,6 +18,8 @@ enum { OUTBOX_PIECE_MAX = 256 * 1024 }; /* Bytes of entries in a message, unless
 
 /** A message of the core, in pieces. Filled from the mirror now, sent by outbox_flush(). */
 void outbox_add_raft(struct group *group, const struct raft_message *message);
+/** As leader, an AppendEntries without entries that asks for the entry `prev` of our log. */
+void outbox_probe(struct group *group, uint64_t to, uint64_t prev);
 /** A message of our own; takes it over. */
 void outbox_add(struct group *group, uint64_t to, struct group_message *message);
 /** Send what may leave. */
