@@ -41,9 +41,8 @@ static enum err corrupt(const struct recovery *recovery, uint32_t number, uint64
                         const char *what)
 {
     return err_set(ERR_CORRUPT,
-                   "log %s/%08" PRIu32 ".log: offset %" PRIu64 ": %s. This node must not vote "
-                   "with it: keep the directory, and replace the node by a new id (millrace node "
-                   "replace)",
+                   "log %s/%08" PRIu32 ".log: offset %" PRIu64 ": %s. The other nodes go on without "
+                   "this one: keep its directory and see docs/operations.md",
                    recovery->log->dir, number, offset, what);
 }
 
@@ -502,7 +501,7 @@ static enum err zero(struct recovery *recovery, const struct log_file *file, uin
     enum err err = ERR_OK;
 
     recovery->window_file = NULL;
-    memset(recovery->window, 0, LOG_STAGE_BYTES);
+    memset(recovery->window, 0, to - from < LOG_STAGE_BYTES ? to - from : LOG_STAGE_BYTES);
     while (from < to && err == ERR_OK) {
         uint64_t left = to - from;
         size_t piece = left < LOG_STAGE_BYTES ? (size_t)left : LOG_STAGE_BYTES;

@@ -1,0 +1,130 @@
+/*
+ * The bytes of a log file: headers, and a file written by version 1 that must stay readable.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "storage/base/crc32c.h"
+#include "tests/unit/replication/log_fixture.h"
+
+enum { FILE_BYTES = 64 * 1024 };
+
+static const struct log_file_header a_header = {
+    .number = 3, .id = 0x1122334455667788, .node = 7, .cluster = 9, .file_bytes = FILE_BYTES};
+
+Test(log_format, a_file_header_comes_back_and_no_flipped_bit_does)
+{
+    uint8_t page[LOG_ALIGN];
+    struct log_file_header header;
+
+    log_file_header_put(&a_header, page);
+    cr_assert_eq(log_file_header_get(page, &header), ERR_OK);
+    cr_assert_eq(header.number, a_header.number);
+    cr_assert_eq(header.id, a_header.id);
+    cr_assert_eq(header.node, a_header.node);
+    cr_assert_eq(header.cluster, a_header.cluster);
+    cr_assert_eq(header.file_bytes, a_header.file_bytes);
+    for (size_t bit = 0; bit < sizeof page * 8; bit++) {
+        page[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        cr_assert_eq(log_file_header_get(page, &header), ERR_CORRUPT);
+        page[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+}
+
+Test(log_format, a_file_of_a_later_version_is_said_to_be_one)
+{
+    uint8_t page[LOG_ALIGN];
+    struct log_file_header header;
+
+    log_file_header_put(&a_header, page);
+    page[offsetof(struct log_file_header, version)]++;
+    memcpy(&header, page, sizeof header);
+    header.crc = crc32c(0, page + 8, LOG_ALIGN - 8);
+    memcpy(page, &header, sizeof header);
+    cr_assert_eq(log_file_header_get(page, &header), ERR_VERSION);
+}
+
+Test(log_format, a_record_is_good_at_its_place_in_its_file_alone)
+{
+    struct log_record_header header = {
+        .size = 3, .position = log_position(3, 8192), .file_id = a_header.id};
+    uint8_t payload[] = {1, 2, 3};
+
+    log_record_seal(&header, payload);
+    cr_assert(log_record_plausible(&header, header.position, header.file_id, 1000));
+    cr_assert(log_record_intact(&header, payload));
+    cr_assert_not(log_record_plausible(&header, header.position + 8, header.file_id, 1000));
+    cr_assert_not(log_record_plausible(&header, header.position, header.file_id + 1, 1000));
+    cr_assert_not(log_record_plausible(&header, header.position, header.file_id, 79));
+    payload[2] ^= 1;
+    cr_assert_not(log_record_intact(&header, payload));
+}
+
+/* ---- Golden -------------------------------------------------------------------------------- */
+
+/* What the golden file holds. GOLDEN_WRITE=1 makes it anew: only when the version changes. */
+static void put_golden_records(struct fixture *fixture)
+{
+    fixture_add(fixture, 0, LOG_TERM, 0, 0, 1, 0);
+    fixture_add(fixture, 1, LOG_TERM, 2, 0, 1, 0);
+    cr_assert_eq(fixture_write(fixture, 2), ERR_OK);
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+    fixture_add_entry(fixture, 0, 2, 1, 8);
+    fixture_add_entry(fixture, 1, 2, 2, 301);
+    fixture_add_entry(fixture, 2, 0, 1, 0);
+    cr_assert_eq(fixture_write(fixture, 3), ERR_OK);
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+    fixture_add(fixture, 0, LOG_SNAPSHOT, 2, 2, 1, 40);
+    cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+}
+
+static void write_golden(const char *path)
+{
+    struct fixture *fixture = fixture_new(FILE_BYTES);
+    uint8_t *bytes;
+    size_t size;
+    FILE *file;
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    put_golden_records(fixture);
+    fixture_close(fixture);
+    cr_assert_eq(fixture_open(fixture), ERR_OK); /* Adds the states. */
+    fixture_close(fixture);
+    bytes = mem_disk_get(fixture->disk, "log/00000001.log", &size);
+    while (size > 0 && bytes[size - 1] == 0)
+        size--; /* The file is zeros from there on. */
+    file = fopen(path, "wb");
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite(bytes, 1, size, file), size);
+    (void)fclose(file);
+    free(bytes);
+    fixture_free(fixture);
+}
+
+Test(log_format, reads_the_file_that_version_1_wrote)
+{
+    struct fixture *fixture = fixture_new(FILE_BYTES);
+    uint8_t *bytes = calloc(1, FILE_BYTES);
+    char path[512];
+    FILE *file;
+
+    cr_assert_not_null(bytes);
+    (void)snprintf(path, sizeof path, "%s/log_v1.bin", GOLDEN_DIR);
+    if (getenv("GOLDEN_WRITE") != NULL)
+        write_golden(path);
+    file = fopen(path, "rb");
+    cr_assert_not_null(file);
+    cr_assert_gt(fread(bytes, 1, FILE_BYTES, file), LOG_ALIGN);
+    (void)fclose(file);
+
+    /* The same records, for the list of what has to come back. */
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    put_golden_records(fixture);
+    fixture_close(fixture);
+    mem_disk_put(fixture->disk, "log/00000001.log", bytes, FILE_BYTES);
+    cr_assert_eq(fixture_open(fixture), ERR_OK, "%s", err_detail());
+    fixture_check(fixture);
+    free(bytes);
+    fixture_free(fixture);
+}
