@@ -50,6 +50,7 @@ struct ingest_request {
 
 /* ---- The worker's ingest ------------------------------------------------------------------- */
 
+static void finish_if_settled(struct ingest_request *request);
 static void share_settled(const struct lane_share *share, const struct answer *answer);
 static void learn_ids(void *ctx, uint32_t shard, const uint64_t *memo_tags, const uint32_t *ids,
                       uint32_t count);
@@ -93,16 +94,31 @@ static void free_request(struct ingest_request *request)
     free(request);
 }
 
+/* What is left of requests nobody waits for any more. */
+static void end_asking(struct ingest *ingest)
+{
+    while (ingest->asking != NULL) {
+        struct ingest_request *request = ingest->asking;
+
+        ingest->asking = request->next;
+        request->paused = false;
+        request->failed = true;
+        request->ended = true;
+        finish_if_settled(request);
+    }
+}
+
 void ingest_free(struct ingest *ingest)
 {
+    end_asking(ingest);
+    for (uint32_t i = 0; i < ingest->lane_count; i++)
+        lane_fini(&ingest->lanes[i]);
     while (ingest->finished != NULL) {
         struct ingest_request *request = ingest->finished;
 
         ingest->finished = request->next;
         free_request(request);
     }
-    for (uint32_t i = 0; i < ingest->lane_count; i++)
-        lane_fini(&ingest->lanes[i]);
     series_memo_fini(&ingest->memo);
     free(ingest->lanes);
     free(ingest);

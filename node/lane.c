@@ -53,14 +53,22 @@ static void free_block(struct lane_block *block)
     free(block);
 }
 
+static void settle_shares(struct lane *lane, const struct lane_share *shares, uint32_t count,
+                          const struct answer *answer);
+
 void lane_fini(struct lane *lane)
 {
+    struct answer answer = {.code = ERR_CANCELED};
+
     while (lane->blocks != NULL) {
         struct lane_block *block = lane->blocks;
 
         lane->blocks = block->next;
+        if (!block->done)
+            settle_shares(lane, block->shares, block->share_count, &answer);
         free_block(block);
     }
+    settle_shares(lane, lane->shares, lane->share_count, &answer);
     block_builder_free(lane->builder);
     free(lane->shares);
     free(lane->tags);

@@ -70,6 +70,7 @@ struct lane {
 
 MUST_CHECK enum err lane_init(struct lane *lane, struct worker *worker, uint32_t shard,
                               uint64_t producer);
+/** Settles what is left with ERR_CANCELED. Nothing may be under way. */
 void lane_fini(struct lane *lane);
 
 /** The handle of a series for the following rows. `memo_tag` comes back with its id. */

@@ -148,7 +148,8 @@ static int run(const struct options *options)
                   err_detail());
         return EXIT_FAILURE;
     }
-    log_info("millraced " MILLRACE_VERSION_TEXT " runs: node %llu of \"%s\", %u shards, %u workers, "
+    log_info("millraced " MILLRACE_VERSION_TEXT
+             " runs: node %llu of \"%s\", %u shards, %u workers, "
              "native %s:%u, http %u, peers %u, admin %u",
              (unsigned long long)node->server, options->cluster.id, node->shards,
              node->worker_count, options->listen.host, options->listen.native_port,

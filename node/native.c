@@ -132,7 +132,8 @@ static void hello(struct native_conn *conn, const struct frame_header *header,
         .server = node->server,
         .shards = node->shards,
         .frame_max = FRAME_PAYLOAD_MAX,
-        .agent = {"millraced " MILLRACE_VERSION_TEXT, sizeof "millraced " MILLRACE_VERSION_TEXT - 1},
+        .agent = {"millraced " MILLRACE_VERSION_TEXT,
+                  sizeof "millraced " MILLRACE_VERSION_TEXT - 1},
     };
     struct bytes bytes = {0};
     enum err err = message_get_hello(payload->bytes, payload->size, &message);

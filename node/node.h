@@ -53,6 +53,7 @@ struct node {
     _Atomic uint64_t inflight_bytes;
     atomic_uint connections; /* Native and HTTP together, against limits.connections. */
     atomic_bool stopping;
+    atomic_uint workers_idle; /* Stopping: those that wait for nothing any more. */
     uv_mutex_t board_lock;
     struct board_group *board; /* For each group. */
 };

@@ -13,7 +13,8 @@
 static void send_bytes(struct worker *worker, uint64_t to, uint16_t type, uint64_t number,
                        struct bytes *bytes, bool urgent)
 {
-    struct buf *buf = bytes->failed ? NULL : buf_new((uint32_t)bytes->size);
+    bool can_send = worker->phase != WORKER_CLOSING && !bytes->failed;
+    struct buf *buf = can_send ? buf_new((uint32_t)bytes->size) : NULL;
     enum err err;
 
     if (buf != NULL) {
@@ -164,7 +165,8 @@ static void query_done(struct route *route)
                                     .text = {route->answer.text, strlen(route->answer.text)}};
     struct bytes bytes = {0};
 
-    for (uint32_t i = 0; i < request->part_count && end.code == ERR_OK; i++) {
+    for (uint32_t i = 0;
+         i < request->part_count && end.code == ERR_OK && worker->phase != WORKER_CLOSING; i++) {
         enum err err =
             links_frame(worker->links, query->from,
                         request->parts[i].aggregate ? FRAME_SHARD_PART : FRAME_SHARD_ROWS,

@@ -65,7 +65,7 @@ static void answered(struct worker *worker, void *arg)
 {
     struct route *route = arg;
 
-    (void)worker;
+    worker->requests--;
     route->done(route);
 }
 
@@ -181,6 +181,14 @@ void router_peer_down(struct worker *worker, uint64_t server)
     }
 }
 
+void router_close(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->router.count; i++) {
+        if (worker->router.slots[i].route != NULL)
+            end_route(worker, i, err_set(ERR_CANCELED, "the node stops"));
+    }
+}
+
 void router_tick(struct worker *worker, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < worker->router.count; i++) {
@@ -213,6 +221,16 @@ static void run_declare(struct worker *worker, void *arg)
     meta_declare(worker->node->meta, arg);
 }
 
+/* A request begins. False: the worker closes, the request has ended already. */
+static bool begin(struct worker *worker, struct route *route)
+{
+    worker->requests++;
+    if (worker->phase != WORKER_CLOSING)
+        return true;
+    router_fail(worker, route, err_set(ERR_CANCELED, "the node stops"), 0);
+    return false;
+}
+
 /* The node to ask, or 0 when it is this one (its worker then says whether it may). */
 static uint64_t elsewhere(const struct worker *worker, uint32_t group)
 {
@@ -243,6 +261,8 @@ void router_write(struct worker *worker, struct write_request *request)
 {
     uint64_t server;
 
+    if (!begin(worker, &request->route))
+        return;
     if (request->shard >= worker->node->shards) {
         router_fail(worker, &request->route,
                     err_set(ERR_INVALID, "shard %u: this site has %u", request->shard,
@@ -262,6 +282,8 @@ void router_declare(struct worker *worker, struct declare_request *request)
 {
     uint64_t server = elsewhere(worker, 0);
 
+    if (!begin(worker, &request->route))
+        return;
     if (request->message.failed)
         router_fail(worker, &request->route, err_set(ERR_NO_MEMORY, "a declaration"), RETRY_MS);
     else if (server == 0 || request->local_only)
@@ -277,6 +299,8 @@ void router_query(struct worker *worker, struct query_request *request)
     uint32_t limit_ms = worker->node->options.limits.query_time_ms;
     struct bytes bytes = {0};
 
+    if (!begin(worker, &request->route))
+        return;
     if (server == 0) {
         worker_call(worker, owner(worker, request->shard + 1), run_query, request);
         return;

@@ -132,6 +132,8 @@ void router_frame(struct worker *worker, uint64_t from, const struct frame_heade
                   struct buf *payload);
 /** The link to that server broke: end what waits for it. */
 void router_peer_down(struct worker *worker, uint64_t server);
+/** The worker closes: end all that waits for other nodes, refuse what comes. */
+void router_close(struct worker *worker);
 /** End what has waited too long. */
 void router_tick(struct worker *worker, uint64_t now_ms);
 

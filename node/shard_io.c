@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "node/meta.h"
+#include "replication/raft_wire.h"
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
@@ -14,6 +15,8 @@
 enum {
     BALANCE_AFTER_MS = 3000, /* Lead this long before handing over to the preferred node. */
     BALANCE_LAG_MAX = 64,    /* Entries that it may lack then. */
+    SEAL_PARTS = 4,          /* A seal begins early enough for its shard to go on meanwhile. */
+    TRAILING = 1024,         /* Entries behind a seal for a follower that is a moment late. */
     EXIT_SOFTWARE = 70,      /* EX_SOFTWARE: the group's contract was broken. */
 };
 
@@ -39,7 +42,10 @@ static void io_send(void *ctx, struct group *group, uint64_t to, struct group_me
     struct shard *shard = ctx;
 
     (void)group;
-    links_message(shard->worker->links, to, shard->number, message, urgent);
+    if (shard->worker->phase == WORKER_CLOSING)
+        group_message_free(message);
+    else
+        links_message(shard->worker->links, to, shard->number, message, urgent);
 }
 
 static bool io_send_queued(void *ctx, struct group *group, uint64_t to)
@@ -47,7 +53,8 @@ static bool io_send_queued(void *ctx, struct group *group, uint64_t to)
     struct shard *shard = ctx;
 
     (void)group;
-    return links_queued(shard->worker->links, to, shard->number);
+    return shard->worker->phase != WORKER_CLOSING &&
+           links_queued(shard->worker->links, to, shard->number);
 }
 
 static enum err io_apply(void *ctx, struct group *group, uint64_t index, uint64_t term,
@@ -158,6 +165,11 @@ uint64_t shard_head_bytes_max(const struct shard *shard)
     return node->options.storage.head_bytes_max / node->shards;
 }
 
+static uint64_t min_bytes(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static enum err open_state(struct shard *shard)
 {
     struct node *node = shard->worker->node;
@@ -168,7 +180,8 @@ static enum err open_state(struct shard *shard)
         .shard = shard->number - 1,
         .series_max = node->options.storage.series_max,
         .head_bytes_max = shard_head_bytes_max(shard),
-        .seal_bytes = node->options.storage.seal_bytes,
+        .seal_bytes =
+            min_bytes(node->options.storage.seal_bytes, shard_head_bytes_max(shard) / SEAL_PARTS),
         .producers_max = node->options.storage.producers_max,
     };
 
@@ -190,6 +203,7 @@ enum err shard_new(struct worker *worker, uint32_t number, struct shard **ret_sh
         .heartbeat_ms = node->options.raft.heartbeat_ms,
         .voter_count = node->options.cluster.node_count,
         .inflight_bytes_max = node->options.limits.inflight_bytes,
+        .trailing = TRAILING,
     };
     struct group_io io;
     enum err err;

@@ -20,7 +20,7 @@ enum {
     MAIL_CAPACITY = 1024, /* Descriptors in each ring between two workers. */
     MAIL_A_TURN = 256,    /* Then sockets and timers get their turn. */
     SLOW_TICK_MS = 100,
-    HAND_OVER_MS_MAX = 2000, /* Longer than an election: then somebody else leads anyway. */
+    HAND_OVER_MS_MAX = 1000, /* Longer than an election: then somebody else leads anyway. */
     POOL_NICE = 10,          /* Background work must not delay commits. */
 };
 
@@ -242,8 +242,10 @@ static void worker_turn(uv_prepare_t *prepare)
     struct worker *worker = prepare->data;
 
     worker->turns++;
-    if (worker->phase == WORKER_CLOSING)
+    if (worker->phase == WORKER_CLOSING) {
+        move_spill(worker); /* Answers for those who still wait. */
         return;
+    }
     parts_flush(worker);
     for (uint32_t g = worker->number; g < worker->node->groups; g += worker->node->worker_count)
         shard_publish(worker->groups[g]);
@@ -276,7 +278,10 @@ static void run_message(struct worker *worker, void *arg)
 {
     struct message_mail *mail = arg;
 
-    group_receive(worker->groups[mail->group]->group, mail->from, mail->message);
+    if (worker->phase == WORKER_CLOSING)
+        group_message_free(mail->message);
+    else
+        group_receive(worker->groups[mail->group]->group, mail->from, mail->message);
     free(mail);
 }
 
@@ -388,11 +393,18 @@ static void close_all(struct worker *worker)
     worker->phase = WORKER_CLOSING;
     for (uint32_t g = worker->number; g < worker->node->groups; g += worker->node->worker_count)
         shard_fail_all(worker->groups[g], ERR_CANCELED, "the node stops");
+    router_close(worker);
     worker->closing += 1;
     parts_close(worker, part_closed);
     links_close(worker->links, links_closed);
     uv_close((uv_handle_t *)&worker->group_timer, NULL);
     uv_close((uv_handle_t *)&worker->slow_timer, NULL);
+}
+
+static bool is_idle(const struct worker *worker)
+{
+    return worker->closing == 0 && worker->pool_jobs == 0 && worker->requests == 0 &&
+           worker->query_count == 0;
 }
 
 /* Runs every few milliseconds while the worker stops. */
@@ -409,10 +421,15 @@ static void stop_step(uv_timer_t *timer)
                      (int)HAND_OVER_MS_MAX);
         close_all(worker);
     }
-    if (worker->phase == WORKER_CLOSING && worker->closing == 0 && worker->pool_jobs == 0) {
+    if (worker->phase == WORKER_CLOSING && is_idle(worker) && !worker->counted_idle) {
+        worker->counted_idle = true;
+        atomic_fetch_add(&worker->node->workers_idle, 1);
+    }
+    /* Others may still ask us something that they wait for: the last one lets all go. */
+    if (is_idle(worker) && atomic_load(&worker->node->workers_idle) == worker->node->worker_count) {
         uv_close((uv_handle_t *)&worker->stop_timer, NULL);
         uv_close((uv_handle_t *)&worker->prepare, NULL);
-        uv_close((uv_handle_t *)&worker->bell, NULL);
+        uv_unref((uv_handle_t *)&worker->bell); /* Others may ring it until they have ended, too. */
     }
 }
 
@@ -515,7 +532,6 @@ static void worker_main(void *arg)
     (void)uv_timer_start(&worker->slow_timer, slow_timer_cb, SLOW_TICK_MS, SLOW_TICK_MS);
     /* The first turn of this loop flushes what starting the groups has written. */
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
-    (void)uv_loop_close(&worker->loop);
 }
 
 enum err worker_start(struct worker *worker)
@@ -541,6 +557,9 @@ void worker_join(struct worker *worker)
 
 void worker_fini(struct worker *worker)
 {
+    uv_close((uv_handle_t *)&worker->bell, NULL);
+    (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&worker->loop);
     for (uint32_t i = 0; worker->in != NULL && i < worker->node->worker_count; i++)
         mailbox_fini(&worker->in[i]);
     for (uint32_t i = 0; worker->spill != NULL && i < worker->node->worker_count; i++)

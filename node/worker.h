@@ -76,6 +76,8 @@ struct worker {
     struct http_server *admin; /* Worker 0 only. */
     uint32_t closing;          /* Parts that still have handles open. */
     uint32_t pool_jobs;        /* Under way in the pool for us. */
+    uint32_t requests;         /* Ours that are not answered (router.h). */
+    bool counted_idle;         /* In node->workers_idle. */
 };
 
 /** Before the thread runs: mailboxes and empty parts. */

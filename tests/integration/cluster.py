@@ -1,0 +1,186 @@
+"""Clusters of real millraced processes on loopback: start, kill, stop, ask.
+
+Each test gets directories and ports of its own. Only processes that were started here are ever
+signalled, by the handle of their start.
+"""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+BIN = pathlib.Path(os.environ["MILLRACE_BIN"])
+
+# A sanitizer's report must fail the test that provoked it.
+ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="exitcode=99", UBSAN_OPTIONS="halt_on_error=1")
+
+
+def free_ports(count):
+    """A base such that base to base + count - 1 are free now."""
+    for base in range(20000 + os.getpid() % 5000 * 4, 60000, 64):
+        sockets = []
+        try:
+            for port in range(base, base + count):
+                taken = socket.socket()
+                taken.bind(("127.0.0.1", port))
+                sockets.append(taken)
+            return base
+        except OSError:
+            continue
+        finally:
+            for taken in sockets:
+                taken.close()
+    raise RuntimeError("no free ports")
+
+
+class Node:
+    def __init__(self, cluster, number):
+        self.cluster = cluster
+        self.number = number  # From 1: the server id.
+        self.dir = cluster.dir / f"node{number}"
+        self.config = cluster.dir / f"node{number}.yaml"
+        self.log = cluster.dir / f"node{number}.log"
+        self.native, self.http, self.peer, self.admin = (
+            cluster.base + (number - 1) * 10 + i for i in range(4))
+        self.process = None
+
+    def start(self, *arguments, environment=None):
+        assert self.process is None or self.process.poll() is not None
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [BIN / "millraced", "--config", self.config, *arguments],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=dict(ENVIRONMENT, **(environment or {})))
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+    def is_up(self):
+        return self.process is not None and self.process.poll() is None
+
+    def tail(self, lines=20):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def get(self, path, port=None):
+        """Status code and body of a GET at the admin port."""
+        url = f"http://127.0.0.1:{port or self.admin}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def post(self, path, body, headers=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", data=body,
+                                         headers=headers or {}, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def status(self):
+        return json.loads(self.get("/status")[1])
+
+
+class Cluster:
+    def __init__(self, directory, nodes=3, shards=4, workers=2, settings=""):
+        self.dir = pathlib.Path(directory)
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.base = free_ports(nodes * 10)
+        self.nodes = [Node(self, i + 1) for i in range(nodes)]
+        members = "".join(
+            f"    - {{id: {n.number}, host: 127.0.0.1, native_port: {n.native}, "
+            f"http_port: {n.http}, peer_port: {n.peer}}}\n" for n in self.nodes)
+        for node in self.nodes:
+            node.config.write_text(
+                f"node: {{id: {node.number}, data_dir: {node.dir}}}\n"
+                f"cluster:\n  id: test\n  shards: {shards}\n  nodes:\n{members}"
+                f"listen: {{host: 127.0.0.1, native_port: {node.native}, http_port: {node.http}, "
+                f"peer_port: {node.peer}, admin_port: {node.admin}}}\n"
+                f"workers: {workers}\n{settings}")
+
+    def start(self):
+        for node in self.nodes:
+            node.start()
+        self.wait_ready()
+
+    def wait_ready(self, timeout=30):
+        """Until every running node says that it can acknowledge."""
+        deadline = time.monotonic() + timeout
+        for node in self.nodes:
+            while node.is_up():
+                try:
+                    if node.get("/ready")[0] == 200:
+                        break
+                except OSError:
+                    pass
+                assert time.monotonic() < deadline, f"not ready: {node.tail()}"
+                time.sleep(0.02)
+            else:
+                assert not node.process or node.process.poll() in (None, -signal.SIGKILL), node.tail()
+
+    def leader(self, shard=0):
+        """The node that leads, as the others say."""
+        for node in self.nodes:
+            if node.is_up():
+                server = node.status()["shards"][shard]["leader"]
+                if server:
+                    return self.nodes[server - 1]
+        return None
+
+    def wait_equal(self, timeout=30):
+        """Until all replicas of each shard have applied the same; their chains must be equal."""
+        deadline = time.monotonic() + timeout
+        while True:
+            all_shards = [node.status()["shards"] for node in self.nodes if node.is_up()]
+            same = all(len({s[i]["applied"] for s in all_shards}) == 1
+                       for i in range(len(all_shards[0])))
+            if same:
+                break
+            assert time.monotonic() < deadline, "replicas did not converge"
+            time.sleep(0.1)
+        for i in range(len(all_shards[0])):
+            assert len({s[i]["chain"] for s in all_shards}) == 1, f"shard {i} differs"
+            assert len({s[i]["rows"] for s in all_shards}) == 1, f"shard {i} differs"
+        return all_shards[0]
+
+    def natives(self):
+        return ",".join(f"127.0.0.1:{n.native}" for n in self.nodes)
+
+    def run(self, *arguments, timeout=60, data=None):
+        """A `millrace` command."""
+        return subprocess.run([BIN / "millrace", *arguments, "--node", self.natives()],
+                              capture_output=True, text=True, timeout=timeout, input=data,
+                              env=ENVIRONMENT, check=False)
+
+    def load(self, *arguments):
+        """Start the load generator."""
+        return subprocess.Popen(
+            [BIN / "millrace-loadgen", "--nodes", self.natives(), "--quiet", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+
+    def close(self):
+        """Stop everything; every node that was not killed must end well."""
+        codes = []
+        for node in self.nodes:
+            if node.is_up():
+                node.process.send_signal(signal.SIGTERM)
+        for node in self.nodes:
+            if node.process is not None:
+                try:
+                    codes.append(node.process.wait(timeout=40))
+                except subprocess.TimeoutExpired:
+                    node.kill()
+                    codes.append("hung")
+        return codes
