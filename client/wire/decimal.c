@@ -44,14 +44,19 @@ static bool is_digit(char c)
     return (unsigned char)(c - '0') < 10;
 }
 
-/* Eight ASCII digits at once: is this word made of them, and which number is it? Each step joins
- * neighbours: 8 digits, 4 pairs, 2 fours, 1 eight. */
-static bool eight_digits(uint64_t word)
+/* How many of eight bytes, from the first, are digits. A byte below 10 after the exclusive or is
+ * one; the addition sets bit 7 of the others and carries nothing into a neighbour. */
+static unsigned leading_digits(uint64_t word)
 {
-    return ((word & 0xf0f0f0f0f0f0f0f0u) |
-            (((word + 0x0606060606060606u) & 0xf0f0f0f0f0f0f0f0u) >> 4)) == 0x3333333333333333u;
+    uint64_t off = word ^ 0x3030303030303030u;
+    uint64_t others = ((off & 0x7f7f7f7f7f7f7f7fu) + 0x7676767676767676u) | off;
+
+    others &= 0x8080808080808080u;
+    return others == 0 ? 8 : (unsigned)__builtin_ctzll(others) / 8;
 }
 
+/* Eight ASCII digits (or zero bytes) as a number. Each step joins neighbours: digits to pairs,
+ * pairs to fours, fours to one. */
 static uint32_t eight_value(uint64_t word)
 {
     word = (word & 0x0f0f0f0f0f0f0f0fu) * 2561 >> 8;
@@ -60,18 +65,23 @@ static uint32_t eight_value(uint64_t word)
 }
 
 /* Digits from `at` join `*mantissa`, which wraps if there are too many of them. */
-static const char *read_digits(const char *at, const char *end, uint64_t *mantissa)
+static inline const char *read_digits(const char *at, const char *end, uint64_t *mantissa)
 {
     uint64_t value = *mantissa;
 
     while (end - at >= 8) {
         uint64_t word;
+        unsigned count;
 
         memcpy(&word, at, sizeof word);
-        if (!eight_digits(word))
-            break;
-        value = value * 100000000u + eight_value(word);
-        at += 8;
+        count = leading_digits(word);
+        if (count > 0)
+            value = value * powers[count] + eight_value(word << (64 - 8 * count));
+        at += count;
+        if (count < 8) {
+            *mantissa = value;
+            return at;
+        }
     }
     while (at < end && is_digit(*at))
         value = value * 10 + (uint64_t)(*at++ - '0');
@@ -115,41 +125,46 @@ static bool mantissa_fits(const char *at, const char *end, size_t count)
 
 const char *decimal_read(const char *at, const char *end, struct decimal *ret_decimal)
 {
-    struct decimal decimal = {.text = at};
+    const char *text = at;
     const char *digits;
     size_t count;
+    uint64_t mantissa = 0;
+    int32_t exponent = 0;
+    bool negative = at < end && *at == '-';
+    bool fraction = false;
 
-    if (at < end && *at == '-') {
-        decimal.negative = true;
-        at++;
-    }
+    at += negative;
     digits = at;
-    at = read_digits(at, end, &decimal.mantissa);
+    at = read_digits(at, end, &mantissa);
     count = (size_t)(at - digits);
     if (at < end && *at == '.') {
-        const char *fraction = ++at;
+        const char *point = at;
 
-        at = read_digits(at, end, &decimal.mantissa);
-        decimal.fraction = true;
-        decimal.exponent = at - fraction > EXPONENT_CAP ? -EXPONENT_CAP : -(int32_t)(at - fraction);
-        count += (size_t)(at - fraction);
+        at = read_digits(at + 1, end, &mantissa);
+        fraction = true;
+        exponent = at - point > EXPONENT_CAP ? -EXPONENT_CAP : (int32_t)(point + 1 - at);
+        count += (size_t)(at - point - 1);
     }
     if (count == 0)
         return NULL;
-    decimal.exact = mantissa_fits(digits, at, count);
+    ret_decimal->exact = mantissa_fits(digits, at, count);
     if (at < end && (*at == 'e' || *at == 'E')) {
-        int32_t exponent;
+        int32_t power;
 
-        at = read_exponent(at + 1, end, &exponent);
+        at = read_exponent(at + 1, end, &power);
         if (at == NULL)
             return NULL;
-        decimal.fraction = true;
-        decimal.exponent += exponent;
+        fraction = true;
+        exponent += power;
     }
-    if (at - decimal.text > DECIMAL_SIZE_MAX)
-        decimal.exact = false; /* Its exponent may have been capped. */
-    decimal.end = at;
-    *ret_decimal = decimal;
+    if (at - text > DECIMAL_SIZE_MAX)
+        ret_decimal->exact = false; /* Its exponent may have been capped. */
+    ret_decimal->mantissa = mantissa;
+    ret_decimal->exponent = exponent;
+    ret_decimal->negative = negative;
+    ret_decimal->fraction = fraction;
+    ret_decimal->text = text;
+    ret_decimal->end = at;
     return at;
 }
 

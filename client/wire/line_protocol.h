@@ -32,6 +32,7 @@
 enum {
     LINE_FIELDS_MAX = FIELD_COUNT_MAX,
     LINE_SIZE_MAX = 1024 * 1024, /* Bytes of one line. */
+    LINE_TIME_GUESSED = 0, /* As a unit of time: s, ms, us or ns, by how large the number is. */
 };
 
 struct line_field {
