@@ -259,7 +259,7 @@ static void written_cb(uv_write_t *write_request, int status)
 
 /* ---- Time ---------------------------------------------------------------------------------- */
 
-/* How long the present state may last, in ms since conn->since_ms; UINT64_MAX: as long as it takes. */
+/* How long the present state may last, in ms; UINT64_MAX: as long as it takes. */
 static uint64_t time_allowed(const struct http_conn *conn)
 {
     uint64_t idle_ms = conn->server->options.idle_ms;

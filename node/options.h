@@ -106,13 +106,13 @@ struct options {
  * dev        NULL, or a data directory: one node on loopback that needs no file
  * sets       set_count texts "section.key=value". Here and in the environment cluster.nodes is
  *            written as in the file: [{id: 1, host: a}, {id: 2, host: b}, {id: 3, host: c}]
- * Errors     ERR_INVALID with place, setting, what is allowed; ERR_NOT_FOUND, ERR_IO, ERR_TOO_LARGE:
- *            the file. *ret_options holds nothing of use then.
+ * Errors     ERR_INVALID with place, setting, what is allowed; of the file ERR_NOT_FOUND, ERR_IO,
+ *            ERR_TOO_LARGE. *ret_options holds nothing of use then.
  */
 MUST_CHECK enum err options_load(struct options *ret_options, const char *file, const char *dev,
                                  const char *const *sets, size_t set_count);
 
-/** As options_load(), of a file's text and without the environment; for tests. `name` in messages. */
+/** As options_load() of a file's text, without the environment. `name` is for messages. */
 MUST_CHECK enum err options_parse(struct options *ret_options, const char *name, const char *text,
                                   size_t size);
 
