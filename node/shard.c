@@ -135,16 +135,7 @@ static void admit(struct shard *shard, struct write_request *request)
     }
     err = shard_propose(shard, request->entry, &request->wait_index);
     if (err != ERR_OK) {
-        /* Ids were given to an entry that will not be. No later one may be proposed over the hole, so
-         * the whole line starts anew: those under way are unknown, as after a lost leadership. */
-        struct err_note note;
-
-        err_save(&note, err);
-        shard_fail_all(shard, ERR_UNAVAILABLE, "proposing was refused; ask again");
-        shard->forget_pending = shard->last_proposed > store_applied_index(shard->store);
-        if (!shard->forget_pending)
-            store_forget_tentative(shard->store);
-        err = err_restore(&note);
+        store_retract(shard->store);
         router_fail(shard->worker, &request->route, err, RETRY_BUSY_MS);
         return;
     }
@@ -275,11 +266,8 @@ void shard_write(struct shard *shard, struct write_request *request)
     if (err == ERR_OK && header.shard != shard->number - 1)
         err = err_set(ERR_INVALID, "entry for shard %u sent to shard %u", header.shard,
                       shard->number - 1);
-    if (err == ERR_OK && shard->forget_pending)
-        err = err_set(ERR_UNAVAILABLE, "shard %u: starting anew", shard->number - 1);
     if (err != ERR_OK) {
-        router_fail(shard->worker, &request->route, err,
-                    err == ERR_UNAVAILABLE ? RETRY_BUSY_MS : 0);
+        router_fail(shard->worker, &request->route, err, 0);
         return;
     }
     request->next = NULL;
@@ -341,13 +329,11 @@ enum err shard_apply(struct shard *shard, uint64_t index, struct buf *payload)
     err = store_apply(shard->store, index, payload, &outcome, &job);
     if (err != ERR_OK)
         return err;
+    if (index >= shard->seal_index)
+        shard->seal_index = 0;
     if (job != NULL)
         shard_seal(shard, job);
     answer_waiting(shard, index, outcome);
-    if (shard->forget_pending && index >= shard->last_proposed) {
-        store_forget_tentative(shard->store);
-        shard->forget_pending = false;
-    }
     return ERR_OK;
 }
 
@@ -356,8 +342,7 @@ void shard_leader_changed(struct shard *shard, bool leading)
     log_info("group=%u %s", shard->number, leading ? "leads" : "follows");
     shard->led_since_ms = leading ? worker_now_ms() : 0;
     if (!leading) {
-        shard->seal_proposed = false;
-        shard->forget_pending = false;
+        shard->seal_index = 0;
         shard_fail_all(shard, ERR_UNAVAILABLE, "leadership moved; ask again");
         if (shard->store != NULL)
             store_forget_tentative(shard->store);

@@ -33,12 +33,11 @@ struct shard {
     struct write_request *parked, **parked_end;
     struct write_request *waiting, **waiting_end; /* By wait_index, ascending. */
     bool declaring;                               /* The first parked one asks for types. */
-    bool seal_proposed;
-    bool forget_pending; /* Proposing failed: forget what was stamped once the line is empty. */
+    uint64_t seal_index; /* Of the seal that we have proposed and not applied; 0: none. */
     struct seal_task *seals, **seals_end; /* The first one is in the pool. */
     uint64_t last_proposed;
+    uint64_t pressed_ms;     /* Last seal for the log's sake. */
     uint64_t kept_after;     /* Last told to the log. */
-    uint64_t heard_ms;       /* When a leader was last heard of, for the age of `any` reads. */
     uint64_t led_since_ms;   /* 0: we do not lead. */
     struct read_wait *reads; /* Linearizable queries that wait for their round. */
     uint64_t read_token;

@@ -15,6 +15,7 @@
 enum {
     BALANCE_AFTER_MS = 3000, /* Lead this long before handing over to the preferred node. */
     BALANCE_LAG_MAX = 64,    /* Entries that it may lack then. */
+    PRESS_AGAIN_MS = 10000,  /* Between two seals of a shard for the log's sake. */
     SEAL_PARTS = 4,          /* A seal begins early enough for its shard to go on meanwhile. */
     TRAILING = 1024,         /* Entries behind a seal for a follower that is a moment late. */
     EXIT_SOFTWARE = 70,      /* EX_SOFTWARE: the group's contract was broken. */
@@ -304,7 +305,6 @@ void shard_seal(struct shard *shard, struct seal_job *job)
     }
     *task = (struct seal_task){
         .job = {.run = seal_in_pool, .done = seal_finished}, .shard = shard, .seal = job};
-    shard->seal_proposed = false;
     *shard->seals_end = task;
     shard->seals_end = &task->next;
     if (shard->seals == task)
@@ -327,8 +327,25 @@ static void propose_seal(struct shard *shard)
     memcpy(entry->bytes, &header, sizeof header);
     memcpy(entry->bytes + sizeof header, &seal, sizeof seal);
     err = shard_propose(shard, entry, &index);
-    shard->seal_proposed = err == ERR_OK;
+    shard->seal_index = err == ERR_OK ? index : 0;
     buf_unref(entry);
+}
+
+/* A shard that writes little keeps old files of the shared log alive; when the log has grown, it
+ * seals what little it has. */
+static bool holds_the_log(struct shard *shard, const struct store_stats *stats, uint64_t now_ms)
+{
+    const struct node *node = shard->worker->node;
+    struct log_stats log;
+
+    if (stats->applied_index == stats->sealed_index || stats->sealing ||
+        now_ms - shard->pressed_ms < PRESS_AGAIN_MS)
+        return false;
+    log_stats(node->log, &log);
+    if (log.bytes < node->options.log.bytes_max / 2)
+        return false;
+    shard->pressed_ms = now_ms;
+    return true;
 }
 
 /* ---- Now and then -------------------------------------------------------------------------- */
@@ -360,8 +377,6 @@ void shard_publish(struct shard *shard)
     struct group_state state;
 
     group_state(shard->group, &state);
-    if (state.leader != 0)
-        shard->heard_ms = worker_now_ms();
     atomic_store_explicit(&shard->worker->node->leaders[shard->number], state.leader,
                           memory_order_relaxed);
 }
@@ -385,8 +400,8 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
     }
     if (shard->meta != NULL)
         meta_tick(shard->meta, now_ms);
-    else if (board.group.ready && !shard->seal_proposed && store_wants_seal(shard->store) &&
-             shard->worker->phase == WORKER_RUNNING)
+    else if (board.group.ready && shard->seal_index == 0 && shard->worker->phase == WORKER_RUNNING &&
+             (store_wants_seal(shard->store) || holds_the_log(shard, &board.store, now_ms)))
         propose_seal(shard);
     if (shard->worker->phase == WORKER_RUNNING && board.group.ready)
         balance(shard, &board.group, now_ms);

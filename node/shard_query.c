@@ -147,6 +147,7 @@ static void start_scan(struct shard *shard, struct query_request *request)
 
 void shard_query(struct shard *shard, struct query_request *request)
 {
+    struct group_state state;
     struct read_wait *wait;
     enum err err;
 
@@ -157,7 +158,8 @@ void shard_query(struct shard *shard, struct query_request *request)
     }
     if (request->local) {
         /* What this replica has applied; it is as old as its leader's last word to it. */
-        request->stale_ms = shard->led_since_ms != 0 ? 0 : worker_now_ms() - shard->heard_ms;
+        group_state(shard->group, &state);
+        request->stale_ms = state.leading ? 0 : state.silent_ms;
         start_scan(shard, request);
         return;
     }

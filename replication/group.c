@@ -521,12 +521,12 @@ static uint64_t leader_of(const struct group *group)
     return raft->state == RAFT_FOLLOWER ? raft->follower_state.current_leader.id : 0;
 }
 
-/* Now, without moving the group's clock. */
-static bool heard_lately(const struct group *group, const struct group_peer *peer)
+/* The group's time, without moving its clock. */
+static uint64_t since_ms(const struct group *group, uint64_t ms)
 {
     uint64_t now_ms = group->io.now_ms(group->io.ctx) + group->ahead_ms;
 
-    return peer->heard_ms != 0 && now_ms < peer->heard_ms + group->options.election_ms;
+    return now_ms > ms ? now_ms - ms : 0;
 }
 
 static void look_at_peers(const struct group *group, struct group_state *state)
@@ -545,7 +545,9 @@ static void look_at_peers(const struct group *group, struct group_state *state)
         for (uint32_t k = 0; k < group->peer_count; k++) {
             if (group->peers[k].server != server)
                 continue;
-            state->peers[i].online = heard_lately(group, &group->peers[k]);
+            state->peers[i].online =
+                group->peers[k].heard_ms != 0 &&
+                since_ms(group, group->peers[k].heard_ms) < group->options.election_ms;
             state->peers[i].behind = group->peers[k].behind && match < group->mirror.first;
         }
     }
@@ -555,6 +557,7 @@ static void look_at_peers(const struct group *group, struct group_state *state)
 void group_state(const struct group *group, struct group_state *ret_state)
 {
     const struct raft *raft = &group->raft;
+    uint64_t now_ms = group->io.now_ms(group->io.ctx) + group->ahead_ms;
 
     *ret_state = (struct group_state){
         .number = group->options.number,
@@ -568,6 +571,7 @@ void group_state(const struct group *group, struct group_state *ret_state)
         .durable = raft->last_stored,
         .cached_bytes = group->mirror.cached_bytes,
         .inflight_bytes = group->uncommitted_bytes,
+        .silent_ms = since_ms(group, group->leader_heard_ms),
         .leading = !group->dead && group_is_leader(group),
         .ready = group_is_ready(group),
     };

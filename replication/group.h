@@ -136,6 +136,7 @@ struct group_state {
     uint64_t server, leader, term; /* leader: 0 when unknown */
     uint64_t first, last, commit, applied, durable;
     uint64_t cached_bytes, inflight_bytes;
+    uint64_t silent_ms; /* As follower: since the leader's last word; since the start if none. */
     bool leading, ready;
     uint32_t servers; /* Of the configuration, we included: so many peers[], in its order. */
     struct {

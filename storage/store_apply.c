@@ -214,7 +214,7 @@ static enum err apply_seal(struct store *store, uint64_t index, const struct buf
     }
     memcpy(&seal, entry->bytes + sizeof(struct entry_header), sizeof seal);
     count = head_after(&store->head, store->frozen_index, &blocks);
-    if (seal.upto > store->frozen_index && count > 0) {
+    if (seal.upto > store->frozen_index) {
         enum err err = freeze(store, index, blocks, count);
 
         if (err != ERR_OK)
