@@ -557,7 +557,6 @@ static void look_at_peers(const struct group *group, struct group_state *state)
 void group_state(const struct group *group, struct group_state *ret_state)
 {
     const struct raft *raft = &group->raft;
-    uint64_t now_ms = group->io.now_ms(group->io.ctx) + group->ahead_ms;
 
     *ret_state = (struct group_state){
         .number = group->options.number,
