@@ -2,6 +2,8 @@
  * Entry headers: what is stamped is accepted, and nothing else.
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "storage/base/crc32c.h"
@@ -77,4 +79,27 @@ Test(entry, check_refuses_what_this_version_does_not_know)
     header.version = ENTRY_VERSION + 1;
     header.crc = crc32c(0, (const uint8_t *)&header + 8, sizeof header - 8);
     cr_assert_eq(entry_check(&header, header.size, &back), ERR_INVALID);
+}
+
+/* GOLDEN_WRITE=1 makes the file anew: only when the version changes. */
+Test(entry, bytes_are_those_of_version_1)
+{
+    struct entry_header header = sample(), golden;
+    char path[4096];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/entry_v1.bin", GOLDEN_DIR);
+    if (getenv("GOLDEN_WRITE") != NULL) {
+        file = fopen(path, "wb");
+        cr_assert_not_null(file);
+        cr_assert_eq(fwrite(&header, 1, sizeof header, file), sizeof header);
+        cr_assert_eq(fclose(file), 0);
+    }
+    file = fopen(path, "rb");
+    cr_assert_not_null(file, "%s", path);
+    cr_assert_eq(fread(&golden, 1, sizeof golden, file), sizeof golden);
+    cr_assert_eq(fgetc(file), EOF);
+    (void)fclose(file);
+    cr_assert_eq(memcmp(&golden, &header, sizeof header), 0);
+    cr_assert_eq(entry_check(&golden, golden.size, &header), ERR_OK, "%s", err_detail());
 }
