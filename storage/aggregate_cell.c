@@ -191,9 +191,9 @@ static uint64_t extreme_of_run(enum query_agg agg, enum field_type type, const u
     if (type == FIELD_FLOAT && count == rows) {
         double extreme = extreme_of_floats(bits, rows, agg == QUERY_MIN);
 
-        if (!isinf(extreme))
+        if (!isinf(extreme) && extreme != 0)
             return float_bits(extreme);
-        /* Perhaps nothing but NaNs: the slow loop tells. */
+        /* Perhaps nothing but NaNs, or zeros of both signs: the slow loop tells. */
     }
     for (uint32_t i = 0; i < rows; i++) {
         if (present[i] && (!found || is_better(agg, type, bits[i], best))) {

@@ -157,7 +157,7 @@ static bool split(const struct scan_region *region, enum split_order order,
 static enum err budget_too_small(const struct scan *scan)
 {
     return err_set(ERR_LIMIT,
-                   "one row needs more than the %" PRIu64
+                   "one row, with the blocks that overwrite it, needs more than the %" PRIu64
                    " bytes that a query may use: ask for fewer fields, or raise the limit",
                    scan->limits->memory_bytes);
 }

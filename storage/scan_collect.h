@@ -21,7 +21,7 @@ struct scan_values {
     uint32_t column; /* Of scan_decode. */
     uint8_t *present;
     uint64_t *bits;
-    char *text; /* Owned; strings only. */
+    char *text; /* Owned; NULL if and only if the field does not hold strings. */
 };
 
 /** One allocation: the struct, then times, bits and presence. */

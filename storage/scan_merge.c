@@ -213,9 +213,13 @@ static enum err flush(struct scan_merge *merge)
 
     if (rows == 0)
         return ERR_OK;
-    for (uint32_t i = 0; i < gathered->field_count; i++)
-        gathered->fields[i].text =
-            merge->texts[i].data != NULL ? (char *)merge->texts[i].data : nothing;
+    for (uint32_t i = 0; i < gathered->field_count; i++) {
+        uint32_t column = gathered->fields[i].column;
+
+        if (merge->collect->decode->columns[column].type == FIELD_STRING)
+            gathered->fields[i].text =
+                merge->texts[i].data != NULL ? (char *)merge->texts[i].data : nothing;
+    }
     merge->gathered_rows = 0;
     err = merge->take(merge->arg, merge->id, gathered, 0, rows);
     for (uint32_t i = 0; i < gathered->field_count; i++) {

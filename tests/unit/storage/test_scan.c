@@ -1,0 +1,439 @@
+/*
+ * Scans against the plain model of tests/support/world.h: any question, any budget, one answer.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/clk.h"
+#include "storage/scan.h"
+#include "tests/support/replica.h"
+#include "tests/support/seed.h"
+#include "tests/support/world.h"
+
+enum { MIB = 1 << 20, WORLDS = 8, QUESTIONS = 50 };
+
+static const struct scan_limits ample = {.memory_bytes = 64 * MIB, .result_bytes = 64 * MIB};
+
+static struct query everything(void)
+{
+    return (struct query){
+        .database = "db", .table = "cpu", .from_ns = INT64_MIN, .to_ns = INT64_MAX};
+}
+
+static enum err take_lines(void *arg, struct columns *batch)
+{
+    lines_of_columns(batch, false, arg);
+    columns_fini(batch);
+    return ERR_OK;
+}
+
+static void assert_lines(const struct lines *found, const struct lines *expected)
+{
+    for (size_t i = 0; i < found->count && i < expected->count; i++)
+        cr_assert_str_eq(found->lines[i], expected->lines[i],
+                         "line %zu:\n  found    %s\n  expected %s", i, found->lines[i],
+                         expected->lines[i]);
+    cr_assert_eq(found->count, expected->count, "%zu lines, not %zu", found->count,
+                 expected->count);
+}
+
+/* ---- Questions by chance --------------------------------------------------------------------- */
+
+static struct query random_query(uint64_t *chance)
+{
+    static const char *const names[] = {"host", "site", "rack"};
+    static const char *const values[] = {"h1", "h3", "a", "b", "", "other"};
+    struct query query = everything();
+
+    query.table = seed_below(chance, 4) == 0 ? "mem" : "cpu";
+    for (uint32_t f = 0; f < WORLD_FIELDS; f++) {
+        if (seed_below(chance, 3) == 0)
+            query.fields[query.field_count++] = world_field_names[f];
+    }
+    if (seed_below(chance, 3) == 0)
+        query.field_count = 0;
+    query.where_count = (uint32_t)seed_below(chance, 3);
+    for (uint32_t i = 0; i < query.where_count; i++)
+        query.where[i] =
+            (struct query_match){names[seed_below(chance, 3)], values[seed_below(chance, 6)],
+                                 seed_below(chance, 2) == 0};
+    if (seed_below(chance, 2) == 0)
+        query.from_ns = world_time((uint32_t)seed_below(chance, WORLD_TIMES));
+    if (seed_below(chance, 2) == 0)
+        query.to_ns = world_time((uint32_t)seed_below(chance, WORLD_TIMES));
+    if (seed_below(chance, 3) == 0)
+        query.limit = 1 + seed_below(chance, 100);
+    return query;
+}
+
+static struct query random_aggregate(uint64_t *chance)
+{
+    static const char *const names[] = {"host", "site", "rack"};
+    static const int64_t widths[] = {0, 1, 1000, 7000, 1000000};
+    struct query query = random_query(chance);
+    bool all_types;
+
+    query.agg = 1 + (uint32_t)seed_below(chance, QUERY_AGG_END - 1);
+    query.every_ns = widths[seed_below(chance, 5)];
+    query.group_count = (uint32_t)seed_below(chance, 4);
+    for (uint32_t i = 0; i < query.group_count; i++)
+        query.group_by[i] = names[i];
+    /* A mean of a string that is asked for by name is an error; that has a test of its own. */
+    all_types = query.agg == QUERY_COUNT || query.agg == QUERY_FIRST || query.agg == QUERY_LAST;
+    if (!all_types)
+        query.field_count = 0;
+    return query;
+}
+
+/* From so little that it hardly holds a row, with all the blocks that overwrite it, up to everything
+ * at once. */
+static struct scan_limits random_limits(uint64_t *chance)
+{
+    struct scan_limits limits = ample;
+
+    limits.memory_bytes = 64000u << seed_below(chance, 6);
+    return limits;
+}
+
+/* ---- Rows ---------------------------------------------------------------------------------- */
+
+static void assert_rows(const struct world *world, const struct query *query,
+                        const struct scan_limits *limits)
+{
+    struct lines found = {0}, expected = world_rows(world, query);
+
+    cr_assert_eq(scan_rows(&world->snapshot, query, limits, take_lines, &found), ERR_OK, "%s",
+                 err_detail());
+    assert_lines(&found, &expected);
+    lines_free(&found);
+    lines_free(&expected);
+}
+
+Test(scan, finds_the_rows_of_any_question_with_any_memory)
+{
+    static struct world world;
+    uint64_t chance = seed_of_run("scan rows");
+
+    for (uint32_t w = 0; w < WORLDS; w++) {
+        world_make(&world, &chance, (uint32_t)seed_below(&chance, 40));
+        for (uint32_t i = 0; i < QUESTIONS; i++) {
+            struct query query = random_query(&chance);
+            struct scan_limits limits = random_limits(&chance);
+
+            query.last = seed_below(&chance, 3) == 0;
+            assert_rows(&world, &query, &limits);
+        }
+        world_free(&world);
+    }
+}
+
+Test(scan, has_no_rows_of_what_is_not_there)
+{
+    static struct world world;
+    uint64_t chance = 1;
+    struct query query = everything();
+
+    world_make(&world, &chance, 5);
+    query.database = "other";
+    assert_rows(&world, &query, &ample);
+    query = everything();
+    query.table = "disk";
+    assert_rows(&world, &query, &ample);
+    query = everything();
+    query.fields[query.field_count++] = "temperature";
+    assert_rows(&world, &query, &ample);
+    query = everything();
+    query.from_ns = query.to_ns = 5;
+    assert_rows(&world, &query, &ample);
+    world_free(&world);
+}
+
+/* ---- Aggregates ---------------------------------------------------------------------------- */
+
+static void assert_aggregate(const struct world *world, const struct query *query,
+                             const struct scan_limits *limits)
+{
+    struct lines found = {0}, expected = world_aggregate(world, query);
+    struct columns columns;
+    struct aggregate *aggregate;
+
+    cr_assert_eq(aggregate_new(query, 64 * MIB, &aggregate), ERR_OK);
+    cr_assert_eq(scan_aggregate(&world->snapshot, query, limits, aggregate), ERR_OK, "%s",
+                 err_detail());
+    cr_assert_eq(aggregate_finish(aggregate, &columns), ERR_OK, "%s", err_detail());
+    lines_of_columns(&columns, true, &found);
+    assert_lines(&found, &expected);
+    columns_fini(&columns);
+    aggregate_free(aggregate);
+    lines_free(&found);
+    lines_free(&expected);
+}
+
+Test(scan, aggregates_any_question_with_any_memory)
+{
+    static struct world world;
+    uint64_t chance = seed_of_run("scan aggregates");
+
+    for (uint32_t w = 0; w < WORLDS; w++) {
+        world_make(&world, &chance, (uint32_t)seed_below(&chance, 40));
+        for (uint32_t i = 0; i < QUESTIONS; i++) {
+            struct query query = random_aggregate(&chance);
+            struct scan_limits limits = random_limits(&chance);
+
+            assert_aggregate(&world, &query, &limits);
+        }
+        world_free(&world);
+    }
+}
+
+/* Each shard has some of the series: the sum of its conditions is the whole. */
+Test(scan, merges_the_parts_of_shards_to_the_answer_of_one)
+{
+    static struct world world;
+    static const struct query_match shards[][2] = {
+        {{"host", "h0", true}, {"site", "a", false}},
+        {{"host", "h0", true}, {"site", "a", true}},
+        {{"host", "h0", false}, {"rack", "", false}},
+    };
+    uint64_t chance = seed_of_run("scan shards");
+
+    world_make(&world, &chance, 30);
+    for (uint32_t i = 0; i < 2 * QUESTIONS; i++) {
+        struct query query = random_aggregate(&chance);
+        struct aggregate *whole;
+        struct lines found = {0}, expected;
+        struct columns columns;
+
+        query.where_count = 0;
+        expected = world_aggregate(&world, &query);
+        cr_assert_eq(aggregate_new(&query, 64 * MIB, &whole), ERR_OK);
+        for (uint32_t shard = 0; shard < 3; shard++) {
+            struct query part_query = query;
+            struct aggregate *part;
+            struct bytes bytes = {0};
+
+            part_query.where_count = 2;
+            memcpy(part_query.where, shards[(shard + i) % 3], sizeof shards[0]);
+            cr_assert_eq(aggregate_new(&part_query, 64 * MIB, &part), ERR_OK);
+            cr_assert_eq(scan_aggregate(&world.snapshot, &part_query, &ample, part), ERR_OK);
+            aggregate_encode(part, &bytes);
+            cr_assert_eq(aggregate_merge(whole, bytes.data, bytes.size), ERR_OK, "%s",
+                         err_detail());
+            bytes_fini(&bytes);
+            aggregate_free(part);
+        }
+        cr_assert_eq(aggregate_finish(whole, &columns), ERR_OK);
+        lines_of_columns(&columns, true, &found);
+        assert_lines(&found, &expected);
+        columns_fini(&columns);
+        aggregate_free(whole);
+        lines_free(&found);
+        lines_free(&expected);
+    }
+    world_free(&world);
+}
+
+Test(scan, refuses_an_aggregate_that_a_named_field_does_not_have)
+{
+    static struct world world;
+    uint64_t chance = 1;
+    struct query query = everything();
+    struct aggregate *aggregate;
+
+    world_make(&world, &chance, 10);
+    query.agg = QUERY_MEAN;
+    query.fields[query.field_count++] = "s";
+    cr_assert_eq(aggregate_new(&query, MIB, &aggregate), ERR_OK);
+    cr_assert_eq(scan_aggregate(&world.snapshot, &query, &ample, aggregate), ERR_INVALID);
+    cr_assert(strstr(err_detail(), "field s is of type string") != NULL, "%s", err_detail());
+    aggregate_free(aggregate);
+    world_free(&world);
+}
+
+/* ---- Limits -------------------------------------------------------------------------------- */
+
+static enum err take_nothing(void *arg, struct columns *batch)
+{
+    (void)arg;
+    columns_fini(batch);
+    return ERR_OK;
+}
+
+Test(scan, stops_when_it_is_canceled_and_at_its_deadline)
+{
+    static struct world world;
+    uint64_t chance = 1;
+    struct query query = everything();
+    struct scan_limits limits = ample;
+    atomic_bool cancel = true;
+
+    world_make(&world, &chance, 10);
+    limits.cancel = &cancel;
+    cr_assert_eq(scan_rows(&world.snapshot, &query, &limits, take_nothing, NULL), ERR_CANCELED);
+    atomic_store(&cancel, false);
+    cr_assert_eq(scan_rows(&world.snapshot, &query, &limits, take_nothing, NULL), ERR_OK);
+    limits.deadline_ns = clk_now_ns() - 1;
+    cr_assert_eq(scan_rows(&world.snapshot, &query, &limits, take_nothing, NULL), ERR_TIMEOUT);
+    world_free(&world);
+}
+
+Test(scan, says_so_when_result_or_memory_have_no_room)
+{
+    static struct world world;
+    uint64_t chance = 1;
+    struct query query = everything();
+    struct scan_limits limits = ample;
+
+    world_make(&world, &chance, 30);
+    limits.result_bytes = 1000;
+    cr_assert_eq(scan_rows(&world.snapshot, &query, &limits, take_nothing, NULL), ERR_LIMIT);
+    cr_assert(strstr(err_detail(), "1000 bytes") != NULL, "%s", err_detail());
+    limits = ample;
+    limits.memory_bytes = 10;
+    cr_assert_eq(scan_rows(&world.snapshot, &query, &limits, take_nothing, NULL), ERR_LIMIT);
+    query.last = true;
+    cr_assert_eq(scan_rows(&world.snapshot, &query, &limits, take_nothing, NULL), ERR_LIMIT);
+    world_free(&world);
+}
+
+static enum err refuse(void *arg, struct columns *batch)
+{
+    (*(int *)arg)++;
+    columns_fini(batch);
+    return err_set(ERR_UNAVAILABLE, "the asker is gone");
+}
+
+Test(scan, ends_with_the_error_of_who_takes_the_batches)
+{
+    static struct world world;
+    uint64_t chance = 1;
+    struct query query = everything();
+    int calls = 0;
+
+    world_make(&world, &chance, 10);
+    cr_assert_eq(scan_rows(&world.snapshot, &query, &ample, refuse, &calls), ERR_UNAVAILABLE);
+    cr_assert_eq(calls, 1);
+    world_free(&world);
+}
+
+Test(scan, names_the_source_that_is_damaged)
+{
+    static struct world world;
+    uint64_t chance = 1;
+    struct query query = everything();
+    struct buf *entry;
+
+    world_make(&world, &chance, 3);
+    /* The body of a head block is not summed again: damage it so that it cannot be decoded. */
+    entry = world.snapshot.sources[1].entry;
+    memset(entry->bytes + entry->size - world.snapshot.sources[1].size / 2, 0xff,
+           world.snapshot.sources[1].size / 2);
+    cr_assert_eq(scan_rows(&world.snapshot, &query, &ample, take_nothing, NULL), ERR_CORRUPT);
+    cr_assert(strstr(err_detail(), "number 1 of the snapshot") != NULL, "%s", err_detail());
+    world_free(&world);
+}
+
+/* ---- Digests, and a real store --------------------------------------------------------------- */
+
+static uint64_t digest_of(const struct snapshot *snapshot, const struct scan_limits *limits,
+                          uint64_t *ret_rows)
+{
+    uint64_t digest = 0;
+
+    cr_assert_eq(scan_digest(snapshot, limits, &digest, ret_rows), ERR_OK, "%s", err_detail());
+    return digest;
+}
+
+Test(scan, digests_contents_whatever_the_memory)
+{
+    static struct world world;
+    uint64_t chance = seed_of_run("scan digest"), rows, first;
+
+    world_make(&world, &chance, 30);
+    first = digest_of(&world.snapshot, &ample, &rows);
+    for (uint32_t i = 0; i < 20; i++) {
+        struct scan_limits limits = random_limits(&chance);
+        uint64_t rows_again;
+
+        cr_assert_eq(digest_of(&world.snapshot, &limits, &rows_again), first);
+        cr_assert_eq(rows_again, rows);
+    }
+    /* Without its last block the contents are others. */
+    world.snapshot.source_count--;
+    cr_assert_neq(digest_of(&world.snapshot, &ample, &rows), first);
+    world.snapshot.source_count++;
+    world_free(&world);
+}
+
+static void write_some(struct replica *replica, uint64_t *chance)
+{
+    static const char *const hosts[] = {"a", "b", "c", "d"};
+    static const char *const tables[] = {"cpu", "mem"};
+    static const char *const fields[] = {"user", "system"};
+    struct entries_value values[50];
+
+    for (uint32_t i = 0; i < 50; i++)
+        values[i] = (struct entries_value){.table = tables[seed_below(chance, 2)],
+                                           .host = hosts[seed_below(chance, 4)],
+                                           .time_ns = (int64_t)seed_below(chance, 200),
+                                           .field = fields[seed_below(chance, 2)],
+                                           .type = FIELD_INT,
+                                           .bits = seed_below(chance, 1000)};
+    replica_write(replica, &(struct entries_from){0}, values, 50);
+}
+
+/* What a scan says of all of a table. */
+static struct lines lines_of_store(struct store *store, const char *table)
+{
+    struct snapshot *snapshot = store_snapshot(store);
+    struct query query = everything();
+    struct lines lines = {0};
+
+    query.table = table;
+    cr_assert_neq(snapshot, NULL);
+    cr_assert_eq(scan_rows(snapshot, &query, &ample, take_lines, &lines), ERR_OK, "%s",
+                 err_detail());
+    snapshot_free(snapshot);
+    return lines;
+}
+
+static uint64_t digest_of_store(struct store *store)
+{
+    struct snapshot *snapshot = store_snapshot(store);
+    uint64_t rows, digest = digest_of(snapshot, &ample, &rows);
+
+    snapshot_free(snapshot);
+    return digest;
+}
+
+Test(scan, says_the_same_before_and_after_a_seal)
+{
+    uint64_t chance = seed_of_run("scan seal");
+    struct replica replica;
+
+    replica_init(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
+    for (uint32_t round = 0; round < 5; round++) {
+        struct lines cpu, mem, cpu_sealed, mem_sealed;
+        uint64_t digest;
+
+        for (uint32_t i = 0; i < 10; i++)
+            write_some(&replica, &chance);
+        cpu = lines_of_store(replica.store, "cpu");
+        mem = lines_of_store(replica.store, "mem");
+        digest = digest_of_store(replica.store);
+        cr_assert_gt(cpu.count, 0);
+        cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
+        cpu_sealed = lines_of_store(replica.store, "cpu");
+        mem_sealed = lines_of_store(replica.store, "mem");
+        assert_lines(&cpu_sealed, &cpu);
+        assert_lines(&mem_sealed, &mem);
+        cr_assert_eq(digest_of_store(replica.store), digest);
+        lines_free(&cpu);
+        lines_free(&mem);
+        lines_free(&cpu_sealed);
+        lines_free(&mem_sealed);
+    }
+    replica_fini(&replica);
+}
