@@ -149,6 +149,11 @@ static struct slice table_key_of(const void *owner, uint32_t number)
     return table_key(owner, number);
 }
 
+static bool is_same(struct slice a, struct slice b)
+{
+    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
 /* ---- Finding ------------------------------------------------------------------------------- */
 
 uint32_t catalog_find(const struct catalog *catalog, const void *key, size_t size, uint64_t hash)
@@ -204,9 +209,14 @@ static enum err make_room(struct catalog *catalog, size_t size, uint64_t *ret_po
 /* The number that the table has, or that it will have. */
 static enum err number_table(struct catalog *catalog, struct slice name, struct place *place)
 {
+    uint32_t last = catalog->total == 0 ? CATALOG_NONE : catalog_table(catalog, catalog->total - 1);
     struct table **chunk;
 
-    place->table = catalog_find_table(catalog, name);
+    /* Series of one table mostly come together. */
+    if (last != CATALOG_NONE && is_same(table_key(catalog, last), name))
+        place->table = last;
+    else
+        place->table = catalog_find_table(catalog, name);
     place->new_table = place->table == CATALOG_NONE;
     if (!place->new_table)
         return ERR_OK;
@@ -219,7 +229,7 @@ static enum err number_table(struct catalog *catalog, struct slice name, struct 
         *chunk = malloc(TABLES_CHUNK * sizeof(struct table));
     if (*chunk == NULL)
         return err_set(ERR_NO_MEMORY, "catalog of %u tables", catalog->tables);
-    return key_index_reserve(&catalog->table_index, catalog, table_key_of);
+    return key_index_reserve(&catalog->table_index, catalog, table_key_of, 1);
 }
 
 static enum err reserve(struct catalog *catalog, size_t stored, struct slice name, uint64_t hash,
@@ -230,7 +240,7 @@ static enum err reserve(struct catalog *catalog, size_t stored, struct slice nam
     if (err == ERR_OK)
         err = number_table(catalog, name, ret_place);
     if (err == ERR_OK)
-        err = key_index_reserve(&catalog->parts[hash % PARTS], catalog, series_key_of);
+        err = key_index_reserve(&catalog->parts[hash % PARTS], catalog, series_key_of, 1);
     return err;
 }
 
@@ -342,6 +352,15 @@ static enum err load_key(struct catalog *catalog, size_t stored, struct slice ke
     return err;
 }
 
+enum err catalog_expect(struct catalog *catalog, uint32_t count)
+{
+    enum err err = ERR_OK;
+
+    for (size_t i = 0; i < PARTS && err == ERR_OK; i++)
+        err = key_index_reserve(&catalog->parts[i], catalog, series_key_of, count / PARTS + 1);
+    return err;
+}
+
 enum err catalog_load(struct catalog *catalog, const void *bytes, size_t size, uint32_t count)
 {
     const uint8_t *at;
@@ -425,11 +444,8 @@ struct slice catalog_view_table_key(const struct catalog_view *view, uint32_t ta
 
 uint32_t catalog_view_find_table(const struct catalog_view *view, struct slice key)
 {
-    for (uint32_t table = 0; table < view->tables; table++) {
-        struct slice found = table_key(view->catalog, table);
-
-        if (found.size == key.size && memcmp(found.data, key.data, key.size) == 0)
+    for (uint32_t table = 0; table < view->tables; table++)
+        if (is_same(table_key(view->catalog, table), key))
             return table;
-    }
     return CATALOG_NONE;
 }

@@ -75,6 +75,9 @@ uint32_t catalog_table(const struct catalog *catalog, uint32_t id);
 /** The number of a table, or CATALOG_NONE. */
 uint32_t catalog_find_table(const struct catalog *catalog, struct slice table_key);
 
+/** Make room in the index for `count` series, before loading them: faster than growing. */
+MUST_CHECK enum err catalog_expect(struct catalog *catalog, uint32_t count);
+
 /**
  * Append keys in the stored form (varint size, key, ...), applied at once; `bytes` is at most
  * CATALOG_CHUNK. For loading: the bytes come from a file whose checksum is good, but are checked.

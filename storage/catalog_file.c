@@ -12,6 +12,7 @@ enum {
     PATH_SIZE = 4096,
     /* Read at a time: a whole chunk always fits. */
     WINDOW = 2 * CATALOG_CHUNK,
+    STORED_MIN = 3, /* Bytes of a key with its size: two empty names. */
 };
 static_assert((size_t)WINDOW >= sizeof(struct catalog_chunk_header) + CATALOG_CHUNK,
               "loading goes on by at least one chunk for each window");
@@ -197,12 +198,14 @@ static enum err load_file(const struct disk *disk, struct file *file, uint32_t s
 
     if (err != ERR_OK)
         return err;
-    if (file_size < size || size < sizeof header)
+    if (file_size < size || size < sizeof header || count > size / STORED_MIN)
         return err_set(ERR_CORRUPT, "%" PRIu64 " bytes of the %" PRIu64 " in the manifest",
                        file_size, size);
     err = disk->read(file, 0, &header, sizeof header);
     if (err == ERR_OK)
         err = check_header(&header, shard);
+    if (err == ERR_OK)
+        err = catalog_expect(catalog, count);
     if (err == ERR_OK)
         err = load_chunks(disk, file, shard, size, catalog);
     if (err == ERR_OK && catalog_count(catalog) != count)

@@ -68,14 +68,16 @@ static uint64_t hash_of(const void *owner, key_index_key_of key_of, uint32_t num
     return key_hash(key.data, key.size);
 }
 
-enum err key_index_reserve(struct key_index *index, const void *owner, key_index_key_of key_of)
+enum err key_index_reserve(struct key_index *index, const void *owner, key_index_key_of key_of,
+                           uint32_t more)
 {
-    struct key_index grown = {.used = index->used};
+    struct key_index grown = {.capacity = index->capacity, .used = index->used};
 
     /* At most seven of eight slots: runs stay short, and find() always meets an empty slot. */
-    if (index->used + 1 <= index->capacity / 8 * 7)
+    while ((uint64_t)index->used + more > grown.capacity / 8 * 7)
+        grown.capacity = grown.capacity == 0 ? CAPACITY_MIN : 2 * grown.capacity;
+    if (grown.capacity == index->capacity)
         return ERR_OK;
-    grown.capacity = index->capacity == 0 ? CAPACITY_MIN : 2 * index->capacity;
     grown.numbers = malloc(key_index_bytes(&grown));
     if (grown.numbers == NULL)
         return err_set(ERR_NO_MEMORY, "key index of %u slots", grown.capacity);

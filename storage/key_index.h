@@ -39,9 +39,9 @@ size_t key_index_bytes(const struct key_index *index);
 uint32_t key_index_find(const struct key_index *index, const void *owner, key_index_key_of key_of,
                         struct slice key, uint64_t hash);
 
-/** Make room for one more: the next key_index_add() cannot fail. ERR_NO_MEMORY. */
+/** Make room for `more`: so many key_index_add() cannot fail. ERR_NO_MEMORY. */
 MUST_CHECK enum err key_index_reserve(struct key_index *index, const void *owner,
-                                      key_index_key_of key_of);
+                                      key_index_key_of key_of, uint32_t more);
 
 /** Add a number whose key is not in the index, after key_index_reserve(). */
 void key_index_add(struct key_index *index, uint64_t hash, uint32_t number);

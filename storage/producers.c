@@ -66,17 +66,11 @@ enum err producers_new(uint32_t max, struct producers **ret_producers)
         return err_set(ERR_NO_MEMORY, "room for %u producers", max);
     producers->max = max;
     producers->oldest = producers->newest = NONE;
-    /* Filled and emptied once: noting a producer cannot fail later. */
-    for (uint32_t i = 0; i < max; i++) {
-        if (key_index_reserve(&producers->by_producer, producers, key_of) != ERR_OK) {
-            producers_free(producers);
-            return ERR_NO_MEMORY;
-        }
-        producers->records[i].producer = i;
-        key_index_add(&producers->by_producer, hash_of(i), i);
+    /* One more than there will be: noting a producer cannot fail later. */
+    if (key_index_reserve(&producers->by_producer, producers, key_of, max + 1) != ERR_OK) {
+        producers_free(producers);
+        return ERR_NO_MEMORY;
     }
-    for (uint32_t i = 0; i < max; i++)
-        key_index_remove(&producers->by_producer, producers, key_of, hash_of(i), i);
     *ret_producers = producers;
     return ERR_OK;
 }

@@ -73,7 +73,7 @@ static enum err index_all(struct tentative *tentative)
             continue;
         if (entry->before > tentative->first)
             unindex(tentative, entry->before - 1);
-        err = key_index_reserve(&tentative->by_producer, tentative, key_of);
+        err = key_index_reserve(&tentative->by_producer, tentative, key_of, 1);
         if (err == ERR_OK)
             key_index_add(&tentative->by_producer, hash_of(entry->producer),
                           (uint32_t)(count & (tentative->capacity - 1)));
@@ -87,7 +87,7 @@ enum err tentative_reserve(struct tentative *tentative)
     enum err err;
 
     if (tentative->end - tentative->first < tentative->capacity)
-        return key_index_reserve(&tentative->by_producer, tentative, key_of);
+        return key_index_reserve(&tentative->by_producer, tentative, key_of, 1);
     grown.capacity = tentative->capacity == 0 ? CAPACITY_MIN : 2 * tentative->capacity;
     grown.entries = malloc(grown.capacity * sizeof *grown.entries);
     if (grown.entries == NULL)
@@ -96,7 +96,7 @@ enum err tentative_reserve(struct tentative *tentative)
         *at(&grown, count) = *at(tentative, count);
     err = index_all(&grown);
     if (err == ERR_OK)
-        err = key_index_reserve(&grown.by_producer, &grown, key_of);
+        err = key_index_reserve(&grown.by_producer, &grown, key_of, 1);
     if (err != ERR_OK) {
         tentative_fini(&grown);
         return err;
