@@ -118,7 +118,7 @@ struct group {
     uint64_t lost_at_ms; /* When to ask for votes; 0: not wanted. */
     uint64_t lost_term;
     uint32_t lost_tries;
-    uint64_t leader_heard_ms; /* The last AppendEntries of the current term or a later one. */
+    uint64_t leader_heard_ms; /* The leader's last AppendEntries; the start, if none. */
 
     /* Reads, oldest first, as a ring. */
     struct group_read reads[GROUP_READS_MAX];

@@ -264,6 +264,7 @@ enum err group_start(struct group *group, uint64_t applied)
     if (err != ERR_OK)
         return err;
     group->started = true;
+    group->leader_heard_ms = group_clock(group);
     group_settle(group);
     return ERR_OK;
 }

@@ -43,7 +43,6 @@ void group_peer_lost(struct group *group, uint64_t server)
         raft->follower_state.current_leader.id != server)
         return;
     forget_leader(raft);
-    group->leader_heard_ms = 0;
     if (raft_role(raft) != RAFT_VOTER)
         return;
     group->lost_at_ms = group_clock(group) + turn_ms(group, server);

@@ -173,7 +173,7 @@ bool guard_vote(struct group *group, uint64_t from, uint64_t term, const struct 
     if (!on(group, GUARD_VOTE) || raft->state != RAFT_FOLLOWER || raft_role(raft) == RAFT_VOTER)
         return false;
 
-    has_leader = group->leader_heard_ms != 0 &&
+    has_leader = raft->follower_state.current_leader.id != 0 &&
                  group_clock(group) - group->leader_heard_ms < raft->election_timeout;
     if (term < raft->current_term || (has_leader && !vote->disrupt_leader))
         return true;

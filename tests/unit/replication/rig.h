@@ -53,6 +53,12 @@ struct rig_mail {
     struct bytes bytes;
 };
 
+struct rig_lost {
+    uint64_t from, to;
+    bool urgent;
+    struct group_message *message;
+};
+
 struct rig {
     uint64_t now_ms;
     uint32_t servers, voters;
@@ -63,8 +69,9 @@ struct rig {
     bool cut[RIG_SERVERS + 1][RIG_SERVERS + 1];
     struct rig_mail mail[RIG_QUEUE_MAX];
     uint32_t mail_first, mail_count;
-    struct rig_mail lost[RIG_QUEUE_MAX]; /* Sent to servers that are not there. */
-    uint32_t lost_first, lost_count;
+    struct rig_lost lost[RIG_QUEUE_MAX]; /* Sent to servers that are not there, oldest first. */
+    uint32_t lost_count;
+    bool taken_urgent; /* What rig_take() gave last was. */
 };
 
 /* ---- The callbacks ------------------------------------------------------------------------- */
@@ -85,16 +92,6 @@ static uint64_t rig_append(void *ctx, struct group *group, const struct log_reco
     return ++node->stream;
 }
 
-static void rig_post(struct rig_mail *queue, uint32_t *first, uint32_t *count, struct rig_mail mail)
-{
-    if (*count == RIG_QUEUE_MAX) {
-        bytes_fini(&queue[*first].bytes);
-        *first = (*first + 1) % RIG_QUEUE_MAX;
-        (*count)--;
-    }
-    queue[(*first + (*count)++) % RIG_QUEUE_MAX] = mail;
-}
-
 static void rig_send(void *ctx, struct group *group, uint64_t to, struct group_message *message,
                      bool urgent)
 {
@@ -103,13 +100,17 @@ static void rig_send(void *ctx, struct group *group, uint64_t to, struct group_m
     struct rig_mail mail = {
         .from = node->server, .to = to, .at_ms = rig->now_ms + 1, .urgent = urgent};
 
+    if (to > rig->servers || rig->nodes[to].group == NULL || rig->cut[node->server][to]) {
+        cr_assert_lt(rig->lost_count, RIG_QUEUE_MAX);
+        rig->lost[rig->lost_count++] =
+            (struct rig_lost){.from = node->server, .to = to, .urgent = urgent, .message = message};
+        return;
+    }
     raft_wire_put(message, group_number(group), &mail.bytes);
     cr_assert_eq(mail.bytes.size, raft_wire_size(message));
     group_message_free(message);
-    if (to > rig->servers || rig->nodes[to].group == NULL || rig->cut[node->server][to])
-        rig_post(rig->lost, &rig->lost_first, &rig->lost_count, mail);
-    else
-        rig_post(rig->mail, &rig->mail_first, &rig->mail_count, mail);
+    cr_assert_lt(rig->mail_count, RIG_QUEUE_MAX);
+    rig->mail[(rig->mail_first + rig->mail_count++) % RIG_QUEUE_MAX] = mail;
 }
 
 static bool rig_send_queued(void *ctx, struct group *group, uint64_t to)
@@ -230,6 +231,35 @@ static inline void rig_start(struct rig *rig, uint64_t server)
     cr_assert_eq(group_start(node->group, node->sealed), ERR_OK, "%s", err_detail());
 }
 
+/* Messages to servers that are not there. */
+static inline void rig_forget_lost(struct rig *rig)
+{
+    while (rig->lost_count > 0)
+        group_message_free(rig->lost[--rig->lost_count].message);
+}
+
+/* The oldest of that kind on the way to `to`; the test frees it. Older ones are forgotten. NULL:
+ * none. */
+static inline struct group_message *rig_take(struct rig *rig, uint64_t to,
+                                             enum group_message_kind kind)
+{
+    struct group_message *found = NULL;
+    uint32_t at = 0;
+
+    while (found == NULL && at < rig->lost_count) {
+        struct rig_lost *lost = &rig->lost[at++];
+
+        rig->taken_urgent = lost->urgent;
+        if (lost->to == to && lost->message->kind == kind)
+            found = lost->message;
+        else
+            group_message_free(lost->message);
+    }
+    rig->lost_count -= at;
+    memmove(rig->lost, rig->lost + at, rig->lost_count * sizeof rig->lost[0]);
+    return found;
+}
+
 static inline struct rig *rig_up(uint32_t servers)
 {
     struct rig *rig = rig_new(servers, servers, 0);
@@ -264,8 +294,7 @@ static inline void rig_free(struct rig *rig)
     }
     for (; rig->mail_count > 0; rig->mail_count--, rig->mail_first++)
         bytes_fini(&rig->mail[rig->mail_first % RIG_QUEUE_MAX].bytes);
-    for (; rig->lost_count > 0; rig->lost_count--, rig->lost_first++)
-        bytes_fini(&rig->lost[rig->lost_first % RIG_QUEUE_MAX].bytes);
+    rig_forget_lost(rig);
     free(rig);
 }
 
@@ -418,29 +447,6 @@ static inline uint32_t rig_applied(struct rig *rig, uint64_t server, const char 
     for (uint32_t i = 0; i < rig->nodes[server].applied_count; i++)
         count += strcmp(rig->nodes[server].applied[i], text) == 0;
     return count;
-}
-
-/* The oldest message of that kind that got lost on the way to `to`; older ones are forgotten. NULL:
- * none. */
-static inline struct group_message *rig_take(struct rig *rig, uint64_t from, uint64_t to,
-                                             enum group_message_kind kind)
-{
-    while (rig->lost_count > 0) {
-        struct rig_mail mail = rig->lost[rig->lost_first];
-        struct group_message *message = rig_open(&mail);
-
-        rig->lost_first = (rig->lost_first + 1) % RIG_QUEUE_MAX;
-        rig->lost_count--;
-        if (mail.from == from && mail.to == to && message->kind == kind)
-            return message;
-        group_message_free(message);
-    }
-    return NULL;
-}
-
-static inline void rig_forget_lost(struct rig *rig)
-{
-    group_message_free(rig_take(rig, 0, 0, GROUP_MESSAGE_END));
 }
 
 #endif
