@@ -22,7 +22,7 @@ struct http {
     uint32_t node;
     struct bytes body;
     char **heads; /* Owned: table and tags of our own series, made on first use. */
-    char names[PLAN_FIELDS_MAX][16];
+    char names[PLAN_FIELDS_MAX][20];
     uint32_t name_sizes[PLAN_FIELDS_MAX];
     char answer[ANSWER_MAX];
 };
@@ -336,8 +336,10 @@ void *http_writer(void *arg)
     http->fd = -1;
     http->node = writer->number % writer->run->node_count;
     for (uint32_t f = 0; f < plan->fields; f++) {
-        (void)snprintf(http->names[f], sizeof http->names[f], "%s",
-                       workload_field(&writer->run->workload, f, http->names[f]));
+        const char *name = workload_field(&writer->run->workload, f, http->names[f]);
+
+        if (name != http->names[f])
+            (void)snprintf(http->names[f], sizeof http->names[f], "%s", name);
         http->name_sizes[f] = (uint32_t)strlen(http->names[f]);
     }
     if (plan->workload == WORKLOAD_REPLAY)

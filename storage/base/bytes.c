@@ -40,9 +40,9 @@ uint8_t *bytes_add(struct bytes *bytes, size_t size)
 
 void bytes_put(struct bytes *bytes, const void *data, size_t size)
 {
-    uint8_t *at = bytes_add(bytes, size);
+    uint8_t *at = size > 0 ? bytes_add(bytes, size) : NULL;
 
-    if (at != NULL && size > 0)
+    if (at != NULL)
         memcpy(at, data, size);
 }
 
