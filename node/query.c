@@ -250,7 +250,8 @@ enum err query_start(struct worker *worker, struct message_query *message,
     if (err == ERR_OK && run == NULL)
         err = err_set(ERR_NO_MEMORY, "a query");
     if (err == ERR_OK && message->query.agg != QUERY_RAW) {
-        err = aggregate_new(&message->query, limits->query_bytes / 2, &run->aggregate);
+        run->message = *message; /* The aggregate keeps a pointer to the query. */
+        err = aggregate_new(&run->message.query, limits->query_bytes / 2, &run->aggregate);
         if (err != ERR_OK)
             free(run);
     }
