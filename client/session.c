@@ -17,13 +17,14 @@
 #define REOPEN_FIRST_NS UINT64_C(20000000)
 #define REOPEN_MAX_NS   UINT64_C(1000000000)
 
-enum { INPUT_FIRST = 64 * 1024, HELLO_REQUEST = 1, PING_REQUEST = 2, ADDRESSES_MAX = 8 };
+enum { INPUT_FIRST = 64 * 1024, HELLO_REQUEST = 1, PING_REQUEST = 2 };
 
 /*
  *     CLOSED --open--> RESOLVING --address--> CONNECTING --done--> GREETING --HELLO_OK--> READY
  *       ^                  |                      |                   |                     |
- *       |                  '----------- error, silence, session_close() -------------------.|
- *       '------------------- handles are gone ---------------- CLOSING <--------------------'
+ *       |                  '----------------------+----- error, silence, session_close() ---'
+ *       |                                         v
+ *       '--------- handles are gone ---------- CLOSING
  *
  * RESOLVING waits for the resolver, CONNECTING for the peer's TCP, GREETING for HELLO_OK, READY for
  * frames, CLOSING for the close callback and for a resolver that could not be stopped.

@@ -1,0 +1,87 @@
+#include "client/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 20 };
+
+static void say(const char *command, const char *format, va_list args)
+{
+    fprintf(stderr, "millrace %s: ", command);
+    vfprintf(stderr, format, args);
+}
+
+int cli_error(const char *command, int code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(command, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return code;
+}
+
+int cli_usage(const char *command, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(command, format, args);
+    va_end(args);
+    fprintf(stderr, "; see millrace %s --help\n", command);
+    return CLI_USAGE;
+}
+
+int cli_failed(const char *command, const struct millrace *m, enum millrace_code code)
+{
+    const char *why = millrace_last_error(m);
+
+    cli_error(command, 0, "%s: %s", millrace_code_name(code), *why ? why : "no details");
+    if (code == MILLRACE_UNAVAILABLE)
+        return CLI_UNREACHABLE;
+    return code == MILLRACE_INVALID && m == NULL ? CLI_USAGE : CLI_FAILED;
+}
+
+int cli_open(const char *command, const struct millrace_options *options, struct millrace **ret)
+{
+    enum millrace_code code = millrace_open(options, ret);
+
+    return code == MILLRACE_OK ? CLI_OK : cli_failed(command, NULL, code);
+}
+
+bool cli_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret_number)
+{
+    unsigned long long number;
+    char *end;
+
+    if (*text < '0' || *text > '9')
+        return false; /* strtoull() takes blanks and signs. */
+    errno = 0;
+    number = strtoull(text, &end, 10);
+    if (errno != 0 || *end != '\0' || number < min || number > max)
+        return false;
+    *ret_number = number;
+    return true;
+}
+
+bool cli_colours(FILE *file)
+{
+    const char *terminal = getenv("TERM");
+
+    return isatty(fileno(file)) && !getenv("NO_COLOR") &&
+           !(terminal && strcmp(terminal, "dumb") == 0);
+}
+
+unsigned cli_width(FILE *file)
+{
+    struct winsize size;
+
+    if (ioctl(fileno(file), TIOCGWINSZ, &size) != 0 || size.ws_col < WIDTH_MIN)
+        return WIDTH_DEFAULT;
+    return size.ws_col;
+}

@@ -1,0 +1,65 @@
+/*
+ * cli_main.c - the `millrace` program: finds the command and runs it.
+ */
+#include <string.h>
+
+#include "client/cli.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"status", cli_status, "nodes, shards and leaders of a site"},
+    {"write", cli_write, "store line protocol from files or standard input"},
+    {"query", cli_query, "ask for rows, aggregates or newest values; draw them"},
+    {"collect", cli_collect, "measure this machine and store what it does"},
+    {"local", cli_local, "run a whole site on this machine, for trials and tests"},
+};
+
+static void help(FILE *out)
+{
+    fprintf(out, "millrace %s: the command line of the Millrace time-series cluster\n\n",
+            millrace_version());
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(out, "  millrace %-8s  %s\n", commands[i].name, commands[i].summary);
+    fputs("\n"
+          "  millrace COMMAND --help   its options and examples\n"
+          "  millrace --version\n"
+          "\n"
+          "Examples\n"
+          "  millrace local up --nodes 3 --dir /tmp/site\n"
+          "  echo 'cpu,host=a usage_user=1.5' | millrace write -\n"
+          "  millrace query --table cpu --from -15m --agg mean --every 1m --format plot\n"
+          "\n" CLI_EXIT_HELP,
+          out);
+}
+
+int main(int argc, char **argv)
+{
+    static char name[32];
+
+    if (argc < 2) {
+        help(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        help(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("millrace %s\n", millrace_version());
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            /* What getopt puts in front of its messages. */
+            snprintf(name, sizeof name, "millrace %s", commands[i].name);
+            argv[1] = name;
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "millrace: there is no command \"%s\"; see millrace --help\n", argv[1]);
+    return CLI_USAGE;
+}
