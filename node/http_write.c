@@ -346,9 +346,8 @@ static void make_message(enum http_dialect dialect, const struct ingest_result *
                        result->accepted > 0 ? "partial write: " : "", first->original, first->text,
                        result->rejected);
     else
-        (void)snprintf(out, MESSAGE_MAX, "partial write: %s: %s dropped=%" PRIu64,
-                       first->code == ERR_TYPE_CONFLICT ? "field type conflict" : "limit",
-                       first->text, result->rejected);
+        (void)snprintf(out, MESSAGE_MAX, "partial write: %s dropped=%" PRIu64, first->text,
+                       result->rejected);
 }
 
 static void put_line(struct bytes *out, const struct ingest_error *error)

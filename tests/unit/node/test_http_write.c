@@ -149,7 +149,7 @@ static struct ingest_error two_errors[2] = {
      .original = "m v=x"},
     {.line = 5,
      .code = ERR_TYPE_CONFLICT,
-     .text = "field \"t\" is a float",
+     .text = "field type conflict: field \"t\" is a float",
      .original = "m t=\"\xff"},
 };
 
