@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "loadgen/run.h"
 
-enum { SLICE_ROWS = 100000, SHARDS_MAX = 4096 };
+enum { SLICE_ROWS = 100000, SHARDS_MAX = 4096, SETTLE_MS = 250 };
 
 /* ---- Status -------------------------------------------------------------------------------- */
 
@@ -29,11 +30,14 @@ static void add_shards(const json_t *shards, uint64_t *rows_of)
 bool verify_status(struct run *run, uint64_t *ret_rows, uint64_t *ret_cpu_ms)
 {
     static uint64_t rows_of[SHARDS_MAX];
+    const struct timespec settle = {.tv_nsec = SETTLE_MS * 1000000};
     const json_t *node;
     char *text = NULL;
     json_t *root;
     size_t at;
 
+    /* A node's figures of its shards are up to 100 ms old. */
+    (void)nanosleep(&settle, NULL);
     if (millrace_status(run->client, 1, &text) != MILLRACE_OK)
         return false;
     root = json_loads(text, 0, NULL);
