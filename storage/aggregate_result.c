@@ -164,11 +164,12 @@ static enum err set_fields(const struct aggregate *aggregate, const struct resul
 {
     for (uint32_t i = 0; i < aggregate->field_count; i++) {
         const struct aggregate_field *field = &aggregate->fields[result->fields[i]];
-        const struct aggregate_cell *cell = &field->cells[row];
+        const struct aggregate_cell *cell;
         enum err err = ERR_OK;
 
-        if (row >= field->capacity || cell->count == 0)
+        if (row >= field->capacity || field->cells[row].count == 0)
             continue;
+        cell = &field->cells[row];
         if (field->type == FIELD_STRING && aggregate->agg != QUERY_COUNT)
             err = columns_set_string(columns, result->field_at[i], cell->as.text.data,
                                      cell->as.text.size);
