@@ -10,6 +10,9 @@
 enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 20 };
 
 static void say(const char *command, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void say(const char *command, const char *format, va_list args)
 {
     fprintf(stderr, "millrace %s: ", command);
     vfprintf(stderr, format, args);

@@ -33,6 +33,7 @@ static const struct millrace_value *field(const struct rows *rows, size_t row, c
             return &rows->row[row].values[i];
     }
     cr_assert_fail("row %zu has no field %s", row, name);
+    return NULL;
 }
 
 Test(cli_proc, cpu_gives_percent_of_the_time_between_two_samples)
