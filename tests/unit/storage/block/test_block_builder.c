@@ -378,3 +378,115 @@ Test(block_builder, keeps_its_rows_when_there_is_no_memory)
 }
 
 #endif
+
+/* ---- Whole columns ------------------------------------------------------------------------- */
+
+enum { AT_ONCE = 300 };
+
+struct sample {
+    int64_t times_ns[AT_ONCE];
+    uint64_t values[3][AT_ONCE];
+    uint8_t present[3][AT_ONCE];
+};
+
+static const struct slice sample_names[] = {{"alpha", 5}, {"beta", 4}, {"gamma", 5}};
+static const enum field_type sample_types[] = {FIELD_FLOAT, FIELD_INT, FIELD_BOOL};
+
+static void draw_sample(uint64_t *chance, struct sample *sample)
+{
+    for (uint32_t row = 0; row < AT_ONCE; row++) {
+        sample->times_ns[row] = (int64_t)seed_below(chance, 1000);
+        for (uint32_t field = 0; field < 3; field++) {
+            sample->values[field][row] = seed_below(chance, field == 2 ? 2 : 1000);
+            sample->present[field][row] = field == 0 || seed_below(chance, 3) > 0;
+        }
+    }
+}
+
+static void add_as_columns(struct block_builder *builder, uint32_t series,
+                           const struct sample *sample)
+{
+    cr_assert_eq(block_builder_rows_of(builder, series, sample->times_ns, AT_ONCE), ERR_OK);
+    for (uint32_t field = 0; field < 3; field++)
+        cr_assert_eq(block_builder_column(builder, sample_names[field], sample_types[field],
+                                          sample->values[field], sample->present[field]),
+                     ERR_OK, "%s", err_detail());
+}
+
+static void add_as_rows(struct block_builder *builder, uint32_t series, const struct sample *sample)
+{
+    for (uint32_t row = 0; row < AT_ONCE; row++) {
+        cr_assert_eq(block_builder_row(builder, series, sample->times_ns[row]), ERR_OK);
+        for (uint32_t field = 0; field < 3; field++)
+            if (sample->present[field][row])
+                cr_assert_eq(block_builder_value(builder, sample_names[field].data,
+                                                 sample_names[field].size, sample_types[field],
+                                                 sample->values[field][row]),
+                             ERR_OK);
+    }
+}
+
+Test(block_builder, columns_make_the_same_block_as_rows)
+{
+    uint64_t chance = seed_of_run("block_builder");
+    struct block_builder *by_column;
+    struct block_builder *by_row;
+    struct buf *left;
+    struct buf *right;
+    struct sample sample;
+
+    cr_assert_eq(block_builder_new(&by_column), ERR_OK);
+    cr_assert_eq(block_builder_new(&by_row), ERR_OK);
+    for (uint32_t i = 0; i < 20; i++) {
+        uint32_t series = (uint32_t)seed_below(&chance, 4);
+
+        draw_sample(&chance, &sample);
+        if (i % 5 == 4)
+            add_as_rows(by_column, add_series(by_column, series), &sample);
+        else
+            add_as_columns(by_column, add_series(by_column, series), &sample);
+        add_as_rows(by_row, add_series(by_row, series), &sample);
+        if (i % 3 == 0) { /* Begun and taken back. */
+            draw_sample(&chance, &sample);
+            add_as_columns(by_column, add_series(by_column, series), &sample);
+            block_builder_undo_row(by_column);
+        }
+    }
+    cr_assert_eq(block_builder_rows(by_column), block_builder_rows(by_row));
+    cr_assert_eq(block_builder_points(by_column), block_builder_points(by_row));
+    cr_assert_eq(block_builder_finish(by_column, 0, &left, NULL), ERR_OK);
+    cr_assert_eq(block_builder_finish(by_row, 0, &right, NULL), ERR_OK);
+    cr_assert_eq(left->size, right->size);
+    cr_assert_arr_eq(left->bytes, right->bytes, left->size);
+    buf_unref(left);
+    buf_unref(right);
+    block_builder_free(by_column);
+    block_builder_free(by_row);
+}
+
+Test(block_builder, columns_are_refused_like_rows)
+{
+    uint64_t chance = seed_of_run("block_builder");
+    struct block_builder *builder;
+    struct sample sample;
+    uint32_t series;
+
+    cr_assert_eq(block_builder_new(&builder), ERR_OK);
+    draw_sample(&chance, &sample);
+    series = add_series(builder, 0);
+    add_as_columns(builder, series, &sample);
+    cr_assert_eq(block_builder_rows_of(builder, series, sample.times_ns, AT_ONCE), ERR_OK);
+    cr_assert_eq(block_builder_column(builder, sample_names[0], FIELD_INT, sample.values[0],
+                                      sample.present[0]),
+                 ERR_TYPE_CONFLICT);
+    block_builder_undo_row(builder);
+    cr_assert_eq(block_builder_rows(builder), AT_ONCE);
+    while (block_builder_rows(builder) + AT_ONCE <= BLOCK_ROWS_MAX)
+        add_as_columns(builder, series, &sample);
+    cr_assert_eq(block_builder_rows_of(builder, series, sample.times_ns, AT_ONCE), ERR_LIMIT);
+    cr_assert_eq(block_builder_rows_of(builder, series, sample.times_ns,
+                                       BLOCK_ROWS_MAX - block_builder_rows(builder)),
+                 ERR_OK);
+    cr_assert_eq(block_builder_row(builder, series, 0), ERR_LIMIT);
+    block_builder_free(builder);
+}
