@@ -344,8 +344,11 @@ static void refuse_connection(struct http_conn *conn)
 void http_conn_accept(struct http_server *server)
 {
     struct http_conn *conn = calloc(1, sizeof *conn);
+    unsigned max = server->options.connections_max;
     unsigned open;
 
+    if (server->options.admin)
+        max += HTTP_ADMIN_EXTRA;
     server->accept_later = conn == NULL;
     if (conn == NULL)
         return;
@@ -369,7 +372,7 @@ void http_conn_accept(struct http_server *server)
 
     if (uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&conn->tcp) != 0)
         http_conn_close(conn);
-    else if (open >= server->options.connections_max)
+    else if (open >= max)
         refuse_connection(conn);
     else {
         (void)uv_tcp_nodelay(&conn->tcp, 1);

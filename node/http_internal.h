@@ -26,6 +26,8 @@ enum {
     HTTP_RATE_MIN = 1024,        /* Bytes/s, of bodies and of answers. */
 };
 
+enum { HTTP_ADMIN_EXTRA = 16 }; /* Connections above the limit, to look at a node that is full. */
+
 enum http_state {
     HTTP_READING,   /* For bytes of a request, or of the next one. */
     HTTP_INFLATING, /* For the next turn of the loop: there is more in what was read. */

@@ -435,6 +435,25 @@ Test(http, refuses_connections_above_the_limit, .init = start_small, .fini = sto
     hang_up(ask("GET /ping HTTP/1.1\r\n\r\n", 204));
 }
 
+static void start_full_admin(void)
+{
+    struct http_options options = default_options();
+
+    options.admin = true;
+    options.connections_max = 1;
+    start_with(options);
+}
+
+Test(http, keeps_the_admin_port_open_when_clients_took_all_connections, .init = start_full_admin,
+     .fini = stop)
+{
+    struct client *one = ask("GET /ping HTTP/1.1\r\n\r\n", 204);
+    struct client *two = ask("GET /status HTTP/1.1\r\n\r\n", 200);
+
+    hang_up(one);
+    hang_up(two);
+}
+
 Test(http, closes_an_idle_connection_silently, .init = start_small, .fini = stop)
 {
     struct client *client = ask("GET /ping HTTP/1.1\r\n\r\n", 204);
