@@ -184,5 +184,6 @@ int main(int argc, char **argv)
         puts("the configuration is good");
         return EXIT_SUCCESS;
     }
+    log_line_set_level(options.log_level);
     return run(&options);
 }
