@@ -152,6 +152,8 @@ void group_report_configuration(struct group *group, uint64_t index);
 /** Whether leadership can be handed over now, or that has taken too long. */
 void group_push_transfer(struct group *group);
 void group_end_transfer(struct group *group);
+/** Another server was granted a vote or a pre-vote. */
+void group_yield(struct group *group);
 /** The record of a seal may have become durable. */
 void group_finish_seal(struct group *group);
 static inline bool group_is_leader(const struct group *group)

@@ -3,10 +3,11 @@
 #include "replication/guards.h"
 #include "replication/outbox.h"
 
-/* After the loss of the leader's process: candidates of one group ask so far apart that the first
- * one's votes are in before the next one asks; and ask again, since a peer that has not noticed the
- * loss yet refuses. */
-enum { LOST_STAGGER_MS = 10, LOST_AGAIN_MS = 30, LOST_TRIES = 4 };
+/* After the loss of the leader's process, in parts of the election timeout, which is a multiple of
+ * the links' delay: the voters take turns that far apart, so that the first one's votes are in
+ * before the next one asks, and ask again, since a peer that has not noticed the loss yet refuses.
+ */
+enum { LOST_TURNS = 10, LOST_AGAIN = 4, LOST_TRIES = 4, LOST_WRITES_MS = 2 };
 
 /* ---- The leader's process is gone ---------------------------------------------------------- */
 
@@ -24,7 +25,8 @@ static uint64_t turn_ms(const struct group *group, uint64_t lost)
         left++;
         before += server->id < group->options.server;
     }
-    return (before + group->options.number) % (left > 0 ? left : 1) * LOST_STAGGER_MS;
+    return (before + group->options.number) % (left > 0 ? left : 1) *
+           (group->options.election_ms / LOST_TURNS);
 }
 
 /* A follower does not vote while it has a leader: forget it, as the core itself would. */
@@ -74,11 +76,21 @@ static void ask_for_votes(struct group *group)
         group->lost_at_ms = 0; /* Somebody leads, or asks for votes of a new term. */
         return;
     }
+    if (raft->last_stored < group->mirror.last) {
+        /* With writes under way the core would not campaign, and begin its wait anew. */
+        group->lost_at_ms = group_clock(group) + LOST_WRITES_MS;
+        return;
+    }
     group->lost_tries--;
-    /* With writes under way the core does not campaign, and would begin its wait anew. */
-    if (raft->last_stored >= group->mirror.last)
-        time_out_now(group);
-    group->lost_at_ms = group_clock(group) + LOST_AGAIN_MS;
+    time_out_now(group);
+    group->lost_at_ms = group_clock(group) + group->options.election_ms / LOST_AGAIN;
+}
+
+/* Two that ask at once take the votes from each other: let that one try first. */
+void group_yield(struct group *group)
+{
+    if (group->lost_at_ms != 0)
+        group->lost_at_ms = group_clock(group) + group->options.election_ms / LOST_AGAIN;
 }
 
 /* ---- Deadlines ----------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "replication/link_internal.h"
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
+#include "storage/base/metric.h"
 
 /*
  * A connection that a peer made: it greets, then we only read. Whoever does not greet in time, or
@@ -215,6 +216,7 @@ static void read_bytes(struct stream *stream, const uint8_t *bytes, size_t size)
     struct link_in *in = CONTAINER_OF(stream, struct link_in, stream);
 
     in->links->stats.bytes_in += size;
+    metric_add(METRIC_LINK_RECEIVED, size);
     if (frame_reader_feed(&in->reader, bytes, size, frame, in) != ERR_OK)
         refuse(in, err_detail());
 }

@@ -5,6 +5,7 @@
 #include "replication/link_internal.h"
 #include "storage/base/check.h"
 #include "storage/base/log_line.h"
+#include "storage/base/metric.h"
 
 /*
  *     WAITING --timer--> RESOLVING --> CONNECTING --> GREETING --HELLO_OK--> UP
@@ -283,6 +284,7 @@ static void send_batch(struct link_out *out)
     }
     out->writing = true;
     stats->bytes_out += batch->bytes;
+    metric_add(METRIC_LINK_SENT, batch->bytes);
     stats->frames_out += batch->frame_count;
 }
 

@@ -162,6 +162,8 @@ void outbox_add_raft(struct group *group, const struct raft_message *core)
             peer->behind = true;
         return;
     }
+    if (core->type == RAFT_REQUEST_VOTE_RESULT && core->request_vote_result.vote_granted)
+        group_yield(group);
     message = from_raft(group, core);
     if (message != NULL)
         outbox_add(group, core->server_id, message);

@@ -102,7 +102,8 @@ enum store_outcome {
  * The head keeps a reference. Deterministic: the state depends on the log alone.
  *
  * A seal takes everything before its own entry, so `upto` only tells whether it is out of date.
- * Jobs may be handed out while others are in the pool: run them one after another, in this order.
+ * Jobs may be handed out while another is in the pool: run them in this order, each after
+ * store_seal_done() of the one before.
  *
  * Errors  ERR_NO_MEMORY, ERR_CORRUPT: the process cannot go on with this shard
  */
