@@ -1,0 +1,268 @@
+/*
+ * How fast one core answers queries over head blocks: bench.scan [--json FILE]
+ *
+ *   fleet     1000 devices, 8 rows of each in a block of 8000 rows, as clients send them; a row has
+ *             10 float fields of two decimals
+ *   history   20 devices with long runs in each block, as sealed data has: the same fields
+ *   wide      100000 devices, one row each in a block: what a run costs
+ *
+ * Points/s of CPU time of the thread; best of several runs, after one warm-up. A point is a value
+ * that the query had to look at: rows that match times fields asked for. Data from a fixed seed.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "storage/base/check.h"
+#include "storage/block/block_builder.h"
+#include "storage/block/block_reader.h"
+#include "storage/scan.h"
+
+enum { FIELDS = 10, RUNS = 5, HEADROOM = 64, BLOCK_ROWS = 20000 };
+
+static FILE *json;
+static const char *separator = "";
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void report(const char *set, const char *question, double points_a_second)
+{
+    printf("%-10s %-22s %9.1f M points/s\n", set, question, points_a_second / 1e6);
+    if (json == NULL)
+        return;
+    (void)fprintf(json,
+                  "%s\n  {\"bench\": \"scan\", \"set\": \"%s\", \"metric\": \"%s points/s\", "
+                  "\"value\": %.0f}",
+                  separator, set, question, points_a_second);
+    separator = ",";
+}
+
+/* ---- Data ---------------------------------------------------------------------------------- */
+
+static const char *const names[FIELDS] = {"f0", "f1", "f2", "f3", "f4",
+                                          "f5", "f6", "f7", "f8", "f9"};
+
+struct data {
+    struct catalog *catalog;
+    struct catalog_view view;
+    struct snapshot snapshot;
+    uint32_t series;
+    uint64_t rows;
+};
+
+static uint64_t state;
+
+static double random_value(uint32_t series, int64_t row, uint32_t field)
+{
+    uint64_t z = state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    return round((20 + series % 50 + field + sin((double)row / 50) + (double)(z >> 54) / 512) *
+                 100) /
+           100;
+}
+
+static size_t write_key(uint32_t series, char *key, size_t room)
+{
+    char host[16], site[16];
+    struct tag tags[2] = {{{"host", 4}, {host, 0}}, {{"site", 4}, {site, 0}}};
+
+    tags[0].value.size = (size_t)snprintf(host, sizeof host, "h%06u", series);
+    tags[1].value.size = (size_t)snprintf(site, sizeof site, "s%u", series % 16);
+    return key_write((struct slice){"db", 2}, (struct slice){"cpu", 3}, tags, 2, key, room);
+}
+
+static void make_catalog(struct data *data, uint32_t series)
+{
+    CHECK(catalog_new(&data->catalog) == ERR_OK);
+    for (uint32_t i = 0; i < series; i++) {
+        char key[256];
+        size_t size = write_key(i, key, sizeof key);
+
+        CHECK(catalog_add(data->catalog, (struct slice){key, size}, 7, key_hash(key, size)) ==
+              ERR_OK);
+        catalog_confirm(data->catalog);
+    }
+    data->series = series;
+    data->view = catalog_view(data->catalog);
+    data->snapshot.series = &data->view;
+}
+
+static void add_row(struct block_builder *builder, uint32_t series, int64_t row)
+{
+    char key[256];
+    size_t size = write_key(series, key, sizeof key);
+    uint32_t number;
+
+    CHECK(block_builder_series(builder, key, size, 7, key_hash(key, size), series, &number) ==
+          ERR_OK);
+    CHECK(block_builder_row(builder, number, row * 10000000000) == ERR_OK);
+    for (uint32_t f = 0; f < FIELDS; f++) {
+        double value = random_value(series, row, f);
+        uint64_t bits;
+
+        memcpy(&bits, &value, sizeof bits);
+        CHECK(block_builder_value(builder, names[f], 2, FIELD_FLOAT, bits) == ERR_OK);
+    }
+}
+
+static void add_source(struct data *data, struct block_builder *builder)
+{
+    struct snapshot_source *source = &data->snapshot.sources[data->snapshot.source_count++];
+    struct block_view view;
+
+    *source = (struct snapshot_source){.offset = HEADROOM, .table_max = CATALOG_NONE};
+    CHECK(block_builder_finish(builder, HEADROOM, &source->entry, NULL) == ERR_OK);
+    source->size = source->entry->size - HEADROOM;
+    CHECK(block_view(source->entry->bytes + HEADROOM, source->size, true, &view) == ERR_OK);
+    source->rows = view.header.rows;
+    source->time_min_ns = view.header.time_min_ns;
+    source->time_max_ns = view.header.time_max_ns;
+    source->series_max = data->series - 1;
+    data->rows += source->rows;
+}
+
+/* Blocks with `rows` rows of each series, one behind the other in time. */
+static void make_data(struct data *data, uint32_t series, uint32_t blocks, uint32_t rows)
+{
+    struct block_builder *builder;
+    int64_t row = 0;
+
+    memset(data, 0, sizeof *data);
+    state = 1;
+    make_catalog(data, series);
+    CHECK(block_builder_new(&builder) == ERR_OK);
+    data->snapshot.sources =
+        calloc((size_t)blocks * (series * rows / BLOCK_ROWS + 2), sizeof *data->snapshot.sources);
+    CHECK(data->snapshot.sources != NULL);
+    for (uint32_t block = 0; block < blocks; block++, row += rows) {
+        for (uint32_t i = 0; i < series; i++) {
+            if (block_builder_rows(builder) + rows > BLOCK_ROWS)
+                add_source(data, builder);
+            for (uint32_t r = 0; r < rows; r++)
+                add_row(builder, i, row + r);
+        }
+        add_source(data, builder);
+    }
+    block_builder_free(builder);
+}
+
+static void free_data(struct data *data)
+{
+    for (uint32_t i = 0; i < data->snapshot.source_count; i++)
+        buf_unref(data->snapshot.sources[i].entry);
+    free(data->snapshot.sources);
+    catalog_free(data->catalog);
+}
+
+/* ---- Questions ----------------------------------------------------------------------------- */
+
+static const struct scan_limits limits = {.memory_bytes = 64 << 20, .result_bytes = UINT64_MAX};
+
+static enum err drop(void *arg, struct columns *batch)
+{
+    *(uint64_t *)arg += batch->rows;
+    columns_fini(batch);
+    return ERR_OK;
+}
+
+static void answer(const struct data *data, const struct query *query)
+{
+    struct aggregate *aggregate;
+    struct columns columns;
+    uint64_t rows = 0;
+
+    if (query->agg == QUERY_RAW) {
+        CHECK(scan_rows(&data->snapshot, query, &limits, drop, &rows) == ERR_OK);
+        CHECK(rows > 0);
+        return;
+    }
+    CHECK(aggregate_new(query, 1u << 30, &aggregate) == ERR_OK);
+    CHECK(scan_aggregate(&data->snapshot, query, &limits, aggregate) == ERR_OK);
+    CHECK(aggregate_finish(aggregate, &columns) == ERR_OK);
+    CHECK(columns.rows > 0);
+    columns_fini(&columns);
+    aggregate_free(aggregate);
+}
+
+static void measure(const char *set, const struct data *data, const char *question,
+                    const struct query *query, uint64_t points)
+{
+    uint64_t best = UINT64_MAX;
+
+    for (int run = 0; run <= RUNS; run++) {
+        uint64_t start = now_ns(), took;
+
+        answer(data, query);
+        took = now_ns() - start;
+        if (run > 0 && took < best)
+            best = took;
+    }
+    report(set, question, (double)points * 1e9 / (double)best);
+}
+
+static void measure_all(const char *set, uint32_t series, uint32_t blocks, uint32_t rows)
+{
+    const struct query all = {
+        .database = "db", .table = "cpu", .from_ns = INT64_MIN, .to_ns = INT64_MAX};
+    struct query query = all;
+    struct data data;
+    uint64_t values;
+
+    make_data(&data, series, blocks, rows);
+    values = data.rows * FIELDS;
+    query.agg = QUERY_MEAN;
+    measure(set, &data, "mean of all", &query, values);
+    query.agg = QUERY_MAX;
+    measure(set, &data, "max of all", &query, values);
+    query.agg = QUERY_MEAN;
+    query.every_ns = 60000000000;
+    measure(set, &data, "mean by minute", &query, values);
+    query.group_by[query.group_count++] = "host";
+    query.every_ns = 3600000000000;
+    measure(set, &data, "mean by hour and host", &query, values);
+    query.field_count = 1;
+    query.fields[0] = names[3];
+    measure(set, &data, "the same, one field", &query, data.rows);
+    query = all;
+    query.last = true;
+    measure(set, &data, "last", &query, values);
+    query = all;
+    measure(set, &data, "rows", &query, values);
+    query.where_count = 1;
+    query.where[0] = (struct query_match){"site", "s3", false};
+    measure(set, &data, "rows of one site", &query, values / 16);
+    free_data(&data);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--json") == 0) {
+        json = fopen(argv[2], "w");
+        if (json == NULL) {
+            perror(argv[2]);
+            return 1;
+        }
+        (void)fprintf(json, "[");
+    } else if (argc != 1) {
+        (void)fprintf(stderr, "usage: bench.scan [--json FILE]\n");
+        return 2;
+    }
+    measure_all("fleet", 1000, 40, 8);
+    measure_all("history", 20, 16, 1000);
+    measure_all("wide", 100000, 3, 1);
+    if (json != NULL) {
+        (void)fprintf(json, "\n]\n");
+        if (fclose(json) != 0)
+            return 1;
+    }
+    return 0;
+}
