@@ -109,7 +109,7 @@ def test_wrong_settings_are_named_with_their_line(tmp_path):
             ("node: {id: 1, data_dir: /x}\nlimits: {body_bites: 1MiB}\n", "body_bytes"),
             ("node: {id: 1, data_dir: /x}\nlimits: {body_bytes: 32 gigs}\n", "is not a size"),
             ("node: {id: one, data_dir: /x}\n", "node.id"),
-            ("node: [1\n", "line")):
+            ("node: [1\n", "node.yaml:1")):
         path = tmp_path / "node.yaml"
         path.write_text(text)
         result = subprocess.run([BIN / "millraced", "--config", path, "--check"],
