@@ -35,7 +35,8 @@ static enum err status_of_one(struct millrace *m, char **ret_json)
 /* One object of what the nodes said. Nodes that said nothing, or nonsense, are unreachable. */
 static char *join_statuses(const struct message_topology *topology, char *texts[])
 {
-    json_t *site = json_object(), *nodes = json_array(), *unreachable = json_array();
+    json_t *nodes = json_array(), *unreachable = json_array();
+    json_t *site;
     char *json = NULL;
 
     for (uint32_t i = 0; i < topology->nodes; i++) {
@@ -46,10 +47,12 @@ static char *join_statuses(const struct message_topology *topology, char *texts[
         else
             json_array_append_new(unreachable, json_integer((json_int_t)topology->node[i].server));
     }
-    if (json_object_set_new(site, "nodes", nodes) == 0 &&
-        json_object_set_new(site, "unreachable", unreachable) == 0)
+    site = json_pack("{s:O, s:O}", "nodes", nodes, "unreachable", unreachable);
+    if (site)
         json = json_dumps(site, JSON_COMPACT);
     json_decref(site);
+    json_decref(unreachable);
+    json_decref(nodes);
     return json;
 }
 
