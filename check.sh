@@ -44,27 +44,28 @@ run() {
     [ "$result" = ok ]
 }
 
-# build PRESET: once, whoever asks first.
+# build PRESET TARGET: once, whoever asks first.
 build() {
-    [ ! -e "$logs/$1-build.log" ] || return "$(cat "$logs/$1-build.code")"
-    run "$1-build" sh -c "cmake --preset $1 && cmake --build --preset $1"
+    [ ! -e "$logs/$1-build-$2.code" ] || return "$(cat "$logs/$1-build-$2.code")"
+    run "$1-build-$2" sh -c "cmake --preset $1 && cmake --build --preset $1 --target $2"
     code=$?
-    echo "$code" >"$logs/$1-build.code"
+    echo "$code" >"$logs/$1-build-$2.code"
     return "$code"
 }
 
-# tests PRESET LABEL: the tests of this label, whose results go to an XML file.
+# tests PRESET TARGET LABEL: build the target, run the tests of this label; their results go to an
+# XML file.
 tests() {
-    build "$1" || return 1
-    run "$1-$2" ctest --preset "$1" --label-regex "^($2)\$" --no-tests=ignore \
+    build "$1" "$2" || return 1
+    run "$1-$3" ctest --preset "$1" --label-regex "^($3)\$" --no-tests=ignore \
         --test-output-size-passed 4000 --test-output-truncation head \
-        --output-junit "$PWD/$logs/$1-$2.xml"
+        --output-junit "$PWD/$logs/$1-$3.xml"
 }
 
 # cluster_tests PRESET: pytest, against the programs of this preset.
 cluster_tests() {
     ls tests/integration/test_*.py >/dev/null 2>&1 || return 0
-    build "$1" || return 1
+    build "$1" programs || return 1
     python=python3
     python3 -c 'import pytest' 2>/dev/null || python=/usr/bin/python3
     run "$1-integration" env MILLRACE_BIN="$PWD/build/$1/bin" \
@@ -72,18 +73,18 @@ cluster_tests() {
         --junit-xml "$logs/$1-integration.xml"
 }
 
-if wanted style; then tests dev style; fi
+if wanted style; then tests dev all style; fi
 if wanted unit; then
-    tests dev unit
-    tests dev fuzz
-    tests asan unit
-    tests asan fuzz
+    tests dev all unit
+    tests dev all fuzz
+    tests asan all unit
+    tests asan all fuzz
 fi
-if wanted stress; then tests tsan stress; fi
-if wanted fuzz; then tests fuzz fuzz; fi
+if wanted stress; then tests tsan stress stress; fi
+if wanted fuzz; then tests fuzz fuzzers fuzz; fi
 if wanted sim; then
-    tests release sim
-    tests asan sim
+    tests release millrace-sim sim
+    tests asan millrace-sim sim
 fi
 if wanted integration; then
     cluster_tests release
