@@ -30,7 +30,7 @@ struct plan {
     const char *json; /* File for the summary; NULL: none; "-": standard output. */
 };
 
-/** Read the command line. -1: go on; otherwise the exit code (help was printed, or what is wrong). */
+/** Read the command line. -1: go on; else the exit code (help was printed, or what is wrong). */
 int plan_parse(int argc, char **argv, struct plan *ret_plan);
 
 const char *plan_workload_name(enum plan_workload workload);

@@ -11,7 +11,8 @@ enum {
     OUT_BYTES_MAX = 8 * 1024 * 1024,
 };
 
-/* libuv asks for room and reads at once, so one piece of memory serves all connections of a thread. */
+/* libuv asks for room and reads at once, so one piece of memory serves all of a thread's
+ * connections. */
 static _Thread_local char scratch[SCRATCH_SIZE];
 
 /* ---- Reading ------------------------------------------------------------------------------- */

@@ -22,7 +22,7 @@
 struct frame_conn;
 
 struct frame_conn_events {
-    /* A whole frame, checked. `payload` is borrowed: ref it to keep it. May close the connection. */
+    /* A whole frame, checked. `payload` is borrowed: ref it to keep it. May close `conn`. */
     void (*frame)(struct frame_conn *conn, const struct frame_header *header, struct buf *payload);
     /* Closed by either side, all memory of its own is free. `why` is NULL for a clean end. */
     void (*closed)(struct frame_conn *conn, const char *why);

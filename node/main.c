@@ -2,7 +2,8 @@
  * millraced: the node. Reads its options, runs a node until a signal, and stops it safely.
  *
  * Signals   SIGTERM, SIGINT: safe stop (leadership handed over first). SIGPIPE: ignored.
- * Exit      0 stopped; 1 could not start; 2 wrong options; 70 broken invariant; 74 the log's disk failed
+ * Exit      0 stopped; 1 could not start; 2 wrong options; 70 broken invariant; 74 the log's disk
+ *           failed
  */
 #include <errno.h>
 #include <getopt.h>

@@ -4,7 +4,7 @@
  *    any worker --router_declare()--> worker 0 of the meta leader --ENTRY_SCHEMA--> all nodes
  *                                          |                                         |
  *                                          '<---- types decided <---- applied <------'
- *                                                                        '--mail--> each worker's copy
+ *                                                                        '--mail--> the copies
  *
  * ENTRY_SCHEMA's body is a message_declare: at apply, fields that are new get the type that it
  * names, others keep theirs. The first in the log decides. Its table's database is made, too.

@@ -61,7 +61,7 @@ struct node {
 /** Open everything, replay the log and run the workers. On an error nothing is left running. */
 MUST_CHECK enum err node_start(const struct options *options, struct node **ret_node);
 
-/** Hand leadership over, finish what is under way, end all threads, free. Any thread but a worker's. */
+/** Hand leadership over, finish what is under way, end all threads, free. Not on a worker. */
 void node_stop(struct node *node);
 
 /** The worker that owns a group. */
@@ -70,7 +70,10 @@ static inline uint32_t node_owner(const struct node *node, uint32_t group)
     return group % node->worker_count;
 }
 
-/** Every shard has a leader that we know, and this node's log takes writes. ERR_UNAVAILABLE says why not. */
+/**
+ * Every shard has a leader that we know, and this node's log takes writes. ERR_UNAVAILABLE says
+ * why not.
+ */
 MUST_CHECK enum err node_ready(const struct node *node);
 
 /** The position in options.nodes of a server; -1 if there is none. */

@@ -13,7 +13,7 @@ void parts_flush(struct worker *worker);
 void parts_tick(struct worker *worker, uint64_t now_ms);
 /** Stop listening; what is under way goes on. */
 void parts_stop_taking(struct worker *worker);
-/** Close everything. worker->closing counts those with handles open; `closed` is called for each. */
+/** Close everything. worker->closing counts those with open handles; `closed` comes for each. */
 void parts_close(struct worker *worker, void (*closed)(struct worker *worker));
 
 /** Free what has no handles. After the thread has ended. */

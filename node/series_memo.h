@@ -80,7 +80,7 @@ struct memo_series *series_memo_find(const struct series_memo *memo, struct slic
 /** The series with this tag; NULL if it is forgotten. */
 struct memo_series *series_memo_by_tag(const struct series_memo *memo, uint64_t tag);
 
-/** Remember one. Checks names and tags against the limits. ERR_INVALID, ERR_LIMIT, ERR_NO_MEMORY. */
+/** Remember one. Checks names and tags against limits. ERR_INVALID, ERR_LIMIT, ERR_NO_MEMORY. */
 MUST_CHECK enum err series_memo_add(struct series_memo *memo, struct slice database,
                                     struct slice head, struct slice table, const struct tag *tags,
                                     size_t tag_count, uint32_t shards,

@@ -9,7 +9,7 @@
 #include "client/wire/message.h"
 #include "node/worker.h"
 
-/** One JSON object: the node, its view of the others, its groups. docs/operations.md lists the keys. */
+/** One JSON object: the node, its view of the others, its groups; keys: docs/operations.md. */
 void status_json(struct worker *worker, struct bytes *out);
 /** Prometheus text: counters of all threads, gauges of the process and of each shard. */
 void status_metrics(struct worker *worker, struct bytes *out);

@@ -3,9 +3,9 @@
  *
  *     u8 1 | u64 count | count times: u64 server, address NUL, u8 role | zeros to a multiple of 8
  *
- * The encoding is the core's own, since it decodes what stands in entries by itself. But its decoder
- * does not look at the size, so nothing that comes from a peer or a disk may reach it unless
- * configuration_check() has seen it.
+ * The encoding is the core's own, since it decodes what stands in entries by itself. But its
+ * decoder does not look at the size, so nothing that comes from a peer or a disk may reach it
+ * unless configuration_check() has seen it.
  */
 #ifndef REPLICATION_CONFIGURATION_H
 #define REPLICATION_CONFIGURATION_H

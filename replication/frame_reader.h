@@ -51,7 +51,7 @@ typedef enum err (*frame_reader_cb)(void *arg, const struct frame_header *header
 MUST_CHECK enum err frame_reader_feed(struct frame_reader *reader, const uint8_t *bytes,
                                       size_t size, frame_reader_cb frame, void *arg);
 
-/** Memory that the next bytes of a large payload belong in. False: there is none, read elsewhere. */
+/** Memory that the next bytes of a large payload belong in. False: none, read elsewhere. */
 bool frame_reader_room(const struct frame_reader *reader, uint8_t **ret_room, size_t *ret_size);
 
 void frame_reader_fini(struct frame_reader *reader);

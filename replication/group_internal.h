@@ -128,7 +128,7 @@ struct group {
     bool read_running;   /* That round is not answered yet. */
 };
 
-/* ---- group.c, group_time.c, group_seal.c ----------------------------------------------------------------------- */
+/* ---- group.c, group_time.c, group_seal.c --------------------------------------------------- */
 
 /** The group's clock: monotonic, in step with io.now_ms but for what group_peer_lost() added. */
 uint64_t group_clock(struct group *group);

@@ -108,10 +108,10 @@ bool guard_rejection(const struct group *group, uint64_t from, uint64_t term,
     return false;
 }
 
-/* BEHIND, S1: ours. The core wants to send a snapshot as soon as the entry behind the known match is
- * trimmed, though the follower may have more than it ever acknowledged to this leader; and goes on
- * wanting, since we send none. Seen in the simulator: a server stuck 10 entries behind a log that
- * had them.
+/* BEHIND, S1: ours. The core wants to send a snapshot as soon as the entry behind the known match
+ * is trimmed, though the follower may have more than it ever acknowledged to this leader; and goes
+ * on wanting, since we send none. Seen in the simulator: a server stuck 10 entries behind a log
+ * that had them.
  * Rule: while it is like that, ask for the entries that the refusals hint at. One that both have
  * becomes the match, and the core goes on from there. */
 uint64_t guard_behind(const struct group *group, const struct group_peer *peer,

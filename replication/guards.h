@@ -3,8 +3,8 @@
  *
  * The core has defects that lose, fork or hang a group. None is fixed in a release, all can be kept
  * away from outside, between the messages and raft_step(). Each guard here is one rule, with the
- * defect that it answers and how that was seen; tests/unit/replication/test_guards.c reproduces each
- * one, docs/testing.md tells what the simulator finds with one switched off.
+ * defect that it answers and how that was seen; tests/unit/replication/test_guards.c reproduces
+ * each one, docs/testing.md tells what the simulator finds with one switched off.
  *
  * Switching off is for tests alone: group_options.guards_off, bits of enum guard.
  *

@@ -30,8 +30,8 @@ void log_files_path(const struct log *log, uint32_t number, const char *ending, 
 
 /* ---- The table ----------------------------------------------------------------------------- */
 
-/* Room for one more element: the array, perhaps moved; NULL, and the array as it was, if there is no
- * memory. */
+/* Room for one more element: the array, perhaps moved; NULL, and the array as it was, if there is
+ * no memory. */
 static void *grow(void *array, uint32_t *capacity, uint32_t count, size_t element)
 {
     uint32_t wanted = count < 16 ? 16 : count * 2;

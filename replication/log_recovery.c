@@ -41,7 +41,8 @@ static enum err corrupt(const struct recovery *recovery, uint32_t number, uint64
                         const char *what)
 {
     return err_set(ERR_CORRUPT,
-                   "log %s/%08" PRIu32 ".log: offset %" PRIu64 ": %s. The other nodes go on without "
+                   "log %s/%08" PRIu32 ".log: offset %" PRIu64
+                   ": %s. The other nodes go on without "
                    "this one: keep its directory and see docs/operations.md",
                    recovery->log->dir, number, offset, what);
 }

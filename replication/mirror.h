@@ -6,8 +6,8 @@
  *         '--- a lagging follower's --'--- not in a segment yet ---------'
  *
  * The log itself is in the files of log.h. A slot says where (once its record was written), when it
- * will be durable (the stream number of its newest write) and, until it is evicted, holds the bytes.
- * Not thread-safe: belongs to its group.
+ * will be durable (the stream number of its newest write) and, until it is evicted, holds the
+ * bytes. Not thread-safe: belongs to its group.
  */
 #ifndef REPLICATION_MIRROR_H
 #define REPLICATION_MIRROR_H

@@ -44,7 +44,9 @@ MUST_CHECK enum err columns_column(struct columns *columns, struct slice name,
                                    enum column_kind kind, enum field_type type, uint32_t *ret_at);
 /** Begin a row, everything absent. */
 MUST_CHECK enum err columns_row(struct columns *columns);
-/** Begin `count` rows, everything absent; the caller fills in the arrays behind columns->rows - count.
+/**
+ * Begin `count` rows, everything absent; the caller fills in the arrays behind
+ * columns->rows - count.
  */
 MUST_CHECK enum err columns_rows(struct columns *columns, uint32_t count);
 /** Set a value of the last row. */

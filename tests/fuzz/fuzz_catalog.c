@@ -1,6 +1,6 @@
 /*
- * Catalog files from anybody. Checksums and places of chunks are made right first, because no fuzzer
- * guesses them; then the file is loaded, and what was loaded is asked for.
+ * Catalog files from anybody. Checksums and places of chunks are made right first, because no
+ * fuzzer guesses them; then the file is loaded, and what was loaded is asked for.
  */
 #include <stdint.h>
 #include <stdlib.h>

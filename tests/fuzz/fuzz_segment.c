@@ -1,6 +1,7 @@
 /*
  * Segment files from anybody. The checksums of header, index and footer are made right first, and
- * the manifest is taken to say what the file says of itself; then it is opened and every block read.
+ * the manifest is taken to say what the file says of itself; then it is opened and every block is
+ * read.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -173,8 +173,8 @@ static bool run_scenario(struct fake_site *site, struct ledger *ledger)
     return true;
 }
 
-/* One run with allocation number `at` failing; 0: none, in the first run, which makes what libraries
- * make once and keep. Returns whether all is well. */
+/* One run with allocation number `at` failing; 0: none, in the first run, which makes what
+ * libraries make once and keep. Returns whether all is well. */
 static bool run_once(long at)
 {
     static struct ledger ledger;

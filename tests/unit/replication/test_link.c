@@ -126,7 +126,7 @@ static void start_node(struct node *node, uint64_t queue_bytes_max)
         *peer = (struct link_peer){
             .server = site->nodes[i].server, .port = site->nodes[i].port, .host = "localhost"};
         if (i % 2 == 0)
-            strcpy(peer->host, "127.0.0.1");
+            (void)snprintf(peer->host, sizeof peer->host, "127.0.0.1");
         options.peer_count++;
     }
     cr_assert_eq(links_new(&options, &events, &node->links), ERR_OK, "%s", err_detail());

@@ -86,8 +86,8 @@ static struct query random_aggregate(uint64_t *chance)
     return query;
 }
 
-/* From so little that it hardly holds a row, with all the blocks that overwrite it, up to everything
- * at once. */
+/* From so little that it hardly holds a row, with all the blocks that overwrite it, up to
+ * everything at once. */
 static struct scan_limits random_limits(uint64_t *chance)
 {
     struct scan_limits limits = ample;
