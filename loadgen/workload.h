@@ -3,8 +3,8 @@
  * without keeping it.
  *
  * Each writer (a connection) owns the series `series % writers == writer`, and numbers its rows 0,
- * 1, 2, ... Row k of writer w has the time start_ns + k * writers + w: no two rows of a run have the
- * same time, and a row read back names its writer and number. Its series and values follow from
+ * 1, 2, ... Row k of writer w has the time start_ns + k * writers + w: no two rows of a run have
+ * the same time, and a row read back names its writer and number. Its series and values follow from
  * seed, w and k.
  */
 #ifndef LOADGEN_WORKLOAD_H
