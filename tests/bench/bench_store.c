@@ -6,8 +6,8 @@
  *             seal (which copies by slices: about 90 MB decoded)
  *   narrow    100000 series, rows of one float, blocks of 10000 rows
  *
- * In a folder of $TMPDIR (or /tmp) that is removed at the end, with real syncs. One thread; times are
- * of its CPU.
+ * In a folder of $TMPDIR (or /tmp) that is removed at the end, with real syncs. One thread; times
+ * are of its CPU.
  */
 #include <inttypes.h>
 #include <stdio.h>

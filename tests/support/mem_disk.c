@@ -5,56 +5,19 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "tests/support/mem_names.h"
 #include "tests/support/seed.h"
 
-enum { PAGE = 4096, SECTOR = 512 };
+enum { PAGE = 4096 };
 
 /* ---- What there is ------------------------------------------------------------------------- */
-
-/* Pages are shared between the two pictures of a file and copied before they are written. A hole
- * is a NULL page and reads as zeros. */
-struct page {
-    uint32_t refs;
-    bool lost; /* A sync of it failed: later syncs pass it over. */
-    uint8_t bytes[PAGE];
-};
-
-struct picture {
-    struct page **pages; /* `room` of them in both pictures of a node. */
-    uint64_t size;       /* Bytes. */
-};
-
-struct node {
-    struct node *next; /* In mem_disk.nodes. */
-    bool is_dir;
-    bool marked; /* Scratch of collect(). */
-    uint32_t handles;
-    size_t room;
-    struct picture live, durable;
-};
-
-struct name {
-    char *path;
-    struct node *node;
-};
-
-struct names {
-    struct name *names;
-    size_t count;
-};
-
-/* A change of names: `from` NULL is a new name, `to` NULL a removed one. */
-struct change {
-    char *from, *to;
-    struct node *node; /* New names only. */
-};
 
 struct mem_disk {
     struct disk table;
     pthread_mutex_t lock;
-    struct node *nodes;
-    struct names live, durable;
-    struct change *journal; /* Changes of names that no sync_dir() has made durable. */
+    struct mem_file *files;
+    struct mem_names live, durable;
+    struct mem_change *journal; /* Changes of names that no sync_dir() has made durable. */
     size_t journal_count;
     uint64_t epoch; /* Crashes so far: files opened before the last one are dead. */
     uint64_t limit, used;
@@ -70,7 +33,7 @@ struct mem_disk {
 
 struct file {
     struct mem_disk *disk;
-    struct node *node;
+    struct mem_file *node;
     uint64_t epoch;
     bool writable, direct;
 };
@@ -81,312 +44,57 @@ static void *must(void *memory)
     return memory;
 }
 
-/* ---- Pages --------------------------------------------------------------------------------- */
+/* ---- Files and names ----------------------------------------------------------------------- */
 
-static struct page *page_ref(struct page *page)
+static struct mem_file *file_new(struct mem_disk *disk, bool is_dir)
 {
-    if (page != NULL)
-        page->refs++;
-    return page;
-}
+    struct mem_file *file = must(calloc(1, sizeof *file));
 
-static void page_unref(struct page *page)
-{
-    if (page != NULL && --page->refs == 0)
-        free(page);
-}
-
-static void page_set(struct page **slot, struct page *page)
-{
-    (void)page_ref(page);
-    page_unref(*slot);
-    *slot = page;
-}
-
-/* The live page at `at`, ours alone, for writing. */
-static struct page *page_own(struct node *node, size_t at)
-{
-    struct page *old = node->live.pages[at];
-    struct page *page = old;
-
-    if (old == NULL || old->refs > 1) {
-        page = must(calloc(1, sizeof *page));
-        page->refs = 1;
-        if (old != NULL)
-            memcpy(page->bytes, old->bytes, PAGE);
-        page_unref(old);
-        node->live.pages[at] = page;
-    }
-    page->lost = false;
-    return page;
-}
-
-static void node_room(struct node *node, uint64_t size)
-{
-    size_t need = (size_t)((size + PAGE - 1) / PAGE);
-    size_t room = node->room;
-
-    if (need <= room)
-        return;
-    room = need > 2 * room ? need : 2 * room;
-    node->live.pages = must(realloc(node->live.pages, room * sizeof(struct page *)));
-    node->durable.pages = must(realloc(node->durable.pages, room * sizeof(struct page *)));
-    for (size_t i = node->room; i < room; i++)
-        node->live.pages[i] = node->durable.pages[i] = NULL;
-    node->room = room;
-}
-
-static bool all_zero(const uint8_t *bytes, size_t size)
-{
-    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
-}
-
-static void node_write(struct node *node, uint64_t offset, const uint8_t *bytes, size_t size)
-{
-    node_room(node, offset + size);
-    while (size > 0) {
-        size_t at = (size_t)(offset / PAGE);
-        size_t in = (size_t)(offset % PAGE);
-        size_t part = size < PAGE - in ? size : PAGE - in;
-
-        if (node->live.pages[at] != NULL || !all_zero(bytes, part))
-            memcpy(page_own(node, at)->bytes + in, bytes, part);
-        offset += part;
-        bytes += part;
-        size -= part;
-        if (offset > node->live.size)
-            node->live.size = offset;
-    }
-}
-
-static void node_read(const struct node *node, uint64_t offset, uint8_t *bytes, size_t size)
-{
-    while (size > 0) {
-        const struct page *page = node->live.pages[offset / PAGE];
-        size_t in = (size_t)(offset % PAGE);
-        size_t part = size < PAGE - in ? size : PAGE - in;
-
-        if (page != NULL)
-            memcpy(bytes, page->bytes + in, part);
-        else
-            memset(bytes, 0, part);
-        offset += part;
-        bytes += part;
-        size -= part;
-    }
-}
-
-static void node_truncate(struct node *node, uint64_t size)
-{
-    size_t keep = (size_t)((size + PAGE - 1) / PAGE);
-
-    node_room(node, size);
-    for (size_t i = keep; i < node->room; i++)
-        page_set(&node->live.pages[i], NULL);
-    if (size < node->live.size && size % PAGE != 0 && node->live.pages[size / PAGE] != NULL)
-        memset(page_own(node, size / PAGE)->bytes + size % PAGE, 0, PAGE - size % PAGE);
-    node->live.size = size;
-}
-
-static void node_sync(struct node *node, bool fail)
-{
-    for (size_t i = 0; i < node->room; i++) {
-        struct page *page = node->live.pages[i];
-
-        if (page == node->durable.pages[i])
-            continue;
-        if (fail && page != NULL)
-            page->lost = true;
-        if (!fail && (page == NULL || !page->lost))
-            page_set(&node->durable.pages[i], page);
-    }
-    if (!fail)
-        node->durable.size = node->live.size;
-}
-
-/* The live picture becomes what a crash leaves, and that is then durable. */
-static void node_crash(struct node *node, enum mem_disk_crash how, uint64_t *chance)
-{
-    if (how == MEM_DISK_TORN) {
-        uint64_t live = node->live.size;
-
-        for (size_t i = 0; i < node->room; i++) {
-            struct page *old = node->durable.pages[i];
-
-            if (node->live.pages[i] == old)
-                continue;
-            struct page *mixed = page_own(node, i);
-            for (size_t at = 0; at < PAGE; at += SECTOR) {
-                if (seed_next(chance) % 2 == 0)
-                    continue;
-                if (old != NULL)
-                    memcpy(mixed->bytes + at, old->bytes + at, SECTOR);
-                else
-                    memset(mixed->bytes + at, 0, SECTOR);
-            }
-        }
-        if (live != node->durable.size)
-            node_truncate(node, seed_next(chance) % 2 == 0 ? live : node->durable.size);
-    } else if (how == MEM_DISK_POWER) {
-        for (size_t i = 0; i < node->room; i++)
-            page_set(&node->live.pages[i], node->durable.pages[i]);
-        node->live.size = node->durable.size;
-    }
-    for (size_t i = 0; i < node->room; i++)
-        page_set(&node->durable.pages[i], node->live.pages[i]);
-    node->durable.size = node->live.size;
-}
-
-static void node_free(struct node *node)
-{
-    for (size_t i = 0; i < node->room; i++) {
-        page_unref(node->live.pages[i]);
-        page_unref(node->durable.pages[i]);
-    }
-    free(node->live.pages);
-    free(node->durable.pages);
-    free(node);
-}
-
-static struct node *node_new(struct mem_disk *disk, bool is_dir)
-{
-    struct node *node = must(calloc(1, sizeof *node));
-
-    node->is_dir = is_dir;
-    node->next = disk->nodes;
-    disk->nodes = node;
-    return node;
-}
-
-/* ---- Names --------------------------------------------------------------------------------- */
-
-static size_t dir_size(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash == NULL ? 0 : (size_t)(slash - path);
-}
-
-static bool in_dir(const char *path, const char *dir)
-{
-    size_t size = strlen(dir);
-
-    if (strcmp(dir, "/") == 0 || strcmp(dir, ".") == 0)
-        size = 0;
-    return dir_size(path) == size && strncmp(path, dir, size) == 0;
-}
-
-static struct name *names_find(struct names *names, const char *path, size_t size)
-{
-    for (size_t i = 0; i < names->count; i++)
-        if (strncmp(names->names[i].path, path, size) == 0 && names->names[i].path[size] == '\0')
-            return &names->names[i];
-    return NULL;
-}
-
-static struct node *names_node(struct names *names, const char *path)
-{
-    struct name *name = names_find(names, path, strlen(path));
-
-    return name == NULL ? NULL : name->node;
-}
-
-static void names_remove(struct names *names, const char *path)
-{
-    struct name *name = names_find(names, path, strlen(path));
-
-    if (name == NULL)
-        return;
-    free(name->path);
-    *name = names->names[--names->count];
-}
-
-static void names_add(struct names *names, const char *path, struct node *node)
-{
-    names_remove(names, path);
-    names->names = must(realloc(names->names, (names->count + 1) * sizeof *names->names));
-    names->names[names->count++] = (struct name){must(strdup(path)), node};
-}
-
-static void names_clear(struct names *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        free(names->names[i].path);
-    free(names->names);
-    *names = (struct names){0};
-}
-
-static void names_copy(struct names *to, const struct names *from)
-{
-    names_clear(to);
-    for (size_t i = 0; i < from->count; i++)
-        names_add(to, from->names[i].path, from->names[i].node);
-}
-
-static bool dir_exists(struct names *names, const char *path, size_t size)
-{
-    struct name *name;
-
-    if (size == 0 || (size == 1 && path[0] == '.'))
-        return true;
-    name = names_find(names, path, size);
-    return name != NULL && name->node->is_dir;
-}
-
-static void names_apply(struct names *names, const struct change *change)
-{
-    struct node *node = change->from == NULL ? change->node : names_node(names, change->from);
-
-    if (change->from != NULL)
-        names_remove(names, change->from);
-    if (change->to != NULL && node != NULL)
-        names_add(names, change->to, node);
-}
-
-static void change_fini(struct change *change)
-{
-    free(change->from);
-    free(change->to);
+    file->is_dir = is_dir;
+    file->next = disk->files;
+    disk->files = file;
+    return file;
 }
 
 /* Change the live names, and note it for sync_dir() and for crashes. */
-static void change_names(struct mem_disk *disk, const char *from, const char *to, struct node *node)
+static void change_names(struct mem_disk *disk, const char *from, const char *to,
+                         struct mem_file *node)
 {
-    struct change change = {.node = node};
+    struct mem_change change = {.file = node};
 
     change.from = from == NULL ? NULL : must(strdup(from));
     change.to = to == NULL ? NULL : must(strdup(to));
-    names_apply(&disk->live, &change);
+    mem_names_apply(&disk->live, &change);
     disk->journal = must(realloc(disk->journal, (disk->journal_count + 1) * sizeof *disk->journal));
     disk->journal[disk->journal_count++] = change;
 }
 
-/* Free the nodes that nothing leads to any more, and count what the others hold. */
+/* Free the files that nothing leads to any more, and count what the others hold. */
 static void collect(struct mem_disk *disk)
 {
-    struct node **link = &disk->nodes;
+    struct mem_file **link = &disk->files;
 
-    for (struct node *node = disk->nodes; node != NULL; node = node->next)
+    for (struct mem_file *node = disk->files; node != NULL; node = node->next)
         node->marked = node->handles > 0;
     for (size_t i = 0; i < disk->live.count; i++)
-        disk->live.names[i].node->marked = true;
+        disk->live.names[i].file->marked = true;
     for (size_t i = 0; i < disk->durable.count; i++)
-        disk->durable.names[i].node->marked = true;
+        disk->durable.names[i].file->marked = true;
     for (size_t i = 0; i < disk->journal_count; i++)
         if (disk->journal[i].from == NULL)
-            disk->journal[i].node->marked = true;
+            disk->journal[i].file->marked = true;
     while (*link != NULL) {
-        struct node *node = *link;
+        struct mem_file *node = *link;
 
         if (node->marked) {
             link = &node->next;
             continue;
         }
         *link = node->next;
-        node_free(node);
+        mem_file_free(node);
     }
     disk->used = 0;
-    for (struct node *node = disk->nodes; node != NULL; node = node->next)
+    for (struct mem_file *node = disk->files; node != NULL; node = node->next)
         disk->used += node->live.size;
 }
 
@@ -422,7 +130,7 @@ static enum err open_locked(struct mem_disk *disk, const char *path, unsigned fl
                             struct file **ret_file)
 {
     enum err err = admit(disk, MEM_DISK_OPEN, path);
-    struct node *node = names_node(&disk->live, path);
+    struct mem_file *node = mem_names_file(&disk->live, path);
     struct file *file;
 
     if (err != ERR_OK)
@@ -431,13 +139,13 @@ static enum err open_locked(struct mem_disk *disk, const char *path, unsigned fl
         return err_set(ERR_NOT_FOUND, "%s: no such file", path);
     if (node != NULL && (node->is_dir || (flags & (FILE_CREATE | FILE_TRUNCATE)) == FILE_CREATE))
         return err_set(ERR_IO, "%s: exists", path);
-    if (!dir_exists(&disk->live, path, dir_size(path)))
+    if (!mem_names_has_dir(&disk->live, path, mem_names_dir_size(path)))
         return err_set(ERR_NOT_FOUND, "%s: no such directory", path);
     if (node == NULL) {
-        node = node_new(disk, false);
+        node = file_new(disk, false);
         change_names(disk, NULL, path, node);
     } else if (flags & FILE_TRUNCATE) {
-        node_truncate(node, 0);
+        mem_file_truncate(node, 0);
     }
     file = must(calloc(1, sizeof *file));
     *file = (struct file){disk, node, disk->epoch, (flags & FILE_WRITE) != 0,
@@ -468,7 +176,7 @@ static enum err read_locked(struct file *file, uint64_t offset, void *bytes, siz
     if (offset > file->node->live.size || size > file->node->live.size - offset)
         return err_set(ERR_END, "read: %zu bytes at %llu, the file has %llu", size,
                        (unsigned long long)offset, (unsigned long long)file->node->live.size);
-    node_read(file->node, offset, bytes, size);
+    mem_file_read(file->node, offset, bytes, size);
     return ERR_OK;
 }
 
@@ -483,13 +191,13 @@ static enum err write_locked(struct file *file, uint64_t offset, const void *byt
     check_alignment(file, offset, bytes, size);
     if (err != ERR_OK) {
         if (file->epoch == disk->epoch)
-            node_write(file->node, offset, bytes, size / 2);
+            mem_file_write(file->node, offset, bytes, size / 2);
         return err;
     }
     if (disk->limit > 0 && disk->used + growth > disk->limit)
         return err_set(ERR_DISK_FULL, "write: %zu bytes, the disk is full", size);
     disk->used += growth;
-    node_write(file->node, offset, bytes, size);
+    mem_file_write(file->node, offset, bytes, size);
     return ERR_OK;
 }
 
@@ -499,10 +207,11 @@ static enum err rename_locked(struct mem_disk *disk, const char *from, const cha
 
     if (err != ERR_OK)
         return err;
-    if (names_node(&disk->live, from) == NULL)
+    if (mem_names_file(&disk->live, from) == NULL)
         return err_set(ERR_NOT_FOUND, "%s: no such file", from);
-    CHECK(dir_size(from) == dir_size(to)); /* Moves across directories: nobody needs them. */
-    CHECK(memcmp(from, to, dir_size(from)) == 0);
+    CHECK(mem_names_dir_size(from) ==
+          mem_names_dir_size(to)); /* Moves across directories: nobody needs them. */
+    CHECK(memcmp(from, to, mem_names_dir_size(from)) == 0);
     change_names(disk, from, to, NULL);
     return ERR_OK;
 }
@@ -513,7 +222,7 @@ static enum err remove_locked(struct mem_disk *disk, const char *path)
 
     if (err != ERR_OK)
         return err;
-    if (names_node(&disk->live, path) == NULL)
+    if (mem_names_file(&disk->live, path) == NULL)
         return err_set(ERR_NOT_FOUND, "%s: no such file", path);
     change_names(disk, path, NULL, NULL);
     return ERR_OK;
@@ -525,11 +234,11 @@ static enum err make_dir_locked(struct mem_disk *disk, const char *path)
 
     if (err != ERR_OK)
         return err;
-    if (dir_exists(&disk->live, path, strlen(path)))
+    if (mem_names_has_dir(&disk->live, path, strlen(path)))
         return ERR_OK;
-    if (!dir_exists(&disk->live, path, dir_size(path)))
+    if (!mem_names_has_dir(&disk->live, path, mem_names_dir_size(path)))
         return err_set(ERR_NOT_FOUND, "%s: no such directory", path);
-    change_names(disk, NULL, path, node_new(disk, true));
+    change_names(disk, NULL, path, file_new(disk, true));
     return ERR_OK;
 }
 
@@ -540,14 +249,14 @@ static enum err sync_dir_locked(struct mem_disk *disk, const char *path)
 
     if (err != ERR_OK)
         return err;
-    if (!dir_exists(&disk->live, path, strcmp(path, "/") == 0 ? 0 : strlen(path)))
+    if (!mem_names_has_dir(&disk->live, path, strcmp(path, "/") == 0 ? 0 : strlen(path)))
         return err_set(ERR_NOT_FOUND, "%s: no such directory", path);
     for (size_t i = 0; i < disk->journal_count; i++) {
-        struct change *change = &disk->journal[i];
+        struct mem_change *change = &disk->journal[i];
 
-        if (in_dir(change->to != NULL ? change->to : change->from, path)) {
-            names_apply(&disk->durable, change);
-            change_fini(change);
+        if (mem_names_in_dir(change->to != NULL ? change->to : change->from, path)) {
+            mem_names_apply(&disk->durable, change);
+            mem_names_change_fini(change);
         } else {
             disk->journal[kept++] = *change;
         }
@@ -557,17 +266,17 @@ static enum err sync_dir_locked(struct mem_disk *disk, const char *path)
     return ERR_OK;
 }
 
-static enum err list_locked(struct mem_disk *disk, const char *path, struct names *ret_names)
+static enum err list_locked(struct mem_disk *disk, const char *path, struct mem_names *ret_names)
 {
     enum err err = admit(disk, MEM_DISK_LIST, path);
 
     if (err != ERR_OK)
         return err;
-    if (!dir_exists(&disk->live, path, strcmp(path, "/") == 0 ? 0 : strlen(path)))
+    if (!mem_names_has_dir(&disk->live, path, strcmp(path, "/") == 0 ? 0 : strlen(path)))
         return err_set(ERR_NOT_FOUND, "%s: no such directory", path);
     for (size_t i = 0; i < disk->live.count; i++)
-        if (in_dir(disk->live.names[i].path, path))
-            names_add(ret_names, disk->live.names[i].path, disk->live.names[i].node);
+        if (mem_names_in_dir(disk->live.names[i].path, path))
+            mem_names_add(ret_names, disk->live.names[i].path, disk->live.names[i].file);
     return ERR_OK;
 }
 
@@ -626,7 +335,7 @@ static enum err sync_locked(struct file *file)
     enum err err = admit_file(file, MEM_DISK_SYNC, "sync");
 
     if (file->epoch == file->disk->epoch)
-        node_sync(file->node, err != ERR_OK);
+        mem_file_sync(file->node, err != ERR_OK);
     return err;
 }
 
@@ -648,7 +357,7 @@ static enum err truncate_locked(struct file *file, uint64_t size)
     enum err err = admit_file(file, MEM_DISK_TRUNCATE, "truncate");
 
     if (err == ERR_OK) {
-        node_truncate(file->node, size);
+        mem_file_truncate(file->node, size);
         collect(file->disk);
     }
     return err;
@@ -688,7 +397,7 @@ static enum err disk_list(void *ctx, const char *path, void (*each)(void *arg, c
                           void *arg)
 {
     struct mem_disk *disk = ctx;
-    struct names names = {0};
+    struct mem_names names = {0};
     enum err err;
 
     lock(disk);
@@ -700,7 +409,7 @@ static enum err disk_list(void *ctx, const char *path, void (*each)(void *arg, c
 
         each(arg, slash == NULL ? names.names[i].path : slash + 1);
     }
-    names_clear(&names);
+    mem_names_clear(&names);
     return err;
 }
 
@@ -747,7 +456,7 @@ struct mem_disk *mem_disk_new(void)
 static void journal_clear(struct mem_disk *disk)
 {
     for (size_t i = 0; i < disk->journal_count; i++)
-        change_fini(&disk->journal[i]);
+        mem_names_change_fini(&disk->journal[i]);
     free(disk->journal);
     disk->journal = NULL;
     disk->journal_count = 0;
@@ -759,8 +468,8 @@ void mem_disk_free(struct mem_disk *disk)
         return;
     CHECK(disk->open_files == 0);
     journal_clear(disk);
-    names_clear(&disk->live);
-    names_clear(&disk->durable);
+    mem_names_clear(&disk->live);
+    mem_names_clear(&disk->durable);
     collect(disk);
     CHECK(pthread_mutex_destroy(&disk->lock) == 0);
     free(disk);
@@ -771,18 +480,13 @@ struct mem_disk *mem_disk_clone(const struct mem_disk *from)
     struct mem_disk *disk = mem_disk_new();
 
     for (size_t i = 0; i < from->live.count; i++) {
-        const struct node *old = from->live.names[i].node;
-        struct node *node = node_new(disk, old->is_dir);
+        const struct mem_file *old = from->live.names[i].file;
+        struct mem_file *node = file_new(disk, old->is_dir);
 
-        node_room(node, old->live.size);
-        for (size_t at = 0; at < node->room && at < old->room; at++)
-            if (old->live.pages[at] != NULL)
-                node_write(node, at * PAGE, old->live.pages[at]->bytes, PAGE);
-        node_truncate(node, old->live.size);
-        node_sync(node, false);
-        names_add(&disk->live, from->live.names[i].path, node);
+        mem_file_copy(node, old);
+        mem_names_add(&disk->live, from->live.names[i].path, node);
     }
-    names_copy(&disk->durable, &disk->live);
+    mem_names_copy(&disk->durable, &disk->live);
     collect(disk);
     return disk;
 }
@@ -801,22 +505,22 @@ void mem_disk_crash(struct mem_disk *disk, enum mem_disk_crash how, uint64_t see
     if (how == MEM_DISK_TORN)
         keep = seed_below(&chance, disk->journal_count + 1);
     for (size_t i = 0; i < keep; i++)
-        names_apply(&disk->durable, &disk->journal[i]);
+        mem_names_apply(&disk->durable, &disk->journal[i]);
     journal_clear(disk);
     do { /* What stood in a directory that was lost is lost. */
         dropped = false;
         for (size_t i = 0; i < disk->durable.count; i++) {
             const char *path = disk->durable.names[i].path;
 
-            if (!dir_exists(&disk->durable, path, dir_size(path))) {
-                names_remove(&disk->durable, path);
+            if (!mem_names_has_dir(&disk->durable, path, mem_names_dir_size(path))) {
+                mem_names_remove(&disk->durable, path);
                 dropped = true;
             }
         }
     } while (dropped);
-    names_copy(&disk->live, &disk->durable);
-    for (struct node *node = disk->nodes; node != NULL; node = node->next)
-        node_crash(node, how, &chance);
+    mem_names_copy(&disk->live, &disk->durable);
+    for (struct mem_file *node = disk->files; node != NULL; node = node->next)
+        mem_file_crash(node, how, &chance);
     mem_disk_fail(disk, 0, 0, ERR_IO, false);
     disk->epoch++;
     collect(disk);
@@ -855,45 +559,43 @@ void mem_disk_direct(struct mem_disk *disk, bool honour)
 
 uint8_t *mem_disk_get(struct mem_disk *disk, const char *path, size_t *ret_size)
 {
-    const struct node *node = names_node(&disk->live, path);
+    const struct mem_file *node = mem_names_file(&disk->live, path);
     uint8_t *bytes;
 
     if (node == NULL)
         return NULL;
     bytes = must(malloc(node->live.size + 1));
-    node_read(node, 0, bytes, node->live.size);
+    mem_file_read(node, 0, bytes, node->live.size);
     *ret_size = node->live.size;
     return bytes;
 }
 
 void mem_disk_put(struct mem_disk *disk, const char *path, const void *bytes, size_t size)
 {
-    struct node *node = names_node(&disk->live, path);
+    struct mem_file *node = mem_names_file(&disk->live, path);
 
     if (node == NULL) {
-        node = node_new(disk, false);
-        names_add(&disk->live, path, node);
+        node = file_new(disk, false);
+        mem_names_add(&disk->live, path, node);
     }
-    names_add(&disk->durable, path, node);
-    node_truncate(node, 0);
-    node_write(node, 0, bytes, size);
-    node_sync(node, false);
+    mem_names_add(&disk->durable, path, node);
+    mem_file_truncate(node, 0);
+    mem_file_write(node, 0, bytes, size);
+    mem_file_sync(node, false);
     collect(disk);
 }
 
 void mem_disk_flip(struct mem_disk *disk, const char *path, uint64_t offset, uint8_t mask)
 {
-    struct node *node = names_node(&disk->live, path);
+    struct mem_file *node = mem_names_file(&disk->live, path);
 
     CHECK(node != NULL);
-    CHECK(offset < node->live.size);
-    page_own(node, offset / PAGE)->bytes[offset % PAGE] ^= mask;
-    page_set(&node->durable.pages[offset / PAGE], node->live.pages[offset / PAGE]);
+    mem_file_flip(node, offset, mask);
 }
 
 bool mem_disk_exists(struct mem_disk *disk, const char *path)
 {
-    return names_node(&disk->live, path) != NULL;
+    return mem_names_file(&disk->live, path) != NULL;
 }
 
 uint32_t mem_disk_open_files(const struct mem_disk *disk)
