@@ -157,6 +157,37 @@ Test(log, keeps_a_file_for_the_one_group_that_needs_it)
     fixture_free(fixture);
 }
 
+/* Not before the states in the next file are on disk, and a record says so that is there too. */
+Test(log, keeps_a_file_until_the_next_one_can_stand_for_it)
+{
+    struct fixture *fixture = fixture_new(FILE_BYTES);
+    uint64_t index = 0;
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    fixture_add(fixture, 0, LOG_TERM, 3, 0, 42, 0);
+    cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    do {
+        fixture->count = 0;
+        fixture_add_entry(fixture, 0, 1, ++index, 8000);
+        cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    } while (log_position_file(fixture->written[0].record.position) == 1);
+    log_keep_after(fixture->log, 1, index);
+
+    cr_assert_eq(log_prepare(fixture->log), ERR_OK);
+    cr_assert(mem_disk_exists(fixture->disk, "log/00000001.log"));
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+    cr_assert_eq(log_prepare(fixture->log), ERR_OK);
+    cr_assert(mem_disk_exists(fixture->disk, "log/00000001.log"));
+    fixture_add_entry(fixture, 0, 1, ++index, 8);
+    cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    cr_assert_eq(log_prepare(fixture->log), ERR_OK);
+    cr_assert(mem_disk_exists(fixture->disk, "log/00000001.log"));
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+    cr_assert_eq(log_prepare(fixture->log), ERR_OK);
+    cr_assert_not(mem_disk_exists(fixture->disk, "log/00000001.log"));
+    fixture_free(fixture);
+}
+
 Test(log, replays_terms_votes_and_snapshots_whose_files_are_gone)
 {
     struct fixture *fixture = fixture_new(FILE_BYTES);

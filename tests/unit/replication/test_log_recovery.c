@@ -380,6 +380,54 @@ Test(log_recovery, can_be_interrupted_at_any_disk_call)
     }
 }
 
+/* The process died, the machine did not: what the next start replayed is durable from then on. */
+Test(log_recovery, syncs_what_it_replays)
+{
+    struct fixture *fixture = fixture_new(FILE_BYTES);
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    fixture_add_entry(fixture, 0, 1, 1, 100);
+    cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    fixture_close(fixture);
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    cr_assert_eq(fixture->replayed_count, 1);
+    mem_disk_crash(fixture->disk, MEM_DISK_POWER, 1);
+    fixture_close(fixture);
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    cr_assert_eq(fixture->replayed_count, 1);
+    fixture_free(fixture);
+}
+
+/* Three groups, of which the second was lost. A new one of its size stands just before the third. */
+Test(log_recovery, an_old_record_behind_a_torn_tail_does_not_come_back_to_life)
+{
+    struct fixture *fixture = fixture_new(FILE_BYTES);
+    uint8_t *bytes;
+    size_t size;
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    for (size_t i = 1; i <= 3; i++) {
+        fixture_add_entry(fixture, 0, 1, i, 500);
+        cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    }
+    fixture_close(fixture);
+    bytes = mem_disk_get(fixture->disk, first_file, &size);
+    memset(bytes + 2 * LOG_ALIGN, 0, LOG_ALIGN);
+    mem_disk_put(fixture->disk, first_file, bytes, size);
+    free(bytes);
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK, "%s", err_detail());
+    cr_assert_eq(fixture->replayed_count, 1);
+    fixture_settle(fixture);
+    fixture_add_entry(fixture, 0, 1, 2, 500);
+    cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+    fixture_close(fixture);
+    cr_assert_eq(fixture_open(fixture), ERR_OK, "%s", err_detail());
+    cr_assert_eq(fixture->replayed_count, 2);
+    fixture_free(fixture);
+}
+
 /* ---- Releases and power cuts together ------------------------------------------------------ */
 
 /* What each group must know at the end, and from which record on its entries must be there. */
@@ -443,6 +491,48 @@ static void check_states(const struct fixture *fixture, size_t synced)
         cr_assert_geq(replayed_term, term); /* Both only grow in these tests. */
         cr_assert_geq(replayed_snapshot, snapshot);
     }
+}
+
+/* The power went while a new file was begun: of its states only the first was written. */
+Test(log_recovery, completes_the_states_of_a_file_that_was_torn_at_its_start)
+{
+    const size_t second_state = LOG_ALIGN + log_record_bytes(sizeof(struct log_state_payload));
+    struct fixture *fixture = fixture_new(FILE_BYTES);
+    uint64_t index = 0, terms = 0;
+    uint8_t *bytes;
+    size_t size;
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    fixture_add(fixture, 0, LOG_TERM, 0, 0, 11, 0);
+    fixture_add(fixture, 1, LOG_TERM, 1, 0, 12, 0);
+    cr_assert_eq(fixture_write(fixture, 2), ERR_OK);
+    do {
+        fixture_add_entry(fixture, 0, 1, ++index, 8000);
+        cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    } while (log_position_file(fixture->written[fixture->count - 1].record.position) == 1);
+    fixture_close(fixture);
+    bytes = mem_disk_get(fixture->disk, "log/00000002.log", &size);
+    memset(bytes + second_state, 0, size - second_state);
+    mem_disk_put(fixture->disk, "log/00000002.log", bytes, size);
+    free(bytes);
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK, "%s", err_detail());
+    for (int i = 0; i < 2; i++) {
+        fixture_add_entry(fixture, 0, 1, index + 1, 8);
+        cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+        cr_assert_eq(fixture_sync(fixture), ERR_OK);
+    }
+    log_keep_after(fixture->log, 1, index);
+    cr_assert_eq(log_prepare(fixture->log), ERR_OK);
+    cr_assert_not(mem_disk_exists(fixture->disk, first_file));
+    fixture_close(fixture);
+    cr_assert_eq(fixture_open(fixture), ERR_OK, "%s", err_detail());
+    for (size_t i = 0; i < fixture->replayed_count; i++) {
+        if (fixture->replayed[i].record.kind == LOG_TERM)
+            terms += fixture->replayed[i].record.term;
+    }
+    cr_assert_eq(terms, 23);
+    fixture_free(fixture);
 }
 
 Test(log_recovery, keeps_states_and_needed_entries_over_releases_and_power_cuts)
