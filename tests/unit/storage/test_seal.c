@@ -170,6 +170,9 @@ Test(seal, makes_the_same_files_whenever_it_runs)
     }
     while (pool.first < pool.end)
         run_one(&slow, &pool, false);
+    /* An order with nothing new makes up for the last one, should it have failed. */
+    cr_assert_eq(replica_seal(&prompt), ERR_OK, "%s", err_detail());
+    cr_assert_eq(replica_seal(&slow), ERR_OK, "%s", err_detail());
     expect_same_state(&prompt, &slow);
     expect_same_files(&prompt, &slow);
     replica_fini(&prompt);
