@@ -125,7 +125,7 @@ Test(raft_wire, gives_back_every_kind_from_one_frame)
         struct bytes again = {0}, before = {0};
 
         cr_assert_eq(raft_wire_get(&reader, &group, &message), ERR_OK, "%s", err_detail());
-        cr_assert_eq(group, i);
+        cr_assert_eq(group, (uint32_t)i);
         raft_wire_put(&messages[i], GROUP, &before);
         put(message, &again);
         cr_assert_eq(again.size, before.size);
