@@ -46,6 +46,7 @@ void aggregate_free(struct aggregate *aggregate)
         free(field->name);
     }
     free(aggregate->fields);
+    free(aggregate->runs);
     free(aggregate->rows);
     free(aggregate->row_slots);
     block_arena_fini(&aggregate->arena);
@@ -97,57 +98,88 @@ enum err aggregate_field(struct aggregate *aggregate, struct slice name, enum fi
 
 /* ---- Adding rows --------------------------------------------------------------------------- */
 
-/* The first of `times_ns` from `at` on that is in a later window than times_ns[at]. */
-static uint32_t window_end(const struct aggregate *aggregate, const int64_t *times_ns, uint32_t at,
-                           uint32_t rows)
+/* The first row after `at` that is in another window, or `end`. */
+static uint32_t window_end(const struct aggregate *aggregate, uint32_t at, uint32_t end)
 {
-    int64_t start = aggregate_table_window(aggregate, times_ns[at]);
-    uint32_t low = at, high = rows, step = 1;
+    const int64_t *times_ns = aggregate->times_ns;
+    int64_t start_ns = aggregate_table_window(aggregate, times_ns[at]);
+    uint32_t high, step = 1;
 
-    if (aggregate_table_window(aggregate, times_ns[rows - 1]) == start)
-        return rows;
-    /* Windows tend to be short: leap ahead, then halve. `low` is inside, `high` is not. */
-    while (low + step < high && aggregate_table_window(aggregate, times_ns[low + step]) == start) {
-        low += step;
+    if (aggregate_table_window(aggregate, times_ns[end - 1]) == start_ns)
+        return end;
+    /* Windows tend to be short: leap ahead, then halve. `at` is inside, `high` is not. */
+    while (at + step < end && aggregate_table_window(aggregate, times_ns[at + step]) == start_ns) {
+        at += step;
         step *= 2;
     }
-    high = low + step < high ? low + step : high;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
+    high = at + step < end ? at + step : end;
+    while (high - at > 1) {
+        uint32_t middle = at + (high - at) / 2;
 
-        if (aggregate_table_window(aggregate, times_ns[middle]) == start)
-            low = middle;
+        if (aggregate_table_window(aggregate, times_ns[middle]) == start_ns)
+            at = middle;
         else
             high = middle;
     }
     return high;
 }
 
-enum err aggregate_add(struct aggregate *aggregate, uint32_t group, const int64_t *times_ns,
-                       uint32_t rows, const struct aggregate_values *values, uint32_t value_count)
+/* Runs of one row that touch become one, so that all series of a group are added in one go. First
+ * and last need runs whose times ascend. */
+static enum err add_run(struct aggregate *aggregate, uint32_t row, uint32_t start, uint32_t rows)
 {
-    CHECK(group < aggregate->groups.count);
-    for (uint32_t at = 0, end; at < rows; at = end) {
-        uint32_t row;
-        enum err err = aggregate_table_row(
-            aggregate, aggregate_table_window(aggregate, times_ns[at]), group, &row);
+    enum err err;
 
-        if (err != ERR_OK)
-            return err;
-        end = window_end(aggregate, times_ns, at, rows);
-        for (uint32_t i = 0; i < value_count; i++) {
-            const struct aggregate_values *v = &values[i];
-            struct aggregate_cell cell;
+    if (aggregate->run_count > 0 && aggregate->agg != QUERY_FIRST && aggregate->agg != QUERY_LAST) {
+        struct aggregate_run *before = &aggregate->runs[aggregate->run_count - 1];
 
-            aggregate_cell_of_run(aggregate->agg, aggregate->fields[v->field].type, times_ns + at,
-                                  v->present + at, v->bits + at, v->text, end - at, &cell);
-            if (cell.count > 0)
-                err = aggregate_table_combine(aggregate, v->field, row, &cell);
-            if (err != ERR_OK)
-                return err;
+        if (before->cell == row && before->start + before->rows == start) {
+            before->rows += rows;
+            return ERR_OK;
         }
     }
+    err = aggregate_table_make_run(aggregate);
+    if (err == ERR_OK)
+        aggregate->runs[aggregate->run_count++] = (struct aggregate_run){start, rows, row};
+    return err;
+}
+
+void aggregate_begin(struct aggregate *aggregate, const int64_t *times_ns)
+{
+    aggregate->times_ns = times_ns;
+    aggregate->run_count = 0;
+}
+
+enum err aggregate_rows(struct aggregate *aggregate, uint32_t group, uint32_t start, uint32_t rows)
+{
+    CHECK(group < aggregate->groups.count);
+    for (uint32_t at = start, end = start + rows, next; at < end; at = next) {
+        int64_t window = aggregate_table_window(aggregate, aggregate->times_ns[at]);
+        uint32_t row;
+        enum err err = aggregate_table_row(aggregate, window, group, &row);
+
+        next = aggregate->query->every_ns == 0 ? end : window_end(aggregate, at, end);
+        if (err == ERR_OK)
+            err = add_run(aggregate, row, at, next - at);
+        if (err != ERR_OK)
+            return err;
+    }
     return ERR_OK;
+}
+
+enum err aggregate_values(struct aggregate *aggregate, uint32_t field_at, const uint8_t *present,
+                          const uint64_t *bits, const char *text)
+{
+    const struct aggregate_column column = {aggregate->times_ns, present, bits, text};
+    const struct aggregate_field *field = &aggregate->fields[field_at];
+    enum err err;
+
+    CHECK(field_at < aggregate->field_count);
+    err = aggregate_table_make_cells(aggregate, field_at);
+    if (err == ERR_OK)
+        err = aggregate_cell_add(aggregate->agg, field->type, field->cells, aggregate->runs,
+                                 aggregate->run_count, &column, &aggregate->memory);
+    return err == ERR_OK ? aggregate_table_check(aggregate) : err;
 }
 
 /* ---- As bytes ------------------------------------------------------------------------------

@@ -55,23 +55,27 @@ MUST_CHECK enum err aggregate_group(struct aggregate *aggregate, const struct sl
 MUST_CHECK enum err aggregate_field(struct aggregate *aggregate, struct slice name,
                                     enum field_type type, uint32_t *ret_field);
 
-/** One field of some rows, in the form of block_read_field(). */
-struct aggregate_values {
-    uint32_t field; /* From aggregate_field(), not AGGREGATE_SKIP. */
-    const uint8_t *present;
-    const uint64_t *bits; /* 0 where absent. */
-    const char *text;     /* Strings: what offsets refer to. */
-};
+/* Adding: aggregate_begin() with the times of a table of rows; aggregate_rows() for each series in
+ * it; then aggregate_values() for each field. Column by column is how blocks are stored, and it is
+ * several times faster than row by row. */
 
+/** `times_ns` is borrowed until the last aggregate_values(). */
+void aggregate_begin(struct aggregate *aggregate, const int64_t *times_ns);
+/** Rows of one series, `start` to start + rows - 1: their times ascend. A time that stands twice counts
+ * twice. ERR_LIMIT, ERR_NO_MEMORY. */
+MUST_CHECK enum err aggregate_rows(struct aggregate *aggregate, uint32_t group, uint32_t start,
+                                   uint32_t rows);
 /**
- * Add rows of one series.
+ * One field of the rows, in the form of block_read_field().
  *
- * times_ns  ascending; a time that stands twice counts twice
- * Errors    ERR_LIMIT, ERR_NO_MEMORY; a part of the rows may be in then
+ * field    from aggregate_field(), not AGGREGATE_SKIP
+ * present  NULL: all values are; bits are 0 where absent
+ * text     strings: what offsets refer to
+ * Errors   ERR_LIMIT, ERR_NO_MEMORY; a part of the values may be in then
  */
-MUST_CHECK enum err aggregate_add(struct aggregate *aggregate, uint32_t group,
-                                  const int64_t *times_ns, uint32_t rows,
-                                  const struct aggregate_values *values, uint32_t value_count);
+MUST_CHECK enum err aggregate_values(struct aggregate *aggregate, uint32_t field,
+                                     const uint8_t *present, const uint64_t *bits,
+                                     const char *text);
 
 /** Append the whole aggregate. */
 void aggregate_encode(const struct aggregate *aggregate, struct bytes *out);

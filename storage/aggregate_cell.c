@@ -82,11 +82,19 @@ uint64_t aggregate_cell_bits(enum query_agg agg, enum field_type type, bool exac
 
 /* ---- Sums of a run ------------------------------------------------------------------------- */
 
+/* Eight bytes of 0 or 1 at a time: the product's top byte is their sum. */
 static uint64_t count_present(const uint8_t *present, uint32_t rows)
 {
     uint64_t count = 0;
+    uint32_t i = 0;
 
-    for (uint32_t i = 0; i < rows; i++)
+    for (; i + 8 <= rows; i += 8) {
+        uint64_t eight;
+
+        memcpy(&eight, present + i, sizeof eight);
+        count += (eight * 0x0101010101010101) >> 56;
+    }
+    for (; i < rows; i++)
         count += present[i];
     return count;
 }
@@ -94,17 +102,21 @@ static uint64_t count_present(const uint8_t *present, uint32_t rows)
 /* Absent values are the bits of 0.0, which changes no sum. */
 static double sum_floats(const uint64_t *bits, uint32_t rows)
 {
-    double lanes[LANES] = {0}, sum = 0;
+    double sum = 0;
     uint32_t i = 0;
 
-    for (; i + LANES <= rows; i += LANES) {
+    if (rows >= 2 * LANES) {
+        double lanes[LANES] = {0};
+
+        for (; i + LANES <= rows; i += LANES) {
+            for (uint32_t lane = 0; lane < LANES; lane++)
+                lanes[lane] += as_float(bits[i + lane]);
+        }
         for (uint32_t lane = 0; lane < LANES; lane++)
-            lanes[lane] += as_float(bits[i + lane]);
+            sum += lanes[lane];
     }
     for (; i < rows; i++)
         sum += as_float(bits[i]);
-    for (uint32_t lane = 0; lane < LANES; lane++)
-        sum += lanes[lane];
     return sum;
 }
 
@@ -182,13 +194,14 @@ static double extreme_of_floats(const uint64_t *bits, uint32_t rows, bool want_m
     return found;
 }
 
+/* `present` is NULL if all are; at least one is. */
 static uint64_t extreme_of_run(enum query_agg agg, enum field_type type, const uint8_t *present,
-                               const uint64_t *bits, uint32_t rows, uint64_t count)
+                               const uint64_t *bits, uint32_t rows)
 {
     uint64_t best = 0;
     bool found = false;
 
-    if (type == FIELD_FLOAT && count == rows) {
+    if (type == FIELD_FLOAT && present == NULL) {
         double extreme = extreme_of_floats(bits, rows, agg == QUERY_MIN);
 
         if (!isinf(extreme) && extreme != 0)
@@ -196,61 +209,12 @@ static uint64_t extreme_of_run(enum query_agg agg, enum field_type type, const u
         /* Perhaps nothing but NaNs, or zeros of both signs: the slow loop tells. */
     }
     for (uint32_t i = 0; i < rows; i++) {
-        if (present[i] && (!found || is_better(agg, type, bits[i], best))) {
+        if ((present == NULL || present[i]) && (!found || is_better(agg, type, bits[i], best))) {
             best = bits[i];
             found = true;
         }
     }
     return best;
-}
-
-/* ---- A run --------------------------------------------------------------------------------- */
-
-static void pick_of_run(enum query_agg agg, enum field_type type, const int64_t *times_ns,
-                        const uint8_t *present, const uint64_t *bits, const char *text,
-                        uint32_t rows, struct aggregate_cell *cell)
-{
-    uint32_t at = agg == QUERY_FIRST ? 0 : rows - 1;
-
-    while (!present[at])
-        at = agg == QUERY_FIRST ? at + 1 : at - 1;
-    cell->time_ns = times_ns[at];
-    if (type == FIELD_STRING) {
-        cell->as.text.data = text + (uint32_t)bits[at];
-        cell->as.text.size = bits[at] >> 32;
-    } else {
-        cell->as.bits = bits[at];
-    }
-}
-
-void aggregate_cell_of_run(enum query_agg agg, enum field_type type, const int64_t *times_ns,
-                           const uint8_t *present, const uint64_t *bits, const char *text,
-                           uint32_t rows, struct aggregate_cell *ret_cell)
-{
-    struct aggregate_cell cell = {.count = count_present(present, rows)};
-
-    if (cell.count > 0) {
-        switch (agg) {
-        case QUERY_SUM:
-        case QUERY_MEAN:
-            if (type == FIELD_FLOAT)
-                cell.as.sum = sum_floats(bits, rows);
-            else
-                cell.as.sum_exact = sum_integers(bits, rows, type == FIELD_INT);
-            break;
-        case QUERY_MIN:
-        case QUERY_MAX:
-            cell.as.bits = extreme_of_run(agg, type, present, bits, rows, cell.count);
-            break;
-        case QUERY_FIRST:
-        case QUERY_LAST:
-            pick_of_run(agg, type, times_ns, present, bits, text, rows, &cell);
-            break;
-        default:
-            break; /* QUERY_COUNT has its count. */
-        }
-    }
-    *ret_cell = cell;
 }
 
 /* ---- Combining ----------------------------------------------------------------------------- */
@@ -340,6 +304,82 @@ enum err aggregate_cell_combine(enum query_agg agg, enum field_type type,
     if (err == ERR_OK)
         into->count = count;
     return err;
+}
+
+/* ---- Adding runs --------------------------------------------------------------------------- */
+
+static enum err pick_of_run(enum query_agg agg, enum field_type type, struct aggregate_cell *into,
+                            const struct aggregate_run *run, const struct aggregate_column *column,
+                            uint64_t *memory)
+{
+    const uint8_t *present = column->present;
+    struct aggregate_cell cell = {.count = 1};
+    uint32_t at = agg == QUERY_FIRST ? run->start : run->start + run->rows - 1;
+
+    while (present != NULL && !present[at])
+        at = agg == QUERY_FIRST ? at + 1 : at - 1;
+    cell.time_ns = column->times_ns[at];
+    if (type == FIELD_STRING) {
+        cell.as.text.data = column->text + (uint32_t)column->bits[at];
+        cell.as.text.size = column->bits[at] >> 32;
+    } else {
+        cell.as.bits = column->bits[at];
+    }
+    if (into->count > 0 && !is_nearer(agg, type, &cell, into))
+        return ERR_OK;
+    return replace(type, into, &cell, memory);
+}
+
+static enum err add_run(enum query_agg agg, enum field_type type, struct aggregate_cell *into,
+                        const struct aggregate_run *run, const struct aggregate_column *column,
+                        uint64_t *memory)
+{
+    const uint64_t *bits = column->bits + run->start;
+    const uint8_t *present = column->present == NULL ? NULL : column->present + run->start;
+    uint64_t count = present == NULL ? run->rows : count_present(present, run->rows);
+    enum err err = ERR_OK;
+
+    if (count == 0)
+        return ERR_OK;
+    switch (agg) {
+    case QUERY_SUM:
+    case QUERY_MEAN: /* An empty cell is all zeros. */
+        if (type == FIELD_FLOAT)
+            into->as.sum += sum_floats(bits, run->rows);
+        else
+            into->as.sum_exact += sum_integers(bits, run->rows, type == FIELD_INT);
+        break;
+    case QUERY_MIN:
+    case QUERY_MAX: {
+        uint64_t extreme =
+            extreme_of_run(agg, type, count == run->rows ? NULL : present, bits, run->rows);
+
+        if (into->count == 0 || is_better(agg, type, extreme, into->as.bits))
+            into->as.bits = extreme;
+        break;
+    }
+    case QUERY_FIRST:
+    case QUERY_LAST:
+        err = pick_of_run(agg, type, into, run, column, memory);
+        break;
+    default: /* QUERY_COUNT has its count. */
+        break;
+    }
+    into->count += count;
+    return err;
+}
+
+enum err aggregate_cell_add(enum query_agg agg, enum field_type type, struct aggregate_cell *cells,
+                            const struct aggregate_run *runs, uint32_t run_count,
+                            const struct aggregate_column *column, uint64_t *memory)
+{
+    for (uint32_t i = 0; i < run_count; i++) {
+        enum err err = add_run(agg, type, &cells[runs[i].cell], &runs[i], column, memory);
+
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
 }
 
 void aggregate_cell_fini(enum query_agg agg, enum field_type type, struct aggregate_cell *cell)

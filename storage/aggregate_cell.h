@@ -1,8 +1,8 @@
 /*
  * aggregate_cell.h - one number in the making: the aggregate of one group, window and field.
  *
- *     run of rows --of_run--> cell --combine--> cell of the group --finish--> value of the result
- *     bytes of a peer --get--> cell ---'   '--put--> bytes for the asker
+ *     runs of rows --------add-----> cells --bits--> values of the result
+ *     bytes of a peer --get, combine-->'  '--put--> bytes for the asker
  *
  * Combining is commutative and associative but for the rounding of float sums, so it does not
  * matter how rows were cut into runs, slices and shards. Where two series of a group have their
@@ -29,8 +29,8 @@ struct aggregate_cell {
         double sum;        /* QUERY_SUM, QUERY_MEAN of floats */
         int128 sum_exact;  /* QUERY_SUM, QUERY_MEAN of integers */
         uint64_t bits;     /* QUERY_MIN, QUERY_MAX, QUERY_FIRST, QUERY_LAST */
-        struct slice text; /* QUERY_FIRST, QUERY_LAST of strings: owned in a group's cell, borrowed
-                              in one that comes from a run or a frame. */
+        struct slice text; /* QUERY_FIRST, QUERY_LAST of strings: owned in an aggregate's cell,
+                              borrowed in one that comes from a frame. */
     } as;
 };
 
@@ -48,16 +48,33 @@ bool aggregate_cell_is_exact(enum query_agg agg, enum field_type type,
 uint64_t aggregate_cell_bits(enum query_agg agg, enum field_type type, bool exact,
                              const struct aggregate_cell *cell);
 
-/**
- * The cell of `rows` rows in ascending order of time, in the form of block_read_field(): bits are 0
- * where a value is absent. `text` is what strings' offsets refer to; the cell borrows from it.
- */
-void aggregate_cell_of_run(enum query_agg agg, enum field_type type, const int64_t *times_ns,
-                           const uint8_t *present, const uint64_t *bits, const char *text,
-                           uint32_t rows, struct aggregate_cell *ret_cell);
+/** Rows of a column that go into one cell. */
+struct aggregate_run {
+    uint32_t start;
+    uint32_t rows; /* At least 1. First and last: their times ascend. */
+    uint32_t cell;
+};
+
+/** A column in the form of block_read_field(). */
+struct aggregate_column {
+    const int64_t *times_ns;
+    const uint8_t *present; /* NULL: all are. */
+    const uint64_t *bits;   /* 0 where absent. */
+    const char *text;       /* Strings: what offsets refer to. */
+};
 
 /**
- * Add `from` to `into`. A text is copied; *memory goes up and down with what `into` owns.
+ * Add runs to cells. Texts are copied; *memory goes up and down with what the cells own.
+ *
+ * Errors  ERR_NO_MEMORY
+ */
+MUST_CHECK enum err aggregate_cell_add(enum query_agg agg, enum field_type type,
+                                       struct aggregate_cell *cells,
+                                       const struct aggregate_run *runs, uint32_t run_count,
+                                       const struct aggregate_column *column, uint64_t *memory);
+
+/**
+ * Add `from` to `into`, as aggregate_cell_add() does with runs.
  *
  * Errors  ERR_NO_MEMORY; ERR_INVALID: a count or sum overflows (only made-up cells can)
  */
@@ -65,7 +82,7 @@ MUST_CHECK enum err aggregate_cell_combine(enum query_agg agg, enum field_type t
                                            struct aggregate_cell *into,
                                            const struct aggregate_cell *from, uint64_t *memory);
 
-/** Free what a group's cell owns. */
+/** Free what an aggregate's cell owns. */
 void aggregate_cell_fini(enum query_agg agg, enum field_type type, struct aggregate_cell *cell);
 
 void aggregate_cell_put(enum query_agg agg, enum field_type type, const struct aggregate_cell *cell,

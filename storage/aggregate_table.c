@@ -179,14 +179,33 @@ enum err aggregate_table_add_field(struct aggregate *aggregate, struct slice nam
     return ERR_OK;
 }
 
+enum err aggregate_table_make_cells(struct aggregate *aggregate, uint32_t field_at)
+{
+    struct aggregate_field *field = &aggregate->fields[field_at];
+
+    return grow(aggregate, &field->cells, &field->capacity, sizeof *field->cells,
+                aggregate->row_count);
+}
+
+enum err aggregate_table_make_run(struct aggregate *aggregate)
+{
+    return grow(aggregate, &aggregate->runs, &aggregate->run_capacity, sizeof *aggregate->runs,
+                aggregate->run_count + 1);
+}
+
+enum err aggregate_table_check(struct aggregate *aggregate)
+{
+    return charge(aggregate, 0);
+}
+
 enum err aggregate_table_combine(struct aggregate *aggregate, uint32_t field_at, uint32_t row,
                                  const struct aggregate_cell *cell)
 {
     struct aggregate_field *field = &aggregate->fields[field_at];
-    enum err err = grow(aggregate, &field->cells, &field->capacity, sizeof *field->cells, row + 1);
+    enum err err = aggregate_table_make_cells(aggregate, field_at);
 
     if (err == ERR_OK)
         err = aggregate_cell_combine(aggregate->agg, field->type, &field->cells[row], cell,
                                      &aggregate->memory);
-    return err == ERR_OK ? charge(aggregate, 0) : err;
+    return err == ERR_OK ? aggregate_table_check(aggregate) : err;
 }

@@ -45,6 +45,10 @@ struct aggregate {
 
     struct aggregate_field *fields; /* Owned. */
     uint32_t field_count, field_capacity;
+
+    const int64_t *times_ns;    /* Of the rows that are being added. */
+    struct aggregate_run *runs; /* Owned: those rows, by row of the aggregate. */
+    uint32_t run_count, run_capacity;
 };
 
 /** Where the window of a time starts: floor division. The one that would start before INT64_MIN
@@ -58,6 +62,12 @@ MUST_CHECK enum err aggregate_table_row(struct aggregate *aggregate, int64_t win
 /** A field that is not there yet: it gets the number field_count - 1. */
 MUST_CHECK enum err aggregate_table_add_field(struct aggregate *aggregate, struct slice name,
                                               enum field_type type);
+/** Room for a cell of that field in every row. */
+MUST_CHECK enum err aggregate_table_make_cells(struct aggregate *aggregate, uint32_t field);
+/** Room for one more run. */
+MUST_CHECK enum err aggregate_table_make_run(struct aggregate *aggregate);
+/** ERR_LIMIT if the texts of cells have outgrown the memory. */
+MUST_CHECK enum err aggregate_table_check(struct aggregate *aggregate);
 /** Add `cell` to the cell of that field and row. */
 MUST_CHECK enum err aggregate_table_combine(struct aggregate *aggregate, uint32_t field,
                                             uint32_t row, const struct aggregate_cell *cell);

@@ -215,12 +215,17 @@ static void add_runs(struct scan_decode *decode, uint32_t slot, uint32_t start, 
 /* Whether any run is of a series in the region; if so, `places` becomes slots. */
 static bool find_slots(struct scan_decode *decode, const struct block_view *view, uint32_t runs)
 {
-    uint32_t count = decode->region.hi - decode->region.lo, cursor = 0;
+    const struct scan_region *region = &decode->region;
+    uint32_t count = region->hi - region->lo, cursor = 0;
     bool found = false;
 
     for (uint32_t i = 0; i < runs; i++) {
-        decode->places[i] = find_slot(decode, block_view_id(view, decode->places[i]), &cursor);
-        found |= decode->places[i] < count;
+        uint32_t slot = find_slot(decode, block_view_id(view, decode->places[i]), &cursor);
+
+        if (slot < count && region->only != NULL && region->only[slot] != region->want)
+            slot = count;
+        found |= slot < count;
+        decode->places[i] = slot;
     }
     return found;
 }

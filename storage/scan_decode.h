@@ -31,6 +31,8 @@
 struct scan_region {
     uint32_t lo, hi;          /* Series: positions lo to hi - 1 in match->ids. */
     int64_t from_ns, last_ns; /* Both inclusive. */
+    const bool *only;         /* By slot: those series with only[slot] == want. NULL: all. */
+    bool want;
 };
 
 /** Rows of one series in the current section, their times strictly ascending. */

@@ -49,15 +49,24 @@ static uint32_t group_of(struct aggregate *aggregate, const char *tag)
     return group;
 }
 
-/* One value of field "v". */
+/* Rows of one series with field "v". */
+static enum err add_rows(struct aggregate *aggregate, uint32_t group, enum field_type type,
+                         const int64_t *times_ns, uint32_t rows, const uint8_t *present,
+                         const uint64_t *bits, const char *text)
+{
+    uint32_t field;
+    enum err err = aggregate_field(aggregate, (struct slice){"v", 1}, type, &field);
+
+    aggregate_begin(aggregate, times_ns);
+    if (err == ERR_OK)
+        err = aggregate_rows(aggregate, group, 0, rows);
+    return err == ERR_OK ? aggregate_values(aggregate, field, present, bits, text) : err;
+}
+
 static enum err add(struct aggregate *aggregate, uint32_t group, enum field_type type,
                     int64_t time_ns, uint64_t bits, const char *text)
 {
-    const uint8_t present = 1;
-    struct aggregate_values values = {0, &present, &bits, text};
-    enum err err = aggregate_field(aggregate, (struct slice){"v", 1}, type, &values.field);
-
-    return err == ERR_OK ? aggregate_add(aggregate, group, &time_ns, 1, &values, 1) : err;
+    return add_rows(aggregate, group, type, &time_ns, 1, NULL, &bits, text);
 }
 
 static void add_float(struct aggregate *aggregate, int64_t time_ns, double value)
@@ -150,7 +159,6 @@ Test(aggregate, cuts_a_run_at_every_window)
     enum { ROWS = 1000 };
     struct query query = ask(QUERY_SUM, 7);
     struct aggregate *aggregate = make(&query);
-    struct aggregate_values values;
     static int64_t times_ns[ROWS];
     static uint64_t bits[ROWS];
     static uint8_t present[ROWS];
@@ -162,10 +170,8 @@ Test(aggregate, cuts_a_run_at_every_window)
         present[i] = i % 3 != 0;
         bits[i] = present[i] ? i : 0;
     }
-    values = (struct aggregate_values){0, present, bits, NULL};
-    cr_assert_eq(aggregate_field(aggregate, (struct slice){"v", 1}, FIELD_UINT, &values.field),
-                 ERR_OK);
-    cr_assert_eq(aggregate_add(aggregate, group_of(aggregate, ""), times_ns, ROWS, &values, 1),
+    cr_assert_eq(add_rows(aggregate, group_of(aggregate, ""), FIELD_UINT, times_ns, ROWS, present,
+                          bits, NULL),
                  ERR_OK);
     columns = finish(aggregate);
     for (uint32_t row = 0; row < columns.rows; row++) {
@@ -255,7 +261,6 @@ Test(aggregate, finds_extremes_in_runs_with_and_without_gaps)
     for (uint32_t hole = 0; hole <= ROWS; hole++) { /* ROWS: none. */
         struct query query = ask(QUERY_MIN, 0);
         struct aggregate *aggregate = make(&query);
-        struct aggregate_values values = {0, present, bits, NULL};
         double least = INFINITY;
 
         for (uint32_t i = 0; i < ROWS; i++) {
@@ -266,9 +271,8 @@ Test(aggregate, finds_extremes_in_runs_with_and_without_gaps)
             bits[i] = present[i] ? float_bits(value) : 0;
             least = present[i] && value < least ? value : least;
         }
-        cr_assert_eq(aggregate_field(aggregate, (struct slice){"v", 1}, FIELD_FLOAT, &values.field),
-                     ERR_OK);
-        cr_assert_eq(aggregate_add(aggregate, group_of(aggregate, ""), times_ns, ROWS, &values, 1),
+        cr_assert_eq(add_rows(aggregate, group_of(aggregate, ""), FIELD_FLOAT, times_ns, ROWS,
+                              hole < ROWS ? present : NULL, bits, NULL),
                      ERR_OK);
         cr_assert_eq(as_float(only_value(aggregate, FIELD_FLOAT)), least);
     }
@@ -381,7 +385,6 @@ Test(aggregate, puts_fields_in_the_order_of_the_query)
 {
     struct query query = ask(QUERY_COUNT, 0);
     static const char *const asked[] = {"z", "missing", "a", "m"}, *const found[] = {"z", "a", "m"};
-    const uint8_t present = 1;
     const uint64_t bits = 0;
     const int64_t time_ns = 0;
     struct aggregate *aggregate;
@@ -390,14 +393,14 @@ Test(aggregate, puts_fields_in_the_order_of_the_query)
     for (int i = 0; i < 4; i++)
         query.fields[query.field_count++] = asked[i];
     aggregate = make(&query);
+    aggregate_begin(aggregate, &time_ns);
+    cr_assert_eq(aggregate_rows(aggregate, group_of(aggregate, ""), 0, 1), ERR_OK);
     for (int i = 2; i >= 0; i--) {
-        struct aggregate_values values = {0, &present, &bits, NULL};
+        struct slice name = {found[i], 1};
+        uint32_t field;
 
-        cr_assert_eq(
-            aggregate_field(aggregate, (struct slice){found[i], 1}, FIELD_INT, &values.field),
-            ERR_OK);
-        cr_assert_eq(aggregate_add(aggregate, group_of(aggregate, ""), &time_ns, 1, &values, 1),
-                     ERR_OK);
+        cr_assert_eq(aggregate_field(aggregate, name, FIELD_INT, &field), ERR_OK);
+        cr_assert_eq(aggregate_values(aggregate, field, NULL, &bits, NULL), ERR_OK);
     }
     columns = finish(aggregate);
     cr_assert_eq(columns.count, 3);

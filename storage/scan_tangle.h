@@ -1,0 +1,34 @@
+/*
+ * scan_tangle.h - which series of a region are tangled: their rows, in log order, do not come in
+ * order of time.
+ *
+ *     block 1:  |  a a a          |      a: straight, each row stands for itself
+ *     block 2:  |        a a  b b |      b: tangled, a later block may overwrite rows
+ *     block 3:  |           b     |
+ *
+ * Only times are decoded for this. What is straight, which is nearly everything, can then be
+ * aggregated block by block, straight from the decoded columns; only what is tangled has to be
+ * collected and merged.
+ *
+ * Thread   The scan's.
+ */
+#ifndef STORAGE_SCAN_TANGLE_H
+#define STORAGE_SCAN_TANGLE_H
+
+#include "storage/scan_decode.h"
+
+struct scan_tangle {
+    uint64_t budget;    /* Bytes. */
+    bool full;          /* The region has too many series for the budget. */
+    int64_t *latest_ns; /* Owned: of the rows seen, by slot. */
+    bool *seen;         /* Owned: by slot: `latest_ns` is one. */
+    bool *tangled;      /* Owned: by slot. */
+    uint32_t count;     /* Tangled series. */
+};
+
+/** Look at a region. The errors of scan_decode_region(). Call scan_tangle_fini() in any case. */
+MUST_CHECK enum err scan_tangle_find(struct scan_tangle *tangle, struct scan_decode *decode,
+                                     const struct scan_region *region, uint64_t budget);
+void scan_tangle_fini(struct scan_tangle *tangle);
+
+#endif
