@@ -40,6 +40,7 @@ static struct millrace *open_client(struct fake_site *site, uint32_t timeout_ms)
     struct millrace_options options = {
         .nodes = fake_site_nodes(site),
         .batch_rows = 50,
+        .linger_ms = 10000, /* Batches are of 50 rows, however slow this machine is. */
         .timeout_ms = timeout_ms,
         .on_ack = on_ack,
         .ctx = &ledger,
