@@ -52,6 +52,7 @@ struct group_peer {
     uint64_t empty_prev;
     uint64_t empty_commit;
     uint64_t sent_last;                            /* The last entry given to the link. */
+    bool probing;                                  /* It refused, and has not told more since. */
     struct group_message *waiting, **waiting_tail; /* In order, for entries to be read back. */
 };
 

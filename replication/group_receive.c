@@ -120,11 +120,22 @@ static void receive_append(struct group *group, struct raft_message *core,
 
 /* ---- Any message --------------------------------------------------------------------------- */
 
-static void ask_below(struct group *group, uint64_t from, const struct group_append_result *result)
+/* Keep track of where the peer's log and ours part. */
+static void note_result(struct group *group, uint64_t from,
+                        const struct group_append_result *result)
 {
-    const struct group_peer *peer = group_peer(group, from);
-    uint64_t prev = peer != NULL ? guard_behind(group, peer, result) : 0;
+    struct group_peer *peer = group_peer(group, from);
+    raft_index match;
+    uint64_t prev;
 
+    if (peer == NULL || !group_is_leader(group) ||
+        raft_match_index(&group->raft, from, &match) != 0)
+        return;
+    if (result->rejected != 0)
+        peer->probing = true;
+    else if (result->last_index > match)
+        peer->probing = false;
+    prev = guard_behind(group, peer, result);
     if (prev != 0)
         outbox_probe(group, from, prev);
 }
@@ -137,7 +148,7 @@ static bool to_core(struct group *group, uint64_t from, struct group_message *me
     case GROUP_APPEND_RESULT:
         if (guard_rejection(group, from, message->term, &message->append_result))
             return false;
-        ask_below(group, from, &message->append_result);
+        note_result(group, from, &message->append_result);
         core->type = RAFT_APPEND_ENTRIES_RESULT;
         core->append_entries_result = (struct raft_append_entries_result){
             .version = VERSION_RESULT,

@@ -222,6 +222,35 @@ bool guard_gate(const struct group *group, uint64_t gate)
     return !on(group, GUARD_GATE) || gate <= group->durable;
 }
 
+/* HINT, S2: ours. A follower whose tail is of another branch hints at the entry just before the one
+ * it refused, so its leader asks for one entry after the other.
+ * Rule: skip all entries of the refused one's term. What is committed is in the leader's log. */
+uint64_t guard_hint(const struct group *group, uint64_t rejected, uint64_t hint)
+{
+    uint64_t term = group_term_at(group, rejected);
+    uint64_t at = rejected;
+
+    if (!on(group, GUARD_HINT) || rejected == 0 || term == 0)
+        return hint;
+    while (at > group->raft.commit_index && group_term_at(group, at) == term)
+        at--;
+    return at < hint ? at : hint;
+}
+
+/* PROBE, S2: ours. While the core looks for the last entry that a follower has in common, each try
+ * carries a whole window of entries, read back from the disk if need be, to be refused. Seen in the
+ * simulator: a server that did not catch up in 12 s.
+ * Rule: after a refusal ask without entries. Where prev is the known match, and so accepted for
+ * sure, the entries go along: without them the match would not grow, and the core would stay. */
+bool guard_probe(const struct group *group, const struct group_peer *peer,
+                 const struct group_append *append)
+{
+    raft_index match;
+
+    return on(group, GUARD_PROBE) && peer->probing &&
+           raft_match_index(&group->raft, peer->server, &match) == 0 && append->prev_index > match;
+}
+
 /* EMPTIES, S2. With a full window each SUBMIT makes the core send an empty AppendEntries to each
  * follower, all of them the same.
  * Rule: one in half a heartbeat, unless the commit index or prev in it is news: a follower whose

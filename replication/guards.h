@@ -44,7 +44,9 @@
     X(EMPTIES, 17)     \
     X(RESEND, 18)      \
     X(OVERTAKE, 19)    \
-    X(BEHIND, 20)
+    X(BEHIND, 20)      \
+    X(PROBE, 21)       \
+    X(HINT, 22)
 
 #define GUARD_BIT(name, bit) GUARD_##name = 1u << (bit),
 enum guard { GUARD_TABLE(GUARD_BIT) };
@@ -87,6 +89,11 @@ uint64_t guard_change_gate(const struct group *group, const struct mirror_slot *
                            uint64_t gate);
 /** GATE: a message may leave. */
 bool guard_gate(const struct group *group, uint64_t gate);
+/** HINT: where the leader should look next, after our refusal with this hint. */
+uint64_t guard_hint(const struct group *group, uint64_t rejected, uint64_t hint);
+/** PROBE: send these entries only once the peer is known to have what stands before them. */
+bool guard_probe(const struct group *group, const struct group_peer *peer,
+                 const struct group_append *append);
 /** EMPTIES: drop this empty AppendEntries. */
 bool guard_empties(const struct group *group, const struct group_peer *peer,
                    const struct group_append *append, uint64_t now_ms);

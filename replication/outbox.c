@@ -109,7 +109,8 @@ static struct group_message *from_raft(const struct group *group, const struct r
         if (message != NULL)
             message->append_result = (struct group_append_result){
                 .rejected = core->append_entries_result.rejected,
-                .last_index = core->append_entries_result.last_log_index,
+                .last_index = guard_hint(group, core->append_entries_result.rejected,
+                                         core->append_entries_result.last_log_index),
             };
         break;
     case RAFT_REQUEST_VOTE:
@@ -288,6 +289,14 @@ void outbox_loaded(struct group *group, uint64_t index, uint64_t term, struct bu
 
 /* ---- Leaving ------------------------------------------------------------------------------- */
 
+static void drop_entries(struct group_message *message)
+{
+    for (uint32_t i = 0; i < message->append.count; i++)
+        buf_unref(message->append.entries[i].payload);
+    message->append.count = 0;
+    message->missing = 0;
+}
+
 /* A heartbeat that is right whatever is queued, made from any AppendEntries. False: not known. */
 static bool make_heartbeat(struct group *group, struct group_message *message)
 {
@@ -299,10 +308,7 @@ static bool make_heartbeat(struct group *group, struct group_message *message)
     append->prev_index = match;
     append->prev_term = match == 0 ? 0 : group_term_at(group, match);
     append->commit = group->raft.commit_index;
-    for (uint32_t i = 0; i < append->count; i++)
-        buf_unref(append->entries[i].payload);
-    append->count = 0;
-    message->missing = 0;
+    drop_entries(message);
     return match == 0 || append->prev_term != 0;
 }
 
@@ -348,6 +354,8 @@ static void send_append(struct group *group, struct group_message *message)
         group_message_free(message); /* Of a term that is over. */
         return;
     }
+    if (guard_probe(group, peer, &message->append))
+        drop_entries(message);
     queued = peer->waiting != NULL || group->io.send_queued(group->io.ctx, group, peer->server);
     again = guard_resend(group, peer, queued, &message->append);
     if (again > 0 && again < message->append.count)
@@ -394,6 +402,7 @@ void outbox_reset(struct group *group)
         drop_waiting(peer);
         peer->empty_ms = 0;
         peer->sent_last = 0;
+        peer->probing = false;
         peer->behind = false;
     }
 }

@@ -27,6 +27,8 @@ enum {
     SIM_GROUPS_MAX = 2,
     SIM_CALENDAR = 4096, /* A message takes less, in ms. */
     SIM_FINDING_MAX = 160,
+    SIM_ELECTION_MS = 300,
+    SIM_HEARTBEAT_MS = 60,
 };
 
 /* ---- Options and results ------------------------------------------------------------------- */
@@ -38,12 +40,12 @@ struct sim_options {
 };
 
 /* Counted over all seeds of a process. */
-#define SIM_COUNTERS(X)                                                                   \
-    X(proposed)                                                                           \
-    X(acknowledged)                                                                       \
-    X(applied) X(crashes) X(elections) X(transfers) X(seals) X(trimmed) X(loads) X(reads) \
-        X(messages) X(lost) X(doubled) X(syncs) X(corrupt) X(behind) X(lost_leaders)      \
-            X(lost_leader_ms)
+/* clang-format off */
+#define SIM_COUNTERS(X)                                                                       \
+    X(proposed) X(acknowledged) X(applied) X(crashes) X(elections) X(transfers) X(seals)      \
+    X(loads) X(reads) X(messages) X(lost) X(doubled) X(syncs) X(behind)                       \
+    X(failovers) X(failover_ms) X(failovers_slow)
+/* clang-format on */
 
 #define SIM_COUNTER(name) uint64_t name;
 struct sim_counters {
@@ -90,6 +92,7 @@ struct sim_node {
     uint64_t server;
     bool up;
     uint64_t start_at_ms, paused_until_ms;
+    uint64_t news_at_ms; /* The others see then that its connections closed; 0: they do not. */
     struct mem_disk *disk;
     struct log *log;
     struct sim_replica replicas[SIM_GROUPS_MAX];
@@ -145,7 +148,7 @@ struct sim {
 
     uint64_t serial; /* Of the last entry proposed. */
     uint64_t heal_at_ms;
-    uint64_t leaderless_ms[SIM_GROUPS_MAX]; /* Since its leader's process died; 0: not measured. */
+    uint64_t leaderless_ms[SIM_GROUPS_MAX]; /* Since its leader died in the calm; 0: it did not. */
     struct sim_counters *counters;
     char finding[SIM_FINDING_MAX]; /* The first; "": none. */
 };
@@ -169,7 +172,9 @@ void sim_run(uint64_t seed, const struct sim_options *options, struct sim_counte
 /* ---- sim_node.c ---------------------------------------------------------------------------- */
 
 void sim_node_start(struct sim_node *node);
-void sim_node_crash(struct sim_node *node);
+void sim_node_crash(struct sim_node *node, enum mem_disk_crash how);
+/** Those that had a connection to it see that it closed; those that are cut off from it do not. */
+void sim_node_spread_news(struct sim_node *node);
 /** One ms of its life: loads, syncs, seals, timers. */
 void sim_node_turn(struct sim_node *node);
 /** Free all, without any loss to look into. */

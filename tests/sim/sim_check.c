@@ -115,8 +115,11 @@ void sim_check_leader(struct sim_replica *replica)
     *leader = replica->node->server;
     sim->counters->elections++;
     if (sim->leaderless_ms[replica->number] != 0) {
-        sim->counters->lost_leaders++;
-        sim->counters->lost_leader_ms += sim->now_ms - sim->leaderless_ms[replica->number];
+        uint64_t took_ms = sim->now_ms - sim->leaderless_ms[replica->number];
+
+        sim->counters->failovers++;
+        sim->counters->failover_ms += took_ms;
+        sim->counters->failovers_slow += took_ms > SIM_ELECTION_MS;
         sim->leaderless_ms[replica->number] = 0;
     }
 }

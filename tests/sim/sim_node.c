@@ -7,7 +7,7 @@
 #include "storage/base/check.h"
 #include "tests/sim/sim.h"
 
-enum { ELECTION_MS = 300, HEARTBEAT_MS = 60, LOG_FILE_BYTES = 64 * 1024 };
+enum { LOG_FILE_BYTES = 64 * 1024 };
 
 static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
 {
@@ -133,8 +133,8 @@ static void new_group(struct sim_replica *replica)
         .number = replica->number,
         .server = replica->node->server,
         .seed = rand_next(&sim->rand),
-        .election_ms = ELECTION_MS,
-        .heartbeat_ms = HEARTBEAT_MS,
+        .election_ms = SIM_ELECTION_MS,
+        .heartbeat_ms = SIM_HEARTBEAT_MS,
         .voter_count = sim->node_count,
         .inflight_bytes_max = 16 * 1024,
         .trailing = sim->trailing,
@@ -186,7 +186,6 @@ static bool open_log(struct sim_node *node)
         return true;
     node->log = NULL;
     (void)snprintf(what, sizeof what, "log_open: %s", err_detail());
-    node->sim->counters->corrupt++;
     sim_found(node->sim, &node->replicas[0], what);
     return false;
 }
@@ -262,8 +261,7 @@ static void drop_memory(struct sim_node *node)
     node->up = false;
 }
 
-/* Those that had a connection to it see that it closed, soon; the others do not. */
-static void spread_the_news(struct sim_node *node)
+void sim_node_spread_news(struct sim_node *node)
 {
     struct sim *sim = node->sim;
 
@@ -278,23 +276,17 @@ static void spread_the_news(struct sim_node *node)
     }
 }
 
-void sim_node_crash(struct sim_node *node)
+void sim_node_crash(struct sim_node *node, enum mem_disk_crash how)
 {
-    static const enum mem_disk_crash ways[] = {MEM_DISK_PROCESS, MEM_DISK_POWER, MEM_DISK_TORN,
-                                               MEM_DISK_TORN};
     struct sim *sim = node->sim;
-    enum mem_disk_crash way = ways[sim_rand(sim, 4)];
 
     sim->counters->crashes++;
-    for (uint32_t k = 0; k < sim->group_count; k++) {
-        if (sim_leader(sim, k) == &node->replicas[k] && way == MEM_DISK_PROCESS)
-            sim->leaderless_ms[k] = sim->now_ms;
-    }
-    mem_disk_crash(node->disk, way, rand_next(&sim->rand));
+    mem_disk_crash(node->disk, how, rand_next(&sim->rand));
     drop_memory(node);
-    node->start_at_ms = sim->now_ms + 30 + sim_rand(sim, 1500);
-    if (way == MEM_DISK_PROCESS) /* After a power cut nobody closes the connections. */
-        spread_the_news(node);
+    node->start_at_ms = sim->now_ms + 50 + sim_rand(sim, 1500);
+    if (how ==
+        MEM_DISK_PROCESS) /* What was sent before arrives before. After a power cut: never. */
+        node->news_at_ms = sim->now_ms + 1 + sim->delay_ms;
 }
 
 void sim_node_end(struct sim_node *node)
@@ -422,7 +414,6 @@ static void trim_log(struct sim_node *node)
         log_keep_after(node->log, i, group_keep_after(node->replicas[i].group));
     if (log_prepare(node->log) != ERR_OK)
         sim_found(node->sim, &node->replicas[0], err_detail());
-    node->sim->counters->trimmed++;
 }
 
 void sim_node_turn(struct sim_node *node)

@@ -131,12 +131,34 @@ static void rumour(struct sim *sim)
         group_peer_lost(replica->group, 1 + sim_rand(sim, sim->node_count));
 }
 
+static void crash(struct sim_node *node)
+{
+    static const enum mem_disk_crash ways[] = {MEM_DISK_PROCESS, MEM_DISK_POWER, MEM_DISK_TORN,
+                                               MEM_DISK_TORN};
+
+    sim_node_crash(node, ways[sim_rand(node->sim, 4)]);
+}
+
+/* In the calm, to see how long the others take to find that out. */
+static void kill_a_leader(struct sim *sim)
+{
+    struct sim_replica *leader = sim_leader(sim, 0);
+
+    if (sim->node_count < 3 || leader == NULL || !group_is_ready(leader->group))
+        return;
+    for (uint32_t k = 0; k < sim->group_count; k++) {
+        if (sim_leader(sim, k) == &leader->node->replicas[k])
+            sim->leaderless_ms[k] = sim->now_ms;
+    }
+    sim_node_crash(leader->node, MEM_DISK_PROCESS);
+}
+
 static void break_something(struct sim *sim)
 {
     struct sim_node *node = &sim->nodes[sim_rand(sim, sim->node_count)];
 
     if (node->up && sim_chance(sim, sim->p_crash, 10000))
-        sim_node_crash(node);
+        crash(node);
     if (sim_chance(sim, sim->p_pause, 10000))
         node->paused_until_ms = sim->now_ms + sim_rand(sim, 900);
     if (sim->heal_at_ms == 0 && sim_chance(sim, sim->p_part, 10000))
@@ -157,6 +179,10 @@ static void turn(struct sim *sim)
     for (uint32_t i = 0; i < sim->node_count && sim->finding[0] == '\0'; i++) {
         struct sim_node *node = &sim->nodes[i];
 
+        if (node->news_at_ms != 0 && node->news_at_ms <= sim->now_ms) {
+            node->news_at_ms = 0;
+            sim_node_spread_news(node);
+        }
         if (!node->up && node->start_at_ms <= sim->now_ms)
             sim_node_start(node);
         else if (sim_node_runs(node))
@@ -185,6 +211,8 @@ static void live(struct sim *sim)
         turn(sim);
         if (sim->finding[0] == '\0' && sim->now_ms + QUIET_MS < end_ms && sim_chance(sim, 10, 1000))
             propose(sim);
+        if (sim->finding[0] == '\0' && sim->now_ms + CALM_MS / 2 == end_ms)
+            kill_a_leader(sim);
     }
     if (sim->finding[0] == '\0')
         sim_check_end(sim);

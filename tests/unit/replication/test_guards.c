@@ -425,6 +425,50 @@ Test(guards, chgate_waits_for_the_configuration_itself)
     }
 }
 
+/* Our tail is of term 3, the leader's of term 4; 2 to 4 are in common. */
+Test(guards, hint_skips_the_branch_that_was_given_up)
+{
+    for (int off = 1; off >= 0; off--) {
+        struct solo solo = solo_new(2, 4, 3, "222333333", off ? GUARD_HINT : 0);
+        struct group_append_result result;
+
+        append(&solo, 1, 4, 9, 4, 1, "", -1);
+        result = answer_to(&solo, 1);
+        cr_assert_eq(result.rejected, 9);
+        cr_assert_eq(result.last_index, off ? 8 : 4);
+        append(&solo, 1, 4, 20, 4, 1, "", -1); /* Beyond our log: there is no branch to skip. */
+        cr_assert_eq(answer_to(&solo, 1).last_index, 10);
+        solo_free(&solo);
+    }
+}
+
+Test(guards, probe_asks_without_entries_until_the_logs_have_met)
+{
+    for (int off = 1; off >= 0; off--) {
+        struct solo solo = solo_new(1, 1, 3, "11111", off ? GUARD_PROBE : 0);
+        struct group_message *message;
+
+        win(&solo);
+        rig_forget_lost(solo.rig);
+        append_result(&solo, 2, 6, 5);
+        message = expect(&solo, 2, GROUP_APPEND);
+        cr_assert_eq(message->append.prev_index, 5);
+        cr_assert_eq(message->append.count, off ? 2 : 0);
+        group_message_free(message);
+        append_result(&solo, 2, 5, 3);
+        append_result(&solo, 2, 0, 3);
+        do { /* It has 3: the rest goes. */
+            message = expect(&solo, 2, GROUP_APPEND);
+            if (message->append.count > 0)
+                break;
+            group_message_free(message);
+        } while (true);
+        cr_assert_eq(message->append.prev_index, 3);
+        group_message_free(message);
+        solo_free(&solo);
+    }
+}
+
 static uint32_t count_empty(struct solo *solo, uint64_t to)
 {
     struct group_message *message;
