@@ -2,7 +2,7 @@
  * Groups: they elect, replicate, commit, forget nothing that they said was done, and apply each
  * entry once.
  */
-#include "rig.h"
+#include "tests/unit/replication/rig.h"
 
 Test(group, three_servers_elect_one_leader_and_apply_in_order_everywhere)
 {
