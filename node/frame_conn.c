@@ -1,14 +1,17 @@
 #include "node/frame_conn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/peer.h"
 #include "node/worker.h"
 
 enum {
     SCRATCH_SIZE = 128 * 1024,
     DIRECT_SIZE = 16 * 1024, /* A larger rest of a payload is read without a copy. */
     OUT_BYTES_MAX = 8 * 1024 * 1024,
+    KEEPALIVE_S = 60,
 };
 
 /* libuv asks for room and reads at once, so one piece of memory serves all of a thread's
@@ -47,13 +50,37 @@ static void deliver(struct frame_conn *conn)
     buf_unref(payload);
 }
 
+/* The asker is told, and the connection goes on behind the payload. */
+static void refuse_payload(struct frame_conn *conn, const struct frame_header *header)
+{
+    struct answer answer = {.code = ERR_TOO_LARGE};
+    struct bytes bytes = {0};
+
+    (void)snprintf(answer.text, sizeof answer.text,
+                   "a frame of type %u with %u bytes; at most %u are taken here", header->type,
+                   header->size, conn->payload_max);
+    peer_encode_answer(&answer, &bytes);
+    conn->skip = header->size;
+    conn->header_size = 0;
+    frame_conn_send_bytes(conn, FRAME_ERROR, header->request, &bytes);
+}
+
 static void begin_payload(struct frame_conn *conn)
 {
-    if (frame_check_header(conn->header, &conn->current) != ERR_OK) {
+    struct frame_header *header = &conn->current;
+    enum err err = frame_check_header(conn->header, header);
+
+    if (err == ERR_TOO_LARGE)
+        memcpy(header, conn->header, sizeof *header);
+    else if (err != ERR_OK)
         frame_conn_close(conn, "bytes that are no frame");
+    if (conn->closing)
+        return;
+    if (header->size > conn->payload_max) {
+        refuse_payload(conn, header);
         return;
     }
-    conn->payload = buf_new(conn->current.size);
+    conn->payload = buf_new(header->size);
     if (conn->payload == NULL)
         frame_conn_close(conn, "no memory for a frame");
 }
@@ -68,9 +95,12 @@ static void take_bytes(struct frame_conn *conn, const char *bytes, size_t size)
     while (!conn->closing) {
         size_t part;
 
-        if (conn->payload == NULL) {
-            if (size == 0)
-                return;
+        if (conn->payload == NULL && size == 0)
+            return;
+        if (conn->skip > 0) {
+            part = min_size(conn->skip, size);
+            conn->skip -= (uint32_t)part;
+        } else if (conn->payload == NULL) {
             part = min_size(sizeof conn->header - conn->header_size, size);
             memcpy(conn->header + conn->header_size, bytes, part);
             conn->header_size += (uint32_t)part;
@@ -133,7 +163,8 @@ enum err frame_conn_accept(struct frame_conn *conn, uv_stream_t *server,
 {
     int status;
 
-    *conn = (struct frame_conn){.events = *events, .read_ms = worker_now_ms()};
+    *conn = (struct frame_conn){
+        .events = *events, .read_ms = worker_now_ms(), .payload_max = FRAME_PAYLOAD_MAX};
     (void)uv_tcp_init(server->loop, &conn->tcp);
     conn->tcp.data = conn;
     status = uv_accept(server, (uv_stream_t *)&conn->tcp);
@@ -142,6 +173,7 @@ enum err frame_conn_accept(struct frame_conn *conn, uv_stream_t *server,
         return err_set(ERR_IO, "accept: %s", uv_strerror(status));
     }
     (void)uv_tcp_nodelay(&conn->tcp, 1);
+    (void)uv_tcp_keepalive(&conn->tcp, 1, KEEPALIVE_S); /* Who vanished gives his place back. */
     update_reading(conn);
     return ERR_OK;
 }
@@ -208,6 +240,24 @@ void frame_conn_send(struct frame_conn *conn, uint16_t type, uint64_t request, s
     frame_seal(&frame->header, payload == NULL ? NULL : payload->bytes,
                payload == NULL ? 0 : payload->size);
     conn->out_bytes += sizeof frame->header + frame->header.size;
+}
+
+void frame_conn_send_bytes(struct frame_conn *conn, uint16_t type, uint64_t request,
+                           struct bytes *bytes)
+{
+    struct buf *buf =
+        bytes->failed || bytes->size > FRAME_PAYLOAD_MAX ? NULL : buf_new((uint32_t)bytes->size);
+
+    if (buf == NULL) {
+        frame_conn_close(conn, "no memory for an answer");
+    } else {
+        if (bytes->size > 0)
+            memcpy(buf->bytes, bytes->data, bytes->size);
+        buf->size = (uint32_t)bytes->size;
+        frame_conn_send(conn, type, request, buf);
+        buf_unref(buf);
+    }
+    bytes_fini(bytes);
 }
 
 static void written_cb(uv_write_t *request, int status)

@@ -4,8 +4,9 @@
  *    socket -> [24-byte header | payload straight into its own buf] -> frame()
  *    frame_conn_send() -> queue -> frame_conn_flush() at the end of the turn: one write for all
  *
- * A header with a wrong magic, version of checksum, or too long a payload closes the connection.
- * While more than OUT_BYTES_MAX wait to be sent, nothing is read.
+ * A wrong magic or checksum closes the connection. A payload that is longer than payload_max is
+ * answered with ERR_TOO_LARGE and passed over. While more than OUT_BYTES_MAX wait to be sent, nothing
+ * is read.
  *
  * Owner     The struct is embedded by its user, who may free it in closed(), not before.
  * Thread    The worker's.
@@ -18,6 +19,7 @@
 
 #include "client/wire/frame.h"
 #include "storage/base/buf.h"
+#include "storage/base/bytes.h"
 
 struct frame_conn;
 
@@ -39,6 +41,8 @@ struct frame_conn {
     uint8_t header[sizeof(struct frame_header)];
     uint32_t header_size; /* Bytes of it that are there. */
     struct frame_header current;
+    uint32_t payload_max;  /* Bytes taken; its user may set less than FRAME_PAYLOAD_MAX. */
+    uint32_t skip;         /* Bytes of a payload to be passed over. */
     struct buf *payload;   /* Counted; being filled. */
     struct frame_out *out; /* Owned: to be flushed. */
     uint32_t out_count, out_capacity;
@@ -53,6 +57,9 @@ MUST_CHECK enum err frame_conn_accept(struct frame_conn *conn, uv_stream_t *serv
                                       const struct frame_conn_events *events);
 /** Queue a frame; takes a reference of `payload` (NULL: empty). Nothing is done once closing. */
 void frame_conn_send(struct frame_conn *conn, uint16_t type, uint64_t request, struct buf *payload);
+/** The same with a copy of the bytes, which are gone afterwards. */
+void frame_conn_send_bytes(struct frame_conn *conn, uint16_t type, uint64_t request,
+                           struct bytes *bytes);
 void frame_conn_flush(struct frame_conn *conn);
 /** Stop or go on reading: back-pressure of whoever takes the frames. */
 void frame_conn_hold(struct frame_conn *conn, bool hold);

@@ -20,6 +20,9 @@
 
 enum {
     RETRY_S = 1,
+    BODIES_AHEAD = 2,
+    ASK_AGAIN_MS = 50,
+    ASK_AGAIN_MS_MAX = 1000,
     DECLARE_GIVE_UP_MS = 10000,
     MEMO_BYTES = 128 * 1024 * 1024, /* Of all workers together. */
 };
@@ -59,7 +62,9 @@ enum err ingest_new(struct worker *worker, struct ingest **ret_ingest)
 {
     struct node *node = worker->node;
     struct ingest *ingest = calloc(1, sizeof *ingest);
-    uint64_t identity[4] = {node->cluster, node->server, worker->number, node->epoch};
+    /* The clock, too: a data directory that was copied back counts its starts anew. */
+    uint64_t identity[5] = {node->cluster, node->server, worker->number, node->epoch,
+                            (uint64_t)clk_wall_ns()};
     enum err err = ERR_OK;
 
     if (ingest != NULL)
@@ -137,6 +142,8 @@ static void learn_ids(void *ctx, uint32_t shard, const uint64_t *memo_tags, cons
     }
 }
 
+/* ---- Limits -------------------------------------------------------------------------------- */
+
 static uint64_t bytes_held(const struct ingest *ingest)
 {
     uint64_t bytes = ingest->carried;
@@ -144,6 +151,25 @@ static uint64_t bytes_held(const struct ingest *ingest)
     for (uint32_t i = 0; i < ingest->lane_count; i++)
         bytes += lane_bytes(&ingest->lanes[i]);
     return bytes;
+}
+
+static uint64_t bytes_allowed(const struct ingest *ingest)
+{
+    const struct node *node = ingest->worker->node;
+
+    return node->options.limits.inflight_bytes / node->worker_count;
+}
+
+/* A request that was let in may go on: the largest body fits even where the limit is small. */
+static uint64_t bytes_most(const struct ingest *ingest)
+{
+    return bytes_allowed(ingest) + BODIES_AHEAD * ingest->worker->node->options.limits.body_bytes;
+}
+
+static enum err too_many_bytes(const struct ingest *ingest)
+{
+    return err_set(ERR_BUSY, "%llu bytes of rows wait already (limits.inflight_bytes)",
+                   (unsigned long long)bytes_held(ingest));
 }
 
 /* ---- Ending -------------------------------------------------------------------------------- */
@@ -234,21 +260,6 @@ static void fail_request(struct ingest_request *request, enum err code, const ch
     request->failed = true;
 }
 
-/* The types of the line that waits are decided: into our copy, so that the line finds them. */
-static enum err learn_types(struct ingest *ingest, const struct declare_request *declare)
-{
-    struct message_declare *message = calloc(1, sizeof *message);
-    enum err err = message == NULL
-                       ? err_set(ERR_NO_MEMORY, "types")
-                       : message_get_declare(declare->message.data, declare->message.size, message);
-
-    for (uint32_t i = 0; err == ERR_OK && i < message->count && i < declare->count; i++)
-        err = schema_map_add(&ingest->worker->schema, message->table_key, message->fields[i].name,
-                             (enum field_type)declare->types[i]);
-    free(message);
-    return err;
-}
-
 static bool is_transient(enum err code)
 {
     return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_BUSY ||
@@ -262,22 +273,26 @@ static void types_decided(struct route *route)
     struct ingest *ingest = request->ingest;
     const struct answer *answer = &route->answer;
     uint64_t now_ms = worker_now_ms();
+    enum err err;
 
     request->paused = false;
     if (answer->code == ERR_OK) {
         request->declare_since_ms = 0;
-        if (learn_types(ingest, &declare->request) != ERR_OK)
-            fail_request(request, ERR_NO_MEMORY, err_detail());
+        err = router_learn_types(ingest->worker, &declare->request);
+        if (err != ERR_OK)
+            fail_request(request, err, err_detail());
     } else if (is_transient(answer->code) &&
                now_ms - request->declare_since_ms < DECLARE_GIVE_UP_MS) {
         request->paused = true;
-        request->ask_again_ms = now_ms + (answer->retry_ms == 0 ? 50 : answer->retry_ms);
+        request->ask_again_ms =
+            now_ms + (answer->retry_ms > 0 && answer->retry_ms < ASK_AGAIN_MS_MAX ? answer->retry_ms
+                                                                                  : ASK_AGAIN_MS);
         request->next = ingest->asking;
         ingest->asking = request;
     } else {
         fail_request(request, answer->code, answer->text);
     }
-    declare_request_free(&declare->request);
+    router_free_declare(&declare->request);
     if (!request->paused && !request->parsing)
         go_on(request);
 }
@@ -317,7 +332,7 @@ static enum err check_fields(struct ingest_request *request, struct memo_table *
 
     for (uint32_t i = 0; i < line->field_count; i++) {
         const struct line_field *field = &line->fields[i];
-        unsigned type = memo_table_find(table, i, field->name);
+        unsigned type = series_memo_find_field(table, i, field->name);
         enum err err;
 
         if (type == 0) {
@@ -327,7 +342,8 @@ static enum err check_fields(struct ingest_request *request, struct memo_table *
                 err = ask_types(request, table, line);
                 return err == ERR_OK ? ERR_END : err;
             }
-            err = memo_table_add(&ingest->memo, table, i, field->name, (enum field_type)type);
+            err =
+                series_memo_add_field(&ingest->memo, table, i, field->name, (enum field_type)type);
             if (err != ERR_OK)
                 return err;
         }
@@ -357,13 +373,12 @@ static enum err find_series(struct ingest_request *request, const struct line *l
                            line->tag_count, request->ingest->worker->node->shards, ret_series);
 }
 
-static enum err put_row(struct lane *lane, struct ingest_request *request,
-                        struct memo_series *series, const struct line *line, int64_t time_ns)
+static enum err add_row(struct lane *lane, struct memo_series *series, const struct line *line,
+                        int64_t time_ns)
 {
-    uint32_t shares;
-    enum err err = lane_make_room(lane);
+    enum err err = ERR_OK;
 
-    if (err == ERR_OK && series->round != lane->round) {
+    if (series->round != lane->round) {
         err = lane_series(lane, memo_series_key(series), series->key_size, series->table->key_size,
                           series->key_hash, series->id, series->tag, &series->handle);
         if (err == ERR_OK)
@@ -382,9 +397,31 @@ static enum err put_row(struct lane *lane, struct ingest_request *request,
                   : block_builder_value(lane->builder, field->name.data, field->name.size,
                                         field->type, field->bits);
     }
-    shares = lane->share_count;
+    if (err != ERR_OK)
+        block_builder_undo_row(lane->builder);
+    return err;
+}
+
+static enum err put_row(struct lane *lane, struct ingest_request *request,
+                        struct memo_series *series, const struct line *line, int64_t time_ns)
+{
+    uint32_t shares;
+    enum err err = lane_check_series(lane, series->id);
+
     if (err == ERR_OK)
-        err = lane_row(lane, request);
+        err = lane_make_room(lane);
+    if (err != ERR_OK)
+        return err;
+    err = add_row(lane, series, line, time_ns);
+    if (err == ERR_LIMIT) { /* Of this block's tables, series or fields: the next one has room. */
+        err = lane_cut(lane);
+        if (err == ERR_OK)
+            err = add_row(lane, series, line, time_ns);
+    }
+    if (err != ERR_OK)
+        return err;
+    shares = lane->share_count;
+    err = lane_row(lane, request);
     if (err != ERR_OK)
         block_builder_undo_row(lane->builder);
     else if (lane->share_count > shares)
@@ -439,6 +476,8 @@ static size_t parse(struct ingest_request *request, const char *text, size_t siz
             parser->more = !request->ended;
             if (request->paused)
                 break;
+        } else if (err == ERR_NO_MEMORY || err == ERR_DISK_FULL) {
+            fail_request(request, err, err_detail()); /* Not the line's fault. */
         } else if (err != ERR_OK) {
             reject_line(request, err);
         }
@@ -513,10 +552,9 @@ enum err ingest_begin(struct ingest *ingest, const struct ingest_options *option
                        name_size, (int)NAME_SIZE_MAX);
     if (ingest->worker->phase != WORKER_RUNNING)
         return err_set(ERR_UNAVAILABLE, "the node stops");
-    if (bytes_held(ingest) > node->options.limits.inflight_bytes / node->worker_count) {
+    if (bytes_held(ingest) > bytes_allowed(ingest)) {
         metric_add(METRIC_INGEST_REFUSED, 1);
-        return err_set(ERR_BUSY, "%llu bytes of rows wait already (limits.inflight_bytes)",
-                       (unsigned long long)bytes_held(ingest));
+        return too_many_bytes(ingest);
     }
     request = calloc(1, sizeof *request);
     if (request == NULL)
@@ -542,6 +580,13 @@ void ingest_text(struct ingest_request *request, const char *text, size_t size, 
     if (request->failed) {
         finish_if_settled(request);
         return; /* It failed while its text still came. */
+    }
+    /* Those that have begun may pass the limit, but not without end. */
+    if (size > 0 && bytes_held(request->ingest) > bytes_most(request->ingest)) {
+        fail_request(request, too_many_bytes(request->ingest), err_detail());
+        if (!request->paused)
+            go_on(request);
+        return;
     }
     if (request->carry.size == 0 && !request->paused && !request->all_or_nothing) {
         /* The common way: parse in place, keep only the line that is cut. */
@@ -572,6 +617,11 @@ void ingest_abandon(struct ingest_request *request)
     request->failed = true;
     if (!request->paused && !request->finished)
         go_on(request);
+}
+
+bool ingest_is_idle(const struct ingest *ingest)
+{
+    return ingest->requests == 0;
 }
 
 /* ---- End of a turn ------------------------------------------------------------------------- */

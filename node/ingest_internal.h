@@ -25,6 +25,8 @@ struct ingest {
 MUST_CHECK enum err ingest_new(struct worker *worker, struct ingest **ret_ingest);
 /** No request may be under way at another worker or node. */
 void ingest_free(struct ingest *ingest);
+/** No request is under way. */
+bool ingest_is_idle(const struct ingest *ingest);
 /** End of a turn: answers and blocks that are due. */
 void ingest_flush(struct ingest *ingest);
 

@@ -181,15 +181,17 @@ static struct slice database_of(struct slice table_key)
     return name;
 }
 
-/* A table key is two strings and nothing behind them. */
+/* A table key is two strings and nothing behind them. The database's name is kept as a text, so it
+ * has no NUL: it would be another name each time. */
 static bool is_table_key(struct slice table_key)
 {
     struct reader reader = reader_on(table_key.data, table_key.size);
-    size_t database, table;
+    size_t database_size, table_size;
+    const char *database = reader_string(&reader, NAME_SIZE_MAX, &database_size);
 
-    (void)reader_string(&reader, NAME_SIZE_MAX, &database);
-    (void)reader_string(&reader, NAME_SIZE_MAX, &table);
-    return reader_done(&reader) && database > 0 && table > 0;
+    (void)reader_string(&reader, NAME_SIZE_MAX, &table_size);
+    return reader_done(&reader) && database_size > 0 && table_size > 0 &&
+           memchr(database, '\0', database_size) == NULL;
 }
 
 static enum err check_declare(const struct meta *meta, const struct message_declare *message)
@@ -198,7 +200,8 @@ static enum err check_declare(const struct meta *meta, const struct message_decl
     struct slice database;
 
     if (!is_table_key(message->table_key))
-        return err_set(ERR_INVALID, "a table key of %zu bytes is not two names",
+        return err_set(ERR_INVALID,
+                       "a table key of %zu bytes is not two names, or has a NUL in the database's",
                        message->table_key.size);
     database = database_of(message->table_key);
     if (!options->databases.auto_create && !schema_map_has_database(&meta->map, database))

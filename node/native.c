@@ -14,8 +14,10 @@
 #include "storage/base/metric.h"
 
 enum {
-    HELLO_MS = 5000,     /* A client that says nothing holds a place. */
-    INFLIGHT_PARTS = 16, /* One connection's share of the bytes in flight. */
+    HELLO_MS = 5000,        /* A client that says nothing holds a place. */
+    HELLO_BYTES_MAX = 4096, /* Payload of a frame of somebody who has not said HELLO. */
+    INFLIGHT_PARTS = 16,    /* One connection's share of the bytes in flight. */
+    REQUEST_BYTES = 1024,   /* What a request costs beside its payload. */
     RETRY_FULL_MS = 100,
 };
 
@@ -23,9 +25,10 @@ struct native_conn {
     struct frame_conn frames; /* First: found from it. */
     struct native_server *server;
     struct native_conn *next, **at; /* In the server's list. */
+    uint64_t since_ms;
     bool greeted;
     uint32_t requests; /* Not answered: the memory stays for them. */
-    uint64_t inflight; /* Bytes of writes not answered. */
+    uint64_t inflight; /* Bytes of writes and declarations not answered. */
     bool gone;         /* The socket is closed. */
     struct native_query *queries;
 };
@@ -35,6 +38,7 @@ struct native_server {
     uv_tcp_t listener;
     bool listening;
     bool closing;
+    bool accept_later; /* There was no memory for a connection that waits. */
     struct native_conn *conns;
     uint32_t handles; /* Listener and connections not yet freed. */
     void (*closed)(struct worker *worker);
@@ -85,30 +89,12 @@ static void conn_closed(struct frame_conn *frames, const char *why)
 
 /* ---- Answers ------------------------------------------------------------------------------- */
 
-static void send_bytes(struct native_conn *conn, uint16_t type, uint64_t number,
-                       struct bytes *bytes)
-{
-    struct buf *buf =
-        bytes->failed || bytes->size > FRAME_PAYLOAD_MAX ? NULL : buf_new((uint32_t)bytes->size);
-
-    if (buf == NULL) {
-        frame_conn_close(&conn->frames, "no memory for an answer");
-    } else {
-        if (bytes->size > 0)
-            memcpy(buf->bytes, bytes->data, bytes->size);
-        buf->size = (uint32_t)bytes->size;
-        frame_conn_send(&conn->frames, type, number, buf);
-        buf_unref(buf);
-    }
-    bytes_fini(bytes);
-}
-
 static void send_answer(struct native_conn *conn, uint64_t number, const struct answer *answer)
 {
     struct bytes bytes = {0};
 
-    answer_encode(answer, &bytes);
-    send_bytes(conn, FRAME_ERROR, number, &bytes);
+    peer_encode_answer(answer, &bytes);
+    frame_conn_send_bytes(&conn->frames, FRAME_ERROR, number, &bytes);
 }
 
 static void refuse(struct native_conn *conn, uint64_t number, enum err code, uint32_t retry_ms)
@@ -148,8 +134,9 @@ static void hello(struct native_conn *conn, const struct frame_header *header,
         return;
     }
     conn->greeted = true;
+    conn->frames.payload_max = FRAME_PAYLOAD_MAX;
     message_put_hello_ok(&answer, &bytes);
-    send_bytes(conn, FRAME_HELLO_OK, header->request, &bytes);
+    frame_conn_send_bytes(&conn->frames, FRAME_HELLO_OK, header->request, &bytes);
 }
 
 static void topology(struct native_conn *conn, uint64_t number)
@@ -164,7 +151,7 @@ static void topology(struct native_conn *conn, uint64_t number)
     status_topology(conn->server->worker, message);
     message_put_topology(message, &bytes);
     free(message);
-    send_bytes(conn, FRAME_TOPOLOGY_OK, number, &bytes);
+    frame_conn_send_bytes(&conn->frames, FRAME_TOPOLOGY_OK, number, &bytes);
 }
 
 /* ---- Writes -------------------------------------------------------------------------------- */
@@ -177,12 +164,29 @@ struct native_write {
     uint32_t size;
 };
 
-static void update_hold(struct native_conn *conn)
+static void request_begins(struct native_conn *conn, uint32_t size)
 {
-    uint64_t limit = conn->server->worker->node->options.limits.inflight_bytes / INFLIGHT_PARTS;
+    struct node *node = conn->server->worker->node;
 
+    conn->requests++;
+    conn->inflight += size;
+    atomic_fetch_add(&node->inflight_bytes, size);
+    frame_conn_hold(&conn->frames,
+                    conn->inflight > node->options.limits.inflight_bytes / INFLIGHT_PARTS);
+}
+
+/* The connection may be gone afterwards. */
+static void request_ends(struct native_conn *conn, uint32_t size)
+{
+    struct node *node = conn->server->worker->node;
+
+    conn->requests--;
+    conn->inflight -= size;
+    atomic_fetch_sub(&node->inflight_bytes, size);
     if (!conn->gone)
-        frame_conn_hold(&conn->frames, conn->inflight > limit);
+        frame_conn_hold(&conn->frames,
+                        conn->inflight > node->options.limits.inflight_bytes / INFLIGHT_PARTS);
+    free_if_unused(conn);
 }
 
 static void write_done(struct route *route)
@@ -191,9 +195,8 @@ static void write_done(struct route *route)
     struct native_conn *conn = write->conn;
     struct write_request *request = &write->request;
 
-    conn->inflight -= write->size;
-    conn->requests--;
-    atomic_fetch_sub(&route->origin->node->inflight_bytes, write->size);
+    uint32_t size = write->size;
+
     if (!conn->gone && route->answer.code == ERR_OK) {
         struct message_write_ok message = {.shard = request->shard,
                                            .sequence = write->sequence,
@@ -206,13 +209,12 @@ static void write_done(struct route *route)
 
         metric_add(METRIC_INGEST_ROWS, request->rows);
         message_put_write_ok(&message, &bytes);
-        send_bytes(conn, FRAME_WRITE_OK, write->number, &bytes);
+        frame_conn_send_bytes(&conn->frames, FRAME_WRITE_OK, write->number, &bytes);
     } else if (!conn->gone) {
         send_answer(conn, write->number, &route->answer);
     }
-    write_request_free(request);
-    update_hold(conn);
-    free_if_unused(conn);
+    router_free_write(request);
+    request_ends(conn, size);
 }
 
 static void serve_write(struct native_conn *conn, const struct frame_header *header,
@@ -236,17 +238,16 @@ static void serve_write(struct native_conn *conn, const struct frame_header *hea
         refuse(conn, header->request, err, err == ERR_INVALID ? 0 : RETRY_FULL_MS);
         return;
     }
-    *write = (struct native_write){
-        .conn = conn, .number = header->request, .sequence = entry.sequence, .size = payload->size};
+    *write = (struct native_write){.conn = conn,
+                                   .number = header->request,
+                                   .sequence = entry.sequence,
+                                   .size = payload->size + REQUEST_BYTES};
     write->request.route =
         (struct route){.kind = ROUTE_WRITE, .origin = worker, .done = write_done};
     write->request.shard = entry.shard;
     write->request.entry = buf_ref(payload);
     write->request.local_only = true; /* Clients find the leader themselves. */
-    conn->requests++;
-    conn->inflight += payload->size;
-    atomic_fetch_add(&node->inflight_bytes, payload->size);
-    update_hold(conn);
+    request_begins(conn, write->size);
     router_write(worker, &write->request);
 }
 
@@ -256,24 +257,25 @@ struct native_declare {
     struct declare_request request;
     struct native_conn *conn;
     uint64_t number;
+    uint32_t size;
 };
 
 static void declare_done(struct route *route)
 {
     struct native_declare *declare = (struct native_declare *)route;
     struct native_conn *conn = declare->conn;
+    uint32_t size = declare->size;
 
-    conn->requests--;
     if (!conn->gone && route->answer.code == ERR_OK) {
         struct bytes bytes = {0};
 
-        declare_encode_answer(&declare->request, &bytes);
-        send_bytes(conn, FRAME_DECLARE_OK, declare->number, &bytes);
+        router_encode_types(&declare->request, &bytes);
+        frame_conn_send_bytes(&conn->frames, FRAME_DECLARE_OK, declare->number, &bytes);
     } else if (!conn->gone) {
         send_answer(conn, declare->number, &route->answer);
     }
-    declare_request_free(&declare->request);
-    free_if_unused(conn);
+    router_free_declare(&declare->request);
+    request_ends(conn, size);
 }
 
 static void serve_declare(struct native_conn *conn, const struct frame_header *header,
@@ -289,8 +291,9 @@ static void serve_declare(struct native_conn *conn, const struct frame_header *h
     declare->number = header->request;
     declare->request.route =
         (struct route){.kind = ROUTE_DECLARE, .origin = conn->server->worker, .done = declare_done};
+    declare->size = payload->size + REQUEST_BYTES;
     bytes_put(&declare->request.message, payload->bytes, payload->size);
-    conn->requests++;
+    request_begins(conn, declare->size);
     router_declare(conn->server->worker, &declare->request);
 }
 
@@ -326,7 +329,7 @@ static void query_end(void *ctx, const struct message_query_end *end)
     struct bytes bytes = {0};
 
     message_put_query_end(end, &bytes);
-    send_bytes(query->conn, FRAME_QUERY_END, query->number, &bytes);
+    frame_conn_send_bytes(&query->conn->frames, FRAME_QUERY_END, query->number, &bytes);
     unlink_query(query);
     free(query);
 }
@@ -361,7 +364,6 @@ static void serve_query(struct native_conn *conn, const struct frame_header *hea
     query->number = header->request;
     query->next = conn->queries;
     conn->queries = query;
-    /* The run may end before it is returned: query_end() has freed `query` then. */
     err = query_start(conn->server->worker, &message, &sink, &run);
     if (err != ERR_OK) {
         unlink_query(query);
@@ -369,10 +371,8 @@ static void serve_query(struct native_conn *conn, const struct frame_header *hea
         refuse(conn, header->request, err, err == ERR_BUSY ? RETRY_FULL_MS : 0);
         return;
     }
-    for (struct native_query *known = conn->queries; known != NULL; known = known->next) {
-        if (known == query)
-            query->run = run;
-    }
+    if (run != NULL) /* Otherwise it has ended, and query_end() has freed `query`. */
+        query->run = run;
 }
 
 static void cancel(struct native_conn *conn, uint64_t number)
@@ -424,7 +424,7 @@ static void conn_frame(struct frame_conn *frames, const struct frame_header *hea
         break;
     case FRAME_STATUS:
         status_json(conn->server->worker, &bytes);
-        send_bytes(conn, FRAME_STATUS_OK, header->request, &bytes);
+        frame_conn_send_bytes(&conn->frames, FRAME_STATUS_OK, header->request, &bytes);
         break;
     default:
         refuse(conn, header->request,
@@ -439,20 +439,18 @@ static void listener_closed(uv_handle_t *handle)
     handle_gone(handle->data);
 }
 
-static void accept_cb(uv_stream_t *listener, int status)
+static void accept_one(struct native_server *server)
 {
     static const struct frame_conn_events events = {.frame = conn_frame, .closed = conn_closed};
-    struct native_server *server = listener->data;
     struct node *node = server->worker->node;
-    struct native_conn *conn = status == 0 ? calloc(1, sizeof *conn) : NULL;
+    struct native_conn *conn = calloc(1, sizeof *conn);
     enum err err;
 
-    if (conn == NULL) {
-        log_every(1000, LOG_WARN, "native port: a connection was not accepted: %s",
-                  status == 0 ? "no memory" : uv_strerror(status));
-        return;
-    }
+    server->accept_later = conn == NULL;
+    if (conn == NULL)
+        return; /* It waits, and all behind it: native_tick() tries again. */
     conn->server = server;
+    conn->since_ms = worker_now_ms();
     conn->next = server->conns;
     conn->at = &server->conns;
     if (conn->next != NULL)
@@ -460,10 +458,20 @@ static void accept_cb(uv_stream_t *listener, int status)
     server->conns = conn;
     server->handles++;
     metric_add(METRIC_CONN_OPEN, 1);
-    atomic_fetch_add(&node->connections, 1);
-    err = frame_conn_accept(&conn->frames, listener, &events);
-    if (err == ERR_OK && atomic_load(&node->connections) > node->options.limits.connections)
+    err = frame_conn_accept(&conn->frames, (uv_stream_t *)&server->listener, &events);
+    conn->frames.payload_max = HELLO_BYTES_MAX;
+    if (atomic_fetch_add(&node->connections, 1) >= node->options.limits.connections &&
+        err == ERR_OK)
         frame_conn_close(&conn->frames, "limits.connections is reached");
+}
+
+static void accept_cb(uv_stream_t *listener, int status)
+{
+    if (status == 0)
+        accept_one(listener->data);
+    else
+        log_every(1000, LOG_WARN, "native port: a connection was not accepted: %s",
+                  uv_strerror(status));
 }
 
 enum err native_new(struct worker *worker, struct native_server **ret_server)
@@ -497,8 +505,10 @@ void native_flush(struct native_server *server)
 
 void native_tick(struct native_server *server, uint64_t now_ms)
 {
+    if (server->accept_later && server->listening)
+        accept_one(server);
     for (struct native_conn *conn = server->conns; conn != NULL; conn = conn->next) {
-        if (!conn->greeted && now_ms - conn->frames.read_ms > HELLO_MS)
+        if (!conn->greeted && now_ms - conn->since_ms > HELLO_MS)
             frame_conn_close(&conn->frames, "no HELLO in time");
     }
 }

@@ -56,7 +56,8 @@ static enum err lock_directory(struct node *node)
 }
 
 /* Each start has a higher epoch than the one before, so that the sequences of this node's own
- * blocks (ingest.c) begin anew. Kept in a file, because clocks of edge machines jump. */
+ * blocks (ingest.c) begin anew. Kept in a file, because clocks of edge machines jump; on a full disk
+ * the clock has to do. */
 static enum err next_epoch(struct node *node)
 {
     char path[4096];
@@ -84,7 +85,11 @@ static enum err next_epoch(struct node *node)
     }
     node->epoch = (uint32_t)epoch + 1;
     (void)snprintf(text, sizeof text, "%" PRIu32 "\n", node->epoch);
-    return disk_replace(node->disk, node->options.node.data_dir, "epoch", text, strlen(text));
+    err = disk_replace(node->disk, node->options.node.data_dir, "epoch", text, strlen(text));
+    if (err != ERR_DISK_FULL)
+        return err;
+    log_warn("start %" PRIu32 " is not written down: %s", node->epoch, err_detail());
+    return ERR_OK;
 }
 
 /* ---- Starting ------------------------------------------------------------------------------ */
@@ -187,6 +192,9 @@ enum err node_start(const struct options *options, struct node **ret_node)
         err = open_groups(node);
     if (err == ERR_OK)
         err = open_log(node);
+    /* None runs before all are open: each copies the schema that the first one's group owns. */
+    for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
+        err = worker_open(&node->workers[i]);
     for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
         err = worker_start(&node->workers[i]);
     return err;
@@ -199,6 +207,8 @@ void node_stop(struct node *node)
         worker_stop(&node->workers[i]);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_join(&node->workers[i]);
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        worker_empty_mail(&node->workers[i]);
     log_writer_stop(node->writer);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_fini(&node->workers[i]);

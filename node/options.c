@@ -83,22 +83,24 @@ static enum err refuse_variable(const char *variable, size_t size)
 {
     static const char prefix[] = "MILLRACE_";
     char name[SETTING_PATH_MAX], known[SETTING_PATH_MAX + 16], section[SETTING_PATH_MAX] = "";
+    size_t i;
 
     if (strncmp(variable, prefix, strlen(prefix)) != 0 || size >= sizeof name)
         return ERR_OK;
     memcpy(name, variable, size);
     name[size] = '\0';
-    for (size_t i = 0; i < setting_count; i++) {
-        make_variable(settings[i].path, known, sizeof known);
+    for (size_t s = 0; s < setting_count; s++) {
+        make_variable(settings[s].path, known, sizeof known);
         if (strcmp(known, name) == 0)
             return ERR_OK;
     }
     make_variable(nodes_path, known, sizeof known);
     if (strcmp(known, name) == 0)
         return ERR_OK;
-    for (size_t i = strlen(prefix); name[i] != '\0' && name[i] != '_'; i++)
+    for (i = strlen(prefix); name[i] != '\0' && name[i] != '_'; i++)
         section[i - strlen(prefix)] = (char)tolower((unsigned char)name[i]);
-    if (setting_section(section, strlen(section)) == NULL)
+    /* A section alone names no setting: MILLRACE_NODE is where clients connect to. */
+    if (name[i] == '\0' || setting_section(section, strlen(section)) == NULL)
         return ERR_OK;
     return err_set(ERR_INVALID, "environment: %s is no setting of section %s (see --print-config)",
                    name, section);
@@ -422,9 +424,9 @@ static void print_nodes(const struct options *options, FILE *out)
                        "  nodes:\n");
     for (uint32_t i = 0; i < options->cluster.node_count; i++) {
         (void)fprintf(out, "    - {");
-        for (size_t j = 0; j < node_setting_count; j++) {
-            (void)fprintf(out, "%s%s: ", j > 0 ? ", " : "", node_settings[j].path);
-            print_value(&node_settings[j], &options->cluster.nodes[i], out);
+        for (size_t j = 0; j < setting_of_nodes_count; j++) {
+            (void)fprintf(out, "%s%s: ", j > 0 ? ", " : "", setting_of_nodes[j].path);
+            print_value(&setting_of_nodes[j], &options->cluster.nodes[i], out);
         }
         (void)fprintf(out, "}\n");
     }

@@ -97,24 +97,24 @@ static enum err read_node(struct walk *walk, struct options_node *node)
     size_t first_line = line_of(walk);
     enum err err = ERR_OK;
 
-    CHECK(node_setting_count <= sizeof lines / sizeof *lines);
-    for (size_t i = 0; i < node_setting_count; i++) {
-        if (node_settings[i].initial[0] != '\0')
-            err = setting_parse(&node_settings[i], node, node_settings[i].initial,
-                                strlen(node_settings[i].initial));
+    CHECK(setting_of_nodes_count <= sizeof lines / sizeof *lines);
+    for (size_t i = 0; i < setting_of_nodes_count; i++) {
+        if (setting_of_nodes[i].initial[0] != '\0')
+            err = setting_parse(&setting_of_nodes[i], node, setting_of_nodes[i].initial,
+                                strlen(setting_of_nodes[i].initial));
         CHECK(err == ERR_OK);
     }
     while ((err = next(walk)) == ERR_OK && walk->event.type == YAML_SCALAR_EVENT) {
         struct slice key = scalar(walk);
         const struct setting *setting =
-            setting_find(node_settings, node_setting_count, key.data, key.size);
+            setting_find(setting_of_nodes, setting_of_nodes_count, key.data, key.size);
 
         if (setting == NULL)
             return at_line(walk, err_set(ERR_INVALID,
                                          "%s: a node has id, host, native_port, http_port and "
                                          "peer_port, not \"%s\"",
                                          nodes_path, quote(key).text));
-        err = once(walk, &lines[setting - node_settings], setting->path);
+        err = once(walk, &lines[setting - setting_of_nodes], setting->path);
         if (err == ERR_OK)
             err = read_value(walk, setting, node);
         if (err != ERR_OK)

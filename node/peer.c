@@ -28,7 +28,7 @@ static void send_bytes(struct worker *worker, uint64_t to, uint16_t type, uint64
     bytes_fini(bytes);
 }
 
-void answer_encode(const struct answer *answer, struct bytes *out)
+void peer_encode_answer(const struct answer *answer, struct bytes *out)
 {
     struct message_error message = {.code = answer->code,
                                     .leader = answer->leader,
@@ -43,7 +43,7 @@ static void send_error(struct worker *worker, uint64_t to, uint64_t number,
 {
     struct bytes bytes = {0};
 
-    answer_encode(answer, &bytes);
+    peer_encode_answer(answer, &bytes);
     send_bytes(worker, to, FRAME_ERROR, number, &bytes, true);
 }
 
@@ -82,7 +82,7 @@ static void write_done(struct route *route)
         message_put_write_ok(&message, &bytes);
         send_bytes(route->origin, write->from, FRAME_WRITE_OK, write->number, &bytes, true);
     }
-    write_request_free(request);
+    router_free_write(request);
 }
 
 static void serve_write(struct worker *worker, uint64_t from, uint64_t number, struct buf *payload)
@@ -122,10 +122,10 @@ static void declare_done(struct route *route)
     if (route->answer.code != ERR_OK) {
         send_error(route->origin, declare->from, declare->number, &route->answer);
     } else {
-        declare_encode_answer(&declare->request, &bytes);
+        router_encode_types(&declare->request, &bytes);
         send_bytes(route->origin, declare->from, FRAME_DECLARE_OK, declare->number, &bytes, true);
     }
-    declare_request_free(&declare->request);
+    router_free_declare(&declare->request);
 }
 
 static void serve_declare(struct worker *worker, uint64_t from, uint64_t number,
@@ -181,7 +181,7 @@ static void query_done(struct route *route)
     /* In the same queue as the parts, so it stays behind them. */
     send_bytes(worker, query->from, FRAME_SHARD_END, query->number, &bytes, false);
     message_query_fini(&query->message);
-    query_request_free(request);
+    router_free_query(request);
 }
 
 static void serve_query(struct worker *worker, uint64_t from, uint64_t number, struct buf *payload)

@@ -20,6 +20,6 @@ void peer_serve(struct worker *worker, uint64_t from, const struct frame_header 
 
 /** An answer's error as the payload of a FRAME_ERROR; also for clients (native.c). */
 struct answer;
-void answer_encode(const struct answer *answer, struct bytes *out);
+void peer_encode_answer(const struct answer *answer, struct bytes *out);
 
 #endif

@@ -24,7 +24,7 @@ struct query_run {
     struct query_sink sink; /* end NULL: abandoned. */
     struct aggregate *aggregate;
     uint64_t started_ms, deadline_ms;
-    uint64_t rows, stale_ms;
+    uint64_t rows, bytes, stale_ms;
     uint32_t under_way, left;
     bool starting; /* query_start() is on the stack. */
     enum err code;
@@ -96,12 +96,13 @@ static void finish_aggregate(struct query_run *run)
     columns_fini(&columns);
 }
 
-static void end_if_done(struct query_run *run)
+/* True: it has ended, and is gone. */
+static bool end_if_done(struct query_run *run)
 {
     struct message_query_end end;
 
     if (run->under_way > 0 || run->starting || (run->left > 0 && run->code == ERR_OK))
-        return;
+        return false;
     if (run->sink.end != NULL) {
         if (run->code == ERR_OK && run->aggregate != NULL)
             finish_aggregate(run);
@@ -113,6 +114,7 @@ static void end_if_done(struct query_run *run)
         run->sink.end(run->sink.ctx, &end);
     }
     free_run(run);
+    return true;
 }
 
 /* ---- A shard's answer ---------------------------------------------------------------------- */
@@ -123,6 +125,9 @@ static enum err take_rows(struct query_run *run, struct buf *bytes)
     struct columns columns = {0};
     enum err err;
 
+    if (bytes->size > FRAME_PAYLOAD_MAX)
+        return err_set(ERR_LIMIT, "a row of %u bytes does not fit one answer; ask for fewer fields",
+                       bytes->size);
     if (limit == 0) {
         run->sink.batch(run->sink.ctx, bytes);
         return ERR_OK;
@@ -142,6 +147,16 @@ static enum err take_rows(struct query_run *run, struct buf *bytes)
 
 static void take_parts(struct query_run *run, struct query_request *request)
 {
+    uint64_t bytes_max = run->worker->node->options.limits.query_bytes;
+
+    /* Rows wait in memory until the asker has read them. */
+    run->bytes += request->bytes;
+    if (run->bytes > bytes_max && run->aggregate == NULL) {
+        (void)err_set(ERR_LIMIT,
+                      "the result is larger than limits.query_bytes, %llu; ask for less at a time",
+                      (unsigned long long)bytes_max);
+        fail(run, ERR_LIMIT, err_detail());
+    }
     if (run->message.query.limit == 0)
         run->rows += request->rows;
     if (request->stale_ms > run->stale_ms)
@@ -188,8 +203,8 @@ static void shard_answered(struct route *route)
     } else {
         fail(run, answer->code == ERR_NOT_LEADER ? ERR_UNAVAILABLE : answer->code, answer->text);
     }
-    query_request_free(&asked->request);
-    end_if_done(run);
+    router_free_query(&asked->request);
+    (void)end_if_done(run);
 }
 
 static void ask_shard(struct query_run *run, uint32_t number, uint64_t now_ms)
@@ -271,11 +286,10 @@ enum err query_start(struct worker *worker, struct message_query *message,
     run->next = worker->queries;
     worker->queries = run;
     worker->query_count++;
-    *ret_run = run;
     for (uint32_t i = 0; i < shards && run->code == ERR_OK; i++)
         ask_shard(run, i, run->started_ms);
     run->starting = false;
-    end_if_done(run);
+    *ret_run = end_if_done(run) ? NULL : run;
     return ERR_OK;
 }
 
@@ -283,7 +297,7 @@ void query_abandon(struct query_run *run)
 {
     run->sink.end = NULL;
     fail(run, ERR_CANCELED, "the asker is gone");
-    end_if_done(run);
+    (void)end_if_done(run);
 }
 
 void query_tick(struct worker *worker, uint64_t now_ms)
@@ -298,6 +312,6 @@ void query_tick(struct worker *worker, uint64_t now_ms)
                 ask_shard(run, i, now_ms);
         }
         run->starting = false;
-        end_if_done(run);
+        (void)end_if_done(run);
     }
 }

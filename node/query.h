@@ -30,7 +30,7 @@ enum { QUERY_RUNS_MAX = 64 }; /* Of one worker at a time. */
 
 /**
  * Begin. Takes over `message` (decoded, with its strings) also on errors. sink.end may be called
- * before this returns ERR_OK; *ret_run is void then.
+ * before this returns ERR_OK; *ret_run is NULL then.
  *
  * Errors  ERR_INVALID: the query makes no sense; ERR_BUSY: QUERY_RUNS_MAX; ERR_NO_MEMORY
  */

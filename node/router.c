@@ -22,21 +22,21 @@ enum {
 
 /* ---- Requests ------------------------------------------------------------------------------ */
 
-void write_request_free(struct write_request *request)
+void router_free_write(struct write_request *request)
 {
     buf_unref(request->entry);
     free(request->ids);
     free(request);
 }
 
-void declare_request_free(struct declare_request *request)
+void router_free_declare(struct declare_request *request)
 {
     bytes_fini(&request->message);
     free(request->types);
     free(request);
 }
 
-void query_request_free(struct query_request *request)
+void router_free_query(struct query_request *request)
 {
     for (uint32_t i = 0; i < request->part_count; i++)
         buf_unref(request->parts[i].bytes);
@@ -44,7 +44,7 @@ void query_request_free(struct query_request *request)
     free(request);
 }
 
-void declare_encode_answer(const struct declare_request *request, struct bytes *out)
+void router_encode_types(const struct declare_request *request, struct bytes *out)
 {
     struct message_declare *message = calloc(1, sizeof *message);
     enum err err = message == NULL
@@ -59,6 +59,23 @@ void declare_encode_answer(const struct declare_request *request, struct bytes *
     else
         out->failed = true;
     free(message);
+}
+
+enum err router_learn_types(struct worker *worker, const struct declare_request *request)
+{
+    struct message_declare *message = calloc(1, sizeof *message);
+    enum err err = message == NULL
+                       ? err_set(ERR_NO_MEMORY, "types")
+                       : message_get_declare(request->message.data, request->message.size, message);
+
+    if (err == ERR_OK && message->count != request->count)
+        err = err_set(ERR_UNAVAILABLE, "%u fields were asked for, %u types came", message->count,
+                      request->count);
+    for (uint32_t i = 0; err == ERR_OK && i < message->count; i++)
+        err = schema_map_add(&worker->schema, message->table_key, message->fields[i].name,
+                             (enum field_type)request->types[i]);
+    free(message);
+    return err;
 }
 
 static void answered(struct worker *worker, void *arg)
@@ -430,6 +447,8 @@ static void take_answer(struct worker *worker, uint64_t from, const struct frame
     free_slot(&worker->router, slot);
     if (err == ERR_OK)
         router_answer(worker, route);
+    else if (err == ERR_INVALID) /* Of the answer: nobody knows what became of the request. */
+        router_fail(worker, route, ERR_UNAVAILABLE, RETRY_MS);
     else
         router_fail(worker, route, err, RETRY_MS);
 }

@@ -119,13 +119,17 @@ void router_answer(struct worker *worker, struct route *route);
 /** Fill in route->answer from this thread's err_detail() and answer. */
 void router_fail(struct worker *worker, struct route *route, enum err code, uint32_t retry_ms);
 
+/** The decided types of a done request into this worker's copy of the schema: they are found there
+ * from now on. ERR_UNAVAILABLE: the answer does not fit the question; ERR_LIMIT, ERR_NO_MEMORY. */
+MUST_CHECK enum err router_learn_types(struct worker *worker,
+                                       const struct declare_request *request);
 /** The decided types of a done request as the payload of a FRAME_DECLARE_OK. */
-void declare_encode_answer(const struct declare_request *request, struct bytes *out);
+void router_encode_types(const struct declare_request *request, struct bytes *out);
 
 /** Free what a request owns, and the request. */
-void write_request_free(struct write_request *request);
-void declare_request_free(struct declare_request *request);
-void query_request_free(struct query_request *request);
+void router_free_write(struct write_request *request);
+void router_free_declare(struct declare_request *request);
+void router_free_query(struct query_request *request);
 
 /** A frame that is not raft's came from another node. */
 void router_frame(struct worker *worker, uint64_t from, const struct frame_header *header,

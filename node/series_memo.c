@@ -245,7 +245,7 @@ static bool is_field(const struct memo_field *field, struct slice name)
     return field->name_size == name.size && memcmp(field->name, name.data, name.size) == 0;
 }
 
-unsigned memo_table_find(const struct memo_table *table, uint32_t guess, struct slice field)
+unsigned series_memo_find_field(const struct memo_table *table, uint32_t guess, struct slice field)
 {
     if (guess < table->field_count && is_field(&table->fields[guess], field))
         return table->fields[guess].type;
@@ -256,8 +256,8 @@ unsigned memo_table_find(const struct memo_table *table, uint32_t guess, struct 
     return 0;
 }
 
-enum err memo_table_add(struct series_memo *memo, struct memo_table *table, uint32_t guess,
-                        struct slice field, enum field_type type)
+enum err series_memo_add_field(struct series_memo *memo, struct memo_table *table, uint32_t guess,
+                               struct slice field, enum field_type type)
 {
     struct memo_field *fields = table->fields;
     char *name = malloc(field.size + 1);

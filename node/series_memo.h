@@ -87,9 +87,9 @@ MUST_CHECK enum err series_memo_add(struct series_memo *memo, struct slice datab
                                     struct memo_series **ret_series);
 
 /** The type of a field; `guess` is its place in the line. 0: not remembered. */
-unsigned memo_table_find(const struct memo_table *table, uint32_t guess, struct slice field);
+unsigned series_memo_find_field(const struct memo_table *table, uint32_t guess, struct slice field);
 /** Remember a field's type, as far as possible at the place `guess`. */
-MUST_CHECK enum err memo_table_add(struct series_memo *memo, struct memo_table *table,
-                                   uint32_t guess, struct slice field, enum field_type type);
+MUST_CHECK enum err series_memo_add_field(struct series_memo *memo, struct memo_table *table,
+                                          uint32_t guess, struct slice field, enum field_type type);
 
 #endif

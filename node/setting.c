@@ -102,14 +102,14 @@ const struct setting settings[] = {
 const size_t setting_count = sizeof settings / sizeof *settings;
 static_assert(sizeof settings / sizeof *settings <= SETTINGS_MAX, "readers keep a bit for each");
 
-const struct setting node_settings[] = {
+const struct setting setting_of_nodes[] = {
     {"id", SETTING_NUMBER, OF(id), 1, 65535, "", NULL, "Its node.id."},
     {"host", SETTING_HOST, OF(host), 0, 0, "", NULL, "Where others and clients reach it."},
     {"native_port", SETTING_PORT, OF(native_port), 1, 65535, "7400", NULL, "Native protocol."},
     {"http_port", SETTING_PORT, OF(http_port), 1, 65535, "7401", NULL, "HTTP."},
     {"peer_port", SETTING_PORT, OF(peer_port), 1, 65535, "7402", NULL, "Other nodes."},
 };
-const size_t node_setting_count = sizeof node_settings / sizeof *node_settings;
+const size_t setting_of_nodes_count = sizeof setting_of_nodes / sizeof *setting_of_nodes;
 
 /* A number may be followed by one of these; each list ends with a NULL. */
 struct unit {

@@ -55,8 +55,8 @@ enum {
 extern const struct setting settings[];
 extern const size_t setting_count;
 /** Of one entry of cluster.nodes: id, host, ports. */
-extern const struct setting node_settings[];
-extern const size_t node_setting_count;
+extern const struct setting setting_of_nodes[];
+extern const size_t setting_of_nodes_count;
 
 /** The row of that path, NULL if there is none. */
 const struct setting *setting_find(const struct setting *table, size_t count, const char *path,

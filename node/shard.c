@@ -22,7 +22,7 @@ enum {
     RETRY_BUSY_MS = 20,
 };
 
-struct shard *worker_shard(struct worker *worker, uint32_t group)
+struct shard *shard_find(struct worker *worker, uint32_t group)
 {
     return group < worker->node->groups ? worker->groups[group] : NULL;
 }
@@ -107,6 +107,18 @@ static void answer_ok(struct shard *shard, struct write_request *request)
     router_answer(shard->worker, &request->route);
 }
 
+/* Its sequence was taken by an earlier copy, and everything that was on the way then is applied. */
+static void answer_duplicate(struct shard *shard, struct write_request *request)
+{
+    if (store_has_applied(shard->store, request->entry))
+        answer_ok(shard, request);
+    else /* The earlier one was refused when its turn came. */
+        router_fail(shard->worker, &request->route,
+                    err_set(ERR_SEQUENCE, "shard %u: the first copy of this batch was not stored",
+                            shard->number - 1),
+                    RETRY_BUSY_MS);
+}
+
 /* Admission: everything that can be wrong with a write is found here, before it is proposed. */
 static void admit(struct shard *shard, struct write_request *request)
 {
@@ -128,7 +140,7 @@ static void admit(struct shard *shard, struct write_request *request)
     if (request->duplicate) {
         request->wait_index = shard->last_proposed;
         if (request->wait_index <= store_applied_index(shard->store))
-            answer_ok(shard, request);
+            answer_duplicate(shard, request);
         else
             queue_waiting(shard, request);
         return;
@@ -178,21 +190,26 @@ static enum err ask_types(struct shard *shard, const struct block *block, uint32
 static void declared(struct route *route)
 {
     struct declare_request *ask = (struct declare_request *)route;
-    struct shard *shard = worker_shard(route->origin, ask->shard);
+    struct shard *shard = shard_find(route->origin, ask->shard);
     enum err err = route->answer.code;
 
     shard->declaring = false;
+    if (err == ERR_OK) {
+        err = router_learn_types(shard->worker, ask);
+        if (err != ERR_OK)
+            set_answer(&route->answer, err, 0, RETRY_BUSY_MS);
+    }
     if (err != ERR_OK && shard->parked != NULL) {
         struct write_request *request = take_first(&shard->parked, &shard->parked_end);
 
         request->route.answer = route->answer;
-        if (request->route.answer.retry_ms == 0 && err != ERR_NOT_FOUND && err != ERR_LIMIT)
-            request->route.answer.retry_ms = RETRY_ELECTION_MS;
-        if (err == ERR_NOT_LEADER) /* Of the meta group: not the asker's business. */
+        if (err == ERR_NOT_LEADER) { /* Of the meta group: not the asker's business. */
             request->route.answer.code = ERR_UNAVAILABLE;
+            request->route.answer.retry_ms = RETRY_ELECTION_MS;
+        }
         router_answer(shard->worker, &request->route);
     }
-    declare_request_free(ask);
+    router_free_declare(ask);
     shard_resume(shard);
 }
 
@@ -207,8 +224,8 @@ static enum err check_types(struct shard *shard, struct write_request *request)
     if (err == ERR_OK)
         err = block_load(&view, &block);
     if (err != ERR_OK)
-        return err_wrap(ERR_INVALID, "shard %u: write of %u bytes", shard->number - 1,
-                        request->entry->size);
+        return err_wrap(err == ERR_NO_MEMORY ? err : ERR_INVALID, "shard %u: write of %u bytes",
+                        shard->number - 1, request->entry->size);
     for (uint32_t s = 0; s < block_sections(block) && err == ERR_OK; s++) {
         const struct block_section *section = block_section(block, s);
         struct slice table = {section->table_key, section->table_key_size};
@@ -234,6 +251,9 @@ static enum err check_types(struct shard *shard, struct write_request *request)
 
 void shard_resume(struct shard *shard)
 {
+    if (shard->resuming)
+        return; /* A question was answered at once: the loop below goes on. */
+    shard->resuming = true;
     while (shard->parked != NULL && !shard->declaring) {
         struct write_request *request = shard->parked;
         struct answer refusal;
@@ -247,13 +267,15 @@ void shard_resume(struct shard *shard)
         }
         err = check_types(shard, request);
         if (err == ERR_END)
-            return;
+            continue; /* Asked. */
         (void)take_first(&shard->parked, &shard->parked_end);
         if (err == ERR_OK)
             admit(shard, request);
         else
-            router_fail(shard->worker, &request->route, err, 0);
+            router_fail(shard->worker, &request->route, err,
+                        err == ERR_NO_MEMORY ? RETRY_BUSY_MS : 0);
     }
+    shard->resuming = false;
 }
 
 void shard_write(struct shard *shard, struct write_request *request)
@@ -310,7 +332,7 @@ static void answer_waiting(struct shard *shard, uint64_t index, enum store_outco
 
         request->index = request->duplicate ? 0 : index;
         if (request->duplicate)
-            answer_ok(shard, request);
+            answer_duplicate(shard, request);
         else
             answer_outcome(shard, request, outcome);
     }
@@ -343,11 +365,11 @@ void shard_leader_changed(struct shard *shard, bool leading)
     shard->led_since_ms = leading ? worker_now_ms() : 0;
     if (!leading) {
         shard->seal_index = 0;
+        shard->last_proposed =
+            0; /* Those entries may be cut from the log: nobody waits for them. */
         shard_fail_all(shard, ERR_UNAVAILABLE, "leadership moved; ask again");
         if (shard->store != NULL)
             store_forget_tentative(shard->store);
-        else
-            meta_lost(shard->meta);
     }
     shard_publish(shard);
 }
@@ -377,4 +399,7 @@ void shard_fail_all(struct shard *shard, enum err code, const char *why)
                         err_set(code, "shard %u: %s", shard->number - 1, why), RETRY_ELECTION_MS);
         }
     }
+    shard_fail_reads(shard);
+    if (shard->meta != NULL)
+        meta_lost(shard->meta);
 }

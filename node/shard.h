@@ -33,13 +33,14 @@ struct shard {
     struct write_request *parked, **parked_end;
     struct write_request *waiting, **waiting_end; /* By wait_index, ascending. */
     bool declaring;                               /* The first parked one asks for types. */
+    bool resuming;                                /* shard_resume() is on the stack. */
     uint64_t seal_index; /* Of the seal that we have proposed and not applied; 0: none. */
     struct seal_task *seals, **seals_end; /* The first one is in the pool. */
-    uint64_t last_proposed;
-    uint64_t pressed_ms;     /* Last seal for the log's sake. */
-    uint64_t kept_after;     /* Last told to the log. */
-    uint64_t led_since_ms;   /* 0: we do not lead. */
-    struct read_wait *reads; /* Linearizable queries that wait for their round. */
+    uint64_t last_proposed;               /* Since we lead; 0: nothing. */
+    uint64_t pressed_ms;                  /* Last seal for the log's sake. */
+    uint64_t kept_after;                  /* Last told to the log. */
+    uint64_t led_since_ms;                /* 0: we do not lead. */
+    struct read_wait *reads;              /* Linearizable queries that wait for their round. */
     uint64_t read_token;
 };
 
@@ -61,7 +62,7 @@ void shard_tick(struct shard *shard, uint64_t now_ms);
 void shard_publish(struct shard *shard);
 /** Ask for types is answered, or a type was learned: go on with the parked ones. */
 void shard_resume(struct shard *shard);
-/** End every request that waits here. */
+/** End every request that waits here: writes, declarations, linearizable reads. */
 void shard_fail_all(struct shard *shard, enum err code, const char *why);
 
 /** Leads and may propose; otherwise ERR_NOT_LEADER or ERR_UNAVAILABLE (in `ret_answer`). */
@@ -70,6 +71,6 @@ bool shard_can_propose(const struct shard *shard, struct answer *ret_answer);
 MUST_CHECK enum err shard_propose(struct shard *shard, struct buf *entry, uint64_t *ret_index);
 
 /** The worker's group with this number, or NULL if another worker owns it. */
-struct shard *worker_shard(struct worker *worker, uint32_t group);
+struct shard *shard_find(struct worker *worker, uint32_t group);
 
 #endif

@@ -21,5 +21,7 @@ uint64_t shard_head_bytes_max(const struct shard *shard);
 
 /** The round that a linearizable read waited for is over. */
 void shard_read_done(struct shard *shard, uint64_t token, bool ok);
+/** End all that wait for a round. */
+void shard_fail_reads(struct shard *shard);
 
 #endif

@@ -149,6 +149,7 @@ void shard_query(struct shard *shard, struct query_request *request)
 {
     struct group_state state;
     struct read_wait *wait;
+    uint64_t token;
     enum err err;
 
     if (shard->store == NULL) {
@@ -177,11 +178,12 @@ void shard_query(struct shard *shard, struct query_request *request)
                     RETRY_ROUND_MS);
         return;
     }
-    *wait = (struct read_wait){shard->reads, ++shard->read_token, request};
+    token = ++shard->read_token;
+    *wait = (struct read_wait){shard->reads, token, request};
     shard->reads = wait;
-    err = group_read(shard->group, wait->token); /* May be answered before it returns. */
+    err = group_read(shard->group, token); /* May be answered before it returns. */
     if (err != ERR_OK)
-        shard_read_done(shard, shard->read_token, false);
+        shard_read_done(shard, token, false);
 }
 
 void shard_read_done(struct shard *shard, uint64_t token, bool ok)
@@ -203,4 +205,10 @@ void shard_read_done(struct shard *shard, uint64_t token, bool ok)
             err_set(ERR_UNAVAILABLE, "shard %u: leadership is not confirmed", shard->number - 1),
             RETRY_ROUND_MS);
     free(wait);
+}
+
+void shard_fail_reads(struct shard *shard)
+{
+    while (shard->reads != NULL)
+        shard_read_done(shard, shard->reads->token, false);
 }

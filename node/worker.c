@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "node/ingest_internal.h"
 #include "node/meta.h"
 #include "node/parts.h"
 #include "node/shard.h"
@@ -175,7 +176,7 @@ void worker_pool(struct worker *worker, struct pool_job *job)
 static void entry_written(void *arg, const struct log_done *done)
 {
     struct worker *worker = arg;
-    struct shard *shard = worker_shard(worker, done->group);
+    struct shard *shard = shard_find(worker, done->group);
 
     if (done->kind == LOG_ENTRY && shard != NULL)
         group_written(shard->group, done->index, done->stream, done->position);
@@ -327,7 +328,7 @@ static void link_down(void *ctx, uint64_t server)
 {
     struct worker *worker = ctx;
 
-    if (worker->phase != WORKER_RUNNING)
+    if (worker->phase == WORKER_CLOSING)
         return;
     router_peer_down(worker, server);
     for (uint32_t g = worker->number; g < worker->node->groups; g += worker->node->worker_count)
@@ -401,25 +402,49 @@ static void close_all(struct worker *worker)
     uv_close((uv_handle_t *)&worker->slow_timer, NULL);
 }
 
+/* Everything that we were asked before the stop is answered. */
+static bool is_done(const struct worker *worker)
+{
+    return worker->requests == 0 && worker->query_count == 0 && ingest_is_idle(worker->ingest);
+}
+
 static bool is_idle(const struct worker *worker)
 {
     return worker->closing == 0 && worker->pool_jobs == 0 && worker->requests == 0 &&
            worker->query_count == 0;
 }
 
+/* Leadership goes to others; a transfer that did not succeed is tried again. */
+static void hand_over(struct worker *worker)
+{
+    for (uint32_t g = worker->number; g < worker->node->groups; g += worker->node->worker_count) {
+        struct shard *shard = worker->groups[g];
+        enum err err;
+
+        if (shard->led_since_ms == 0)
+            continue;
+        err = group_transfer(shard->group, 0);
+        (void)err; /* One is running, or nobody is there to take over. */
+    }
+}
+
 /* Runs every few milliseconds while the worker stops. */
 static void stop_step(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
+    bool alone = worker->node->options.cluster.node_count == 1;
     uint64_t waited_ms = worker_now_ms() - worker->phase_since_ms;
 
-    if (worker->phase == WORKER_HANDING_OVER &&
-        (!leads_any(worker) || worker->node->options.cluster.node_count == 1 ||
-         waited_ms > HAND_OVER_MS_MAX)) {
-        if (leads_any(worker) && worker->node->options.cluster.node_count > 1)
+    if (worker->phase == WORKER_HANDING_OVER) {
+        bool leads = !alone && leads_any(worker);
+
+        if (leads)
+            hand_over(worker);
+        if (leads && waited_ms > HAND_OVER_MS_MAX)
             log_warn("worker %u: leadership was not taken over within %d ms", worker->number,
                      (int)HAND_OVER_MS_MAX);
-        close_all(worker);
+        if ((!leads && is_done(worker)) || waited_ms > HAND_OVER_MS_MAX)
+            close_all(worker);
     }
     if (worker->phase == WORKER_CLOSING && is_idle(worker) && !worker->counted_idle) {
         worker->counted_idle = true;
@@ -438,16 +463,6 @@ static void begin_stop(struct worker *worker)
     worker->phase = WORKER_HANDING_OVER;
     worker->phase_since_ms = worker_now_ms();
     parts_stop_taking(worker);
-    for (uint32_t g = worker->number; g < worker->node->groups; g += worker->node->worker_count) {
-        struct shard *shard = worker->groups[g];
-        enum err err;
-
-        if (shard->led_since_ms == 0)
-            continue;
-        err = group_transfer(shard->group, 0);
-        if (err != ERR_OK && worker->node->options.cluster.node_count > 1)
-            log_warn("group=%u cannot be handed over: %s", g, err_detail());
-    }
     (void)uv_timer_start(&worker->stop_timer, stop_step, 0, 2);
 }
 
@@ -534,14 +549,17 @@ static void worker_main(void *arg)
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
 }
 
-enum err worker_start(struct worker *worker)
+enum err worker_open(struct worker *worker)
 {
     enum err err;
 
     worker->log = log_writer_port(worker->node->writer, worker->number);
     err = open_parts(worker);
-    if (err != ERR_OK)
-        return err_wrap(err, "worker %u", worker->number);
+    return err == ERR_OK ? ERR_OK : err_wrap(err, "worker %u", worker->number);
+}
+
+enum err worker_start(struct worker *worker)
+{
     if (uv_thread_create(&worker->thread, worker_main, worker) != 0)
         return err_set(ERR_NO_MEMORY, "worker %u: no thread", worker->number);
     worker->running = true;
@@ -553,6 +571,18 @@ void worker_join(struct worker *worker)
     if (worker->running)
         (void)uv_thread_join(&worker->thread);
     worker->running = false;
+}
+
+void worker_empty_mail(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->node->worker_count; i++) {
+        struct mail_spill *spill = &worker->node->workers[i].spill[worker->number];
+
+        (void)mailbox_drain(&worker->in[i], MAIL_CAPACITY, run_mail, worker);
+        for (uint32_t m = 0; m < spill->count; m++)
+            spill->items[m].run(worker, spill->items[m].arg);
+        spill->count = 0;
+    }
 }
 
 void worker_fini(struct worker *worker)

@@ -82,11 +82,15 @@ struct worker {
 
 /** Before the thread runs: mailboxes and empty parts. */
 MUST_CHECK enum err worker_init(struct worker *worker, struct node *node, uint32_t number);
-/** Open links, listeners and groups, then start the thread. Main thread. */
+/** Open links, listeners and groups. Main thread, before any worker runs. */
+MUST_CHECK enum err worker_open(struct worker *worker);
+/** Start the thread. */
 MUST_CHECK enum err worker_start(struct worker *worker);
 /** Ask the worker to hand over its leaderships and end. Any thread; then worker_join(). */
 void worker_stop(struct worker *worker);
 void worker_join(struct worker *worker);
+/** All workers have ended: take in what mail is still on its way, so that nothing is lost with it. */
+void worker_empty_mail(struct worker *worker);
 void worker_fini(struct worker *worker);
 
 /** Run `run(to, arg)` on the worker `to`: at once if that is `from`, else by mail. */

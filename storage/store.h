@@ -70,6 +70,10 @@ uint64_t store_applied_index(const struct store *store);
 MUST_CHECK enum err store_admit(struct store *store, struct buf *entry, uint32_t shards,
                                 bool *ret_duplicate);
 
+/** Whether the rows of an entry that was found to be a duplicate are really in: asked when all
+ * that was on the way then is applied. */
+bool store_has_applied(const struct store *store, const struct buf *entry);
+
 /** The entry admitted last could not be proposed: take back its ids and its sequence. */
 void store_retract(struct store *store);
 

@@ -221,6 +221,15 @@ enum err store_admit(struct store *store, struct buf *entry, uint32_t shards, bo
     return ERR_OK;
 }
 
+bool store_has_applied(const struct store *store, const struct buf *entry)
+{
+    struct entry_header header;
+
+    return entry_check(entry->bytes, entry->size, &header) == ERR_OK && header.producer != 0 &&
+           producers_judge(store_producer(store, header.producer, false), header.epoch,
+                           header.sequence) == PRODUCERS_DUPLICATE;
+}
+
 void store_retract(struct store *store)
 {
     uint32_t series;

@@ -441,10 +441,10 @@ Test(options, has_defaults_within_their_own_ranges)
                                        strlen(settings[i].initial)),
                          ERR_OK, "%s", err_detail());
     }
-    for (size_t i = 0; i < node_setting_count; i++) {
-        if (node_settings[i].initial[0] != '\0')
-            cr_assert_eq(setting_parse(&node_settings[i], &node, node_settings[i].initial,
-                                       strlen(node_settings[i].initial)),
+    for (size_t i = 0; i < setting_of_nodes_count; i++) {
+        if (setting_of_nodes[i].initial[0] != '\0')
+            cr_assert_eq(setting_parse(&setting_of_nodes[i], &node, setting_of_nodes[i].initial,
+                                       strlen(setting_of_nodes[i].initial)),
                          ERR_OK, "%s", err_detail());
     }
 }

@@ -89,12 +89,12 @@ Test(series_memo, fields_are_found_at_their_place_and_elsewhere)
 
     series_memo_init(&memo, 1 << 20);
     table = add(&memo, "d", 1)->table;
-    cr_assert_eq(memo_table_add(&memo, table, 0, text("a"), FIELD_FLOAT), ERR_OK);
-    cr_assert_eq(memo_table_add(&memo, table, 1, text("b"), FIELD_INT), ERR_OK);
-    cr_assert_eq(memo_table_add(&memo, table, 0, text("c"), FIELD_BOOL), ERR_OK);
-    cr_assert_eq(memo_table_find(table, 0, text("c")), FIELD_BOOL);
-    cr_assert_eq(memo_table_find(table, 9, text("a")), FIELD_FLOAT);
-    cr_assert_eq(memo_table_find(table, 0, text("b")), FIELD_INT);
-    cr_assert_eq(memo_table_find(table, 0, text("d")), 0);
+    cr_assert_eq(series_memo_add_field(&memo, table, 0, text("a"), FIELD_FLOAT), ERR_OK);
+    cr_assert_eq(series_memo_add_field(&memo, table, 1, text("b"), FIELD_INT), ERR_OK);
+    cr_assert_eq(series_memo_add_field(&memo, table, 0, text("c"), FIELD_BOOL), ERR_OK);
+    cr_assert_eq(series_memo_find_field(table, 0, text("c")), FIELD_BOOL);
+    cr_assert_eq(series_memo_find_field(table, 9, text("a")), FIELD_FLOAT);
+    cr_assert_eq(series_memo_find_field(table, 0, text("b")), FIELD_INT);
+    cr_assert_eq(series_memo_find_field(table, 0, text("d")), 0);
     series_memo_fini(&memo);
 }
