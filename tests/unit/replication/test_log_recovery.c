@@ -398,7 +398,7 @@ Test(log_recovery, syncs_what_it_replays)
     fixture_free(fixture);
 }
 
-/* Three groups, of which the second was lost. A new one of its size stands just before the third. */
+/* Three groups, the second of which was lost. A new one of its size ends where the third starts. */
 Test(log_recovery, an_old_record_behind_a_torn_tail_does_not_come_back_to_life)
 {
     struct fixture *fixture = fixture_new(FILE_BYTES);
