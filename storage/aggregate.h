@@ -61,8 +61,8 @@ MUST_CHECK enum err aggregate_field(struct aggregate *aggregate, struct slice na
 
 /** `times_ns` is borrowed until the last aggregate_values(). */
 void aggregate_begin(struct aggregate *aggregate, const int64_t *times_ns);
-/** Rows of one series, `start` to start + rows - 1: their times ascend. A time that stands twice counts
- * twice. ERR_LIMIT, ERR_NO_MEMORY. */
+/** Rows of one series, `start` to start + rows - 1: their times ascend. A time that stands twice
+ * counts twice. ERR_LIMIT, ERR_NO_MEMORY. */
 MUST_CHECK enum err aggregate_rows(struct aggregate *aggregate, uint32_t group, uint32_t start,
                                    uint32_t rows);
 /**

@@ -6,7 +6,10 @@
 
 #include "storage/base/check.h"
 
-enum { CELL_SIZE = sizeof(uint64_t) + 1 };
+enum {
+    CELL_SIZE = sizeof(uint64_t) + 1,
+    SERIES_AHEAD = 1024, /* Series whose tags are learned together. */
+};
 
 void scan_batch_init(struct scan_batch *batch, const struct scan_decode *decode, scan_batch_cb take,
                      void *arg)
@@ -101,28 +104,74 @@ static enum err begin(struct scan_batch *batch)
 
 /* ---- Series -------------------------------------------------------------------------------- */
 
-static enum err begin_series(struct scan_batch *batch, uint32_t id)
+static enum err parse_series(const struct scan_batch *batch, uint32_t id, struct key_parts *parts)
 {
     struct slice key = catalog_view_key(batch->decode->snapshot->series, id);
-    struct key_parts *parts = &batch->parts;
 
     if (key_parse(key.data, key.size, parts) != 0)
         return err_set(ERR_CORRUPT, "series %" PRIu32 " has no canonical key", id);
+    return ERR_OK;
+}
+
+/* Number the tags of a series; *ret_news if there was one without a number. */
+static enum err number_tags(struct scan_batch *batch, const struct key_parts *parts,
+                            uint32_t *ret_numbers, bool *ret_news)
+{
     for (size_t i = 0; i < parts->tag_count; i++) {
         struct slice name = parts->tags[i].name;
         uint64_t hash = key_hash(name.data, name.size);
-        uint32_t number = key_map_find(&batch->tags, hash, name.data, name.size);
 
-        if (number == KEY_MAP_NONE) {
-            number = batch->tags.count;
-            if (!key_map_add(&batch->tags, &batch->arena, hash, name.data, name.size))
-                return err_set(ERR_NO_MEMORY, "scan: no memory for a tag's name");
-        }
-        batch->tag_numbers[i] = number;
+        ret_numbers[i] = key_map_find(&batch->tags, hash, name.data, name.size);
+        if (ret_numbers[i] != KEY_MAP_NONE)
+            continue;
+        ret_numbers[i] = batch->tags.count;
+        if (!key_map_add(&batch->tags, &batch->arena, hash, name.data, name.size))
+            return err_set(ERR_NO_MEMORY, "scan: no memory for a tag's name");
+        *ret_news = true;
     }
+    return ERR_OK;
+}
+
+/* New tags mean a new batch, so learn those of the next series at the same time. */
+static enum err look_ahead(struct scan_batch *batch, uint32_t id)
+{
+    const struct scan_match *match = batch->decode->match;
+    uint32_t low = 0, high = match->count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (match->ids[middle] <= id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (uint32_t i = low; i < match->count && i - low < SERIES_AHEAD; i++) {
+        uint32_t numbers[TAG_COUNT_MAX];
+        struct key_parts parts;
+        bool news;
+        enum err err = parse_series(batch, match->ids[i], &parts);
+
+        if (err == ERR_OK)
+            err = number_tags(batch, &parts, numbers, &news);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}
+
+static enum err begin_series(struct scan_batch *batch, uint32_t id)
+{
+    bool news = false;
+    enum err err = parse_series(batch, id, &batch->parts);
+
+    if (err == ERR_OK)
+        err = number_tags(batch, &batch->parts, batch->tag_numbers, &news);
+    if (err == ERR_OK && news)
+        err = look_ahead(batch, id);
     batch->id = id;
     batch->tags_stand = false;
-    return ERR_OK;
+    return err;
 }
 
 /* The batch has a column for each tag of the current series. */

@@ -1,8 +1,9 @@
 /*
  * scan_batch.h - the rows that leave a scan, as columns of about 1 MiB.
  *
- * A batch has the time, then tags, then fields. It starts with all tags and fields known by then;
- * a tag first seen later starts a new batch (so tags stand before fields), a field is appended.
+ * A batch has the time, then tags, then fields. It starts with all tags and fields known by then,
+ * those of the next thousand series among them; a tag first seen later starts a new batch (so tags
+ * stand before fields), a field is appended.
  *
  * Thread   The scan's.
  */

@@ -39,13 +39,14 @@ enum scan_fit {
 typedef enum err (*scan_regions_cb)(void *arg, const struct scan_region *region,
                                     enum scan_fit *ret_fit);
 
-/** Find the series. `query` is NULL for a digest; all pointers are borrowed. ERR_NO_MEMORY, ERR_CANCELED,
- * ERR_TIMEOUT. */
+/** Find the series. `query` is NULL for a digest; all pointers are borrowed. ERR_NO_MEMORY,
+ * ERR_CANCELED, ERR_TIMEOUT. */
 MUST_CHECK enum err scan_regions_init(struct scan_regions *regions, const struct snapshot *snapshot,
                                       const struct query *query, const struct scan_limits *limits);
 void scan_regions_fini(struct scan_regions *regions);
 
-/** Call `work` for all that the query asks for. Its errors; ERR_LIMIT: no region is small enough. */
+/** Call `work` for all that the query asks for. Its errors; ERR_LIMIT: no region is small enough.
+ */
 MUST_CHECK enum err scan_regions_run(struct scan_regions *regions, enum scan_order order,
                                      scan_regions_cb work, void *arg);
 

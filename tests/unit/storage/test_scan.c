@@ -437,3 +437,22 @@ Test(scan, says_the_same_before_and_after_a_seal)
     }
     replica_fini(&replica);
 }
+
+Test(scan, names_the_segment_that_is_damaged)
+{
+    uint64_t chance = 1;
+    struct replica replica;
+    struct snapshot *snapshot;
+    struct query query = everything();
+
+    replica_init(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
+    write_some(&replica, &chance);
+    cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
+    mem_disk_flip(replica.disk, "data/00000001.mrs", 200, 0x10);
+    snapshot = store_snapshot(replica.store);
+    cr_assert_eq(scan_rows(snapshot, &query, &ample, take_nothing, NULL), ERR_CORRUPT);
+    cr_assert(strstr(err_detail(), "00000001.mrs") != NULL, "%s", err_detail());
+    snapshot_free(snapshot);
+    replica_fini(&replica);
+}
