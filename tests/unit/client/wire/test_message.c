@@ -3,6 +3,7 @@
  * range.
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -516,4 +517,74 @@ Test(message, brings_ends_of_queries_back)
     message_put_query_end(&sent, &bytes);
     cr_assert_eq(decode_query_end(bytes.data, bytes.size), ERR_INVALID);
     bytes_fini(&bytes);
+}
+
+/* ---- Bytes that never change ----------------------------------------------------------------- */
+
+/* One frame behind the other. */
+static void put_frame(enum frame_type type, struct bytes *payload, struct bytes *frames)
+{
+    struct frame_header header = {.type = (uint16_t)type, .request = (uint64_t)type + 100};
+
+    frame_seal(&header, payload->data, payload->size);
+    bytes_put(frames, &header, sizeof header);
+    bytes_put(frames, payload->data, payload->size);
+    bytes_clear(payload);
+}
+
+static void put_samples(struct bytes *frames)
+{
+    static struct message_topology topology;
+    static struct message_declare declare;
+    struct message_hello_ok hello_ok = {PROTOCOL_VERSION, 7, 3, 8, FRAME_PAYLOAD_MAX, {"n", 1}};
+    struct message_error error = {ERR_NOT_LEADER, 2, 50, SLICE("ask node 2")};
+    struct message_write_ok write_ok = {5, 12, 345, 4096, true, 1, (const uint8_t *)"\1\2\3\4"};
+    struct message_query_end end = {ERR_TIMEOUT, 5, 250, 3, SLICE("after 30 s")};
+    struct query query = make_query();
+    struct bytes payload = {0};
+
+    make_topology(&topology);
+    make_declare(&declare);
+    message_put_hello(&hello, &payload);
+    put_frame(FRAME_HELLO, &payload, frames);
+    message_put_hello_ok(&hello_ok, &payload);
+    put_frame(FRAME_HELLO_OK, &payload, frames);
+    message_put_error(&error, &payload);
+    put_frame(FRAME_ERROR, &payload, frames);
+    put_frame(FRAME_PING, &payload, frames);
+    message_put_topology(&topology, &payload);
+    put_frame(FRAME_TOPOLOGY_OK, &payload, frames);
+    message_put_declare(&declare, &payload);
+    put_frame(FRAME_DECLARE, &payload, frames);
+    message_put_write_ok(&write_ok, &payload);
+    put_frame(FRAME_WRITE_OK, &payload, frames);
+    message_put_query(&query, 6, 30000, &payload);
+    put_frame(FRAME_SHARD_QUERY, &payload, frames);
+    message_put_query_end(&end, &payload);
+    put_frame(FRAME_QUERY_END, &payload, frames);
+    bytes_fini(&payload);
+}
+
+/* GOLDEN_WRITE=1 makes the file anew: only when the version changes. */
+Test(message, bytes_are_those_of_version_1)
+{
+    static uint8_t golden[4096];
+    struct bytes frames = {0};
+    size_t size;
+    FILE *file;
+
+    put_samples(&frames);
+    if (getenv("GOLDEN_WRITE") != NULL) {
+        file = fopen(GOLDEN_DIR "/frames_v1.bin", "wb");
+        cr_assert_not_null(file);
+        cr_assert_eq(fwrite(frames.data, 1, frames.size, file), frames.size);
+        cr_assert_eq(fclose(file), 0);
+    }
+    file = fopen(GOLDEN_DIR "/frames_v1.bin", "rb");
+    cr_assert_not_null(file);
+    size = fread(golden, 1, sizeof golden, file);
+    (void)fclose(file);
+    cr_assert_eq(size, frames.size);
+    cr_assert_eq(memcmp(golden, frames.data, size), 0);
+    bytes_fini(&frames);
 }
