@@ -29,28 +29,36 @@ struct http {
 
 /* ---- The connection ------------------------------------------------------------------------ */
 
+static int connect_to(const struct addrinfo *address)
+{
+    struct timeval timeout = {.tv_sec = TIMEOUT_S};
+    int on = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    if (connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
+        (void)close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 static int open_socket(const struct run_node *node)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct timeval timeout = {.tv_sec = TIMEOUT_S};
     struct addrinfo *found;
     char port[8];
-    int on = 1;
-    int fd;
+    int fd = -1;
 
     (void)snprintf(port, sizeof port, "%u", node->http_port);
     if (getaddrinfo(node->host, port, &hints, &found) != 0)
         return -1;
-    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-        if (connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
-            (void)close(fd);
-            fd = -1;
-        }
-    }
+    for (const struct addrinfo *at = found; at != NULL && fd < 0; at = at->ai_next)
+        fd = connect_to(at);
     freeaddrinfo(found);
     return fd;
 }

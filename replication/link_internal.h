@@ -34,6 +34,7 @@ struct link_out {
     uv_getaddrinfo_t resolve;
     uv_timer_t timer; /* Next attempt, or deadline of this one. */
     uint32_t retry_ms;
+    uint32_t attempts; /* Each takes the next of the name's addresses. */
     struct frame_reader reader;
     struct link_queue queue;
     struct link_batch batch; /* The one write under way. */

@@ -219,6 +219,20 @@ static void connect_to(struct link_out *out, const struct sockaddr *address)
         leave(out, err_detail());
 }
 
+/* A name may have several addresses, of which the peer listens on one: "localhost" is ::1 and
+ * 127.0.0.1. Take them in turn. */
+static const struct sockaddr *next_address(struct link_out *out, const struct addrinfo *addresses)
+{
+    const struct addrinfo *address = addresses;
+    uint32_t count = 0;
+
+    for (const struct addrinfo *at = addresses; at != NULL; at = at->ai_next)
+        count++;
+    for (uint32_t skip = out->attempts++ % count; skip > 0; skip--)
+        address = address->ai_next;
+    return address->ai_addr;
+}
+
 static void resolved_cb(uv_getaddrinfo_t *resolve, int status, struct addrinfo *addresses)
 {
     struct link_out *out = resolve->data;
@@ -230,7 +244,7 @@ static void resolved_cb(uv_getaddrinfo_t *resolve, int status, struct addrinfo *
                   uv_strerror(status));
         wait_and_retry(out);
     } else {
-        connect_to(out, addresses->ai_addr);
+        connect_to(out, next_address(out, addresses));
     }
     uv_freeaddrinfo(addresses);
 }
