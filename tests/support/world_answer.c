@@ -83,10 +83,12 @@ void lines_of_columns(const struct columns *columns, bool one_nan, struct lines 
         for (uint32_t c = 0; c < columns->count; c++) {
             const struct column *column = by_name[c];
             uint64_t bits = column->values[row];
-            struct slice text = {(const char *)column->text.data + (uint32_t)bits, bits >> 32};
+            struct slice text = {"", 0};
 
             if (!column->present[row])
                 continue;
+            if (column->type == FIELD_STRING && bits >> 32 > 0)
+                text = (struct slice){(char *)column->text.data + (uint32_t)bits, bits >> 32};
             if (column->kind == COLUMN_TIME)
                 put(&line, "time=%" PRId64, (int64_t)bits);
             else if (column->kind == COLUMN_TAG)
