@@ -5,8 +5,8 @@
  *    frame_conn_send() -> queue -> frame_conn_flush() at the end of the turn: one write for all
  *
  * A wrong magic or checksum closes the connection. A payload that is longer than payload_max is
- * answered with ERR_TOO_LARGE and passed over. While more than OUT_BYTES_MAX wait to be sent, nothing
- * is read.
+ * answered with ERR_TOO_LARGE and passed over. While more than OUT_BYTES_MAX wait to be sent,
+ * nothing is read.
  *
  * Owner     The struct is embedded by its user, who may free it in closed(), not before.
  * Thread    The worker's.

@@ -515,7 +515,7 @@ void lane_flush(struct lane *lane, uint64_t now_ms)
     while (lane->under_way < LANE_WINDOW && !lane->waiting) {
         struct lane_block *block = lane->blocks;
 
-        /* From the front each time: a block may be answered, and gone, before send_block() returns. */
+        /* From the front each time: send_block() may end with the block answered, and gone. */
         while (block != NULL && (block->under_way || block->done))
             block = block->next;
         if (block == NULL)

@@ -15,7 +15,7 @@
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
 
-enum { EPOCH_FILE_MAX = 64 };
+enum { RESERVE_BYTES = 128 * 1024 * 1024, EPOCH_FILE_MAX = 64 };
 
 int node_find_server(const struct node *node, uint64_t server)
 {
@@ -56,8 +56,8 @@ static enum err lock_directory(struct node *node)
 }
 
 /* Each start has a higher epoch than the one before, so that the sequences of this node's own
- * blocks (ingest.c) begin anew. Kept in a file, because clocks of edge machines jump; on a full disk
- * the clock has to do. */
+ * blocks (ingest.c) begin anew. Kept in a file, because clocks of edge machines jump; on a full
+ * disk the clock has to do. */
 static enum err next_epoch(struct node *node)
 {
     char path[4096];
@@ -140,6 +140,7 @@ static enum err open_log(struct node *node)
         .groups = node->groups,
         .file_bytes = node->options.log.file_bytes,
         .bytes_max = node->options.log.bytes_max,
+        .reserve_bytes = RESERVE_BYTES,
     };
     enum err err;
 

@@ -386,8 +386,10 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
     struct node *node = shard->worker->node;
     struct board_group board = {0};
     uint64_t keep_after = group_keep_after(shard->group);
+    bool may_propose;
 
     group_state(shard->group, &board.group);
+    may_propose = board.group.ready && shard->worker->phase == WORKER_RUNNING;
     if (shard->store != NULL)
         store_stats(shard->store, &board.store);
     uv_mutex_lock(&node->board_lock);
@@ -400,9 +402,9 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
     }
     if (shard->meta != NULL)
         meta_tick(shard->meta, now_ms);
-    else if (board.group.ready && shard->seal_index == 0 && shard->worker->phase == WORKER_RUNNING &&
+    else if (may_propose && shard->seal_index == 0 &&
              (store_wants_seal(shard->store) || holds_the_log(shard, &board.store, now_ms)))
         propose_seal(shard);
-    if (shard->worker->phase == WORKER_RUNNING && board.group.ready)
+    if (may_propose)
         balance(shard, &board.group, now_ms);
 }

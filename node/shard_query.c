@@ -4,7 +4,7 @@
  *
  *    shard_query() --linearizable--> group_read() --shard_read_done()--.
  *         |                                                            |
- *         '--leader, any---------------------------------------------> start_scan() --pool--> answer
+ *         '--leader, any---------------------------------------------> start_scan() -pool-> answer
  */
 #include <stdlib.h>
 #include <string.h>

@@ -89,9 +89,12 @@ MUST_CHECK enum err worker_start(struct worker *worker);
 /** Ask the worker to hand over its leaderships and end. Any thread; then worker_join(). */
 void worker_stop(struct worker *worker);
 void worker_join(struct worker *worker);
-/** All workers have ended: take in what mail is still on its way, so that nothing is lost with it. */
+/** All workers have ended: take in what mail is on its way, so that nothing is lost with it. */
 void worker_empty_mail(struct worker *worker);
 void worker_fini(struct worker *worker);
+
+/** Listen for peers and connect to them; for worker_start(). */
+MUST_CHECK enum err worker_open_links(struct worker *worker);
 
 /** Run `run(to, arg)` on the worker `to`: at once if that is `from`, else by mail. */
 void worker_call(struct worker *from, struct worker *to, mail_run run, void *arg);
