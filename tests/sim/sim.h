@@ -4,7 +4,9 @@
  *
  *     sim_main.c     options, processes, report
  *     sim_run.c      one seed: what happens to the cluster, and when
- *     sim_node.c     a node: what its groups ask for; its log writer, its store; crash and start
+ *     sim_node.c     a node: what its groups ask for; its log writer; crash and start
+ *     sim_store.c    its state machines: a running hash, or the product's store
+ *     sim_client.c   clients of the product's store, that send again until they are answered
  *     sim_net.c      messages on their way
  *     sim_check.c    what must hold, and what was found
  *
@@ -20,11 +22,14 @@
 #include "replication/log.h"
 #include "storage/base/bytes.h"
 #include "storage/base/rand.h"
+#include "storage/store.h"
 #include "tests/support/mem_disk.h"
 
 enum {
     SIM_NODES_MAX = 5,
     SIM_GROUPS_MAX = 2,
+    SIM_CLIENTS = 3,     /* Of each group. */
+    SIM_SERIES = 4,      /* Of each client. */
     SIM_CALENDAR = 4096, /* A message takes less, in ms. */
     SIM_FINDING_MAX = 160,
     SIM_ELECTION_MS = 300,
@@ -35,7 +40,8 @@ enum {
 
 struct sim_options {
     uint64_t guards_off;
-    bool hot; /* More crashes, more load, more doubles. */
+    bool hot;   /* More crashes, more load, more doubles. */
+    bool store; /* The product's store and clients, not a hash and bytes. */
     bool verbose;
 };
 
@@ -44,7 +50,7 @@ struct sim_options {
 #define SIM_COUNTERS(X)                                                                       \
     X(proposed) X(acknowledged) X(applied) X(crashes) X(elections) X(transfers) X(seals)      \
     X(loads) X(reads) X(messages) X(lost) X(doubled) X(syncs) X(behind)                       \
-    X(failovers) X(failover_ms) X(failovers_slow)
+    X(failovers) X(failover_ms) X(failovers_slow) X(batches) X(resent) X(duplicates) X(gaps)
 /* clang-format on */
 
 #define SIM_COUNTER(name) uint64_t name;
@@ -76,6 +82,28 @@ struct sim_store {
     uint64_t sealing_at_ms;             /* A seal is under way and done then; 0: none. */
     uint64_t sealing_index, sealing_hash;
     uint64_t busy_until_ms; /* The head is full. */
+    struct store *real;     /* With options.store. */
+    struct sim_job *jobs;   /* Its seals, in order. */
+};
+
+struct sim_job {
+    struct seal_job *job;
+    uint64_t at_ms;
+    struct sim_job *next;
+};
+
+/* Sends one batch after the other, each until it is answered. */
+struct sim_client {
+    uint64_t producer;
+    uint64_t sequence; /* Of the batch under way, or the next one. */
+    struct buf *batch; /* As it was made; NULL: idle. */
+    uint32_t rows;     /* In it. */
+    uint64_t rows_done;
+    struct sim_replica *asked; /* Who proposed it; NULL: nobody yet, or the answer is lost. */
+    uint64_t index;            /* Where; or what has to be applied to know about a duplicate. */
+    bool duplicate;
+    uint64_t again_at_ms;
+    uint32_t ids[SIM_SERIES];
 };
 
 struct sim_replica {
@@ -131,7 +159,8 @@ struct sim {
     struct sim_options options;
     struct rand rand;
     uint64_t seed, now_ms;
-    bool calm; /* The faults are over. */
+    bool calm;  /* The faults are over. */
+    bool quiet; /* No new work: what is under way ends. */
     uint32_t node_count, group_count;
     struct sim_node nodes[SIM_NODES_MAX]; /* Server id - 1. */
     struct sim_chain chains[SIM_GROUPS_MAX];
@@ -147,6 +176,8 @@ struct sim {
     uint32_t trailing, seal_every;
 
     uint64_t serial; /* Of the last entry proposed. */
+    struct block_builder *builder;
+    struct sim_client clients[SIM_GROUPS_MAX][SIM_CLIENTS];
     uint64_t heal_at_ms;
     uint64_t leaderless_ms[SIM_GROUPS_MAX]; /* Since its leader died in the calm; 0: it did not. */
     struct sim_counters *counters;
@@ -183,6 +214,30 @@ static inline bool sim_node_runs(const struct sim_node *node)
 {
     return node->up && node->paused_until_ms <= node->sim->now_ms;
 }
+
+/* ---- sim_store.c --------------------------------------------------------------------------- */
+
+/** Recover what the disk says. False: there was a finding. */
+bool sim_store_open(struct sim_replica *replica);
+/** The process is gone. */
+void sim_store_close(struct sim_replica *replica);
+enum err sim_store_apply(struct sim_replica *replica, uint64_t index, uint64_t term,
+                         struct buf *payload);
+void sim_store_turn(struct sim_replica *replica);
+/** The process is about to die: perhaps in the middle of a seal. */
+void sim_store_die(struct sim_replica *replica);
+
+/* ---- sim_client.c -------------------------------------------------------------------------- */
+
+void sim_client_begin(struct sim *sim);
+void sim_client_turn(struct sim *sim);
+/** That replica applied an entry; what it was proposed as is answered. */
+void sim_client_applied(struct sim_replica *replica, uint64_t index, enum store_outcome outcome);
+/** It leads no more, or died: what it was asked is not answered. */
+void sim_client_lost(struct sim_replica *replica);
+/** After the calm: every batch was stored, once, everywhere. */
+void sim_client_check_end(struct sim *sim);
+void sim_client_fini(struct sim *sim);
 
 /* ---- sim_net.c ----------------------------------------------------------------------------- */
 

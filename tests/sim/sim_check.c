@@ -203,6 +203,8 @@ void sim_check_end(struct sim *sim)
         for (uint32_t i = 0; i < sim->node_count && sim->finding[0] == '\0'; i++)
             check_replica(sim, &sim->nodes[i].replicas[k], &leader, leading);
     }
+    if (sim->options.store && sim->finding[0] == '\0')
+        sim_client_check_end(sim);
 }
 
 void sim_check_fini(struct sim *sim)

@@ -51,10 +51,12 @@ enum { GUARD_COUNT = sizeof guard_names / sizeof guard_names[0] };
 static void usage(FILE *out)
 {
     (void)fprintf(out,
-                  "usage: millrace-sim [--seeds FROM COUNT] [--jobs N] [--hot] [--verbose]\n"
-                  "                    [--guards-off NAME,...]\n\n"
+                  "usage: millrace-sim [--seeds FROM COUNT] [--jobs N] [--store] [--hot]\n"
+                  "                    [--verbose] [--guards-off NAME,...]\n\n"
                   "Runs COUNT seeds from FROM on (default 1 200). Exits with 1 if there was a\n"
                   "finding, and prints the command that repeats it.\n\n"
+                  "  --store       the product's store and clients that send again, instead of a\n"
+                  "                running hash\n"
                   "  --hot         more crashes, more load\n"
                   "  --guards-off  leave guards of replication/guards.h out:\n               ");
     for (int i = 0; i < GUARD_COUNT; i++)
@@ -95,6 +97,7 @@ static bool parse(int argc, char **argv)
 {
     static const struct option longs[] = {{"seeds", required_argument, NULL, 's'},
                                           {"jobs", required_argument, NULL, 'j'},
+                                          {"store", no_argument, NULL, 'S'},
                                           {"hot", no_argument, NULL, 'h'},
                                           {"guards-off", required_argument, NULL, 'g'},
                                           {"verbose", no_argument, NULL, 'v'},
@@ -116,6 +119,9 @@ static bool parse(int argc, char **argv)
             break;
         case 'h':
             options.hot = true;
+            break;
+        case 'S':
+            options.store = true;
             break;
         case 'g':
             good = parse_guards(optarg);
@@ -145,8 +151,8 @@ static void note_finding(struct job *job, uint64_t seed, const char *what)
         (void)snprintf(job->kind[job->kinds++].what, SIM_FINDING_MAX, "%s", what);
     if (job->kind[i].count++ < SHOWN_MAX) {
         (void)printf("seed %" PRIu64 ": %s\n  again: millrace-sim --seeds %" PRIu64
-                     " 1 --verbose%s%s%s\n",
-                     seed, what, seed, options.hot ? " --hot" : "",
+                     " 1 --verbose%s%s%s%s\n",
+                     seed, what, seed, options.store ? " --store" : "", options.hot ? " --hot" : "",
                      *guards_off_names ? " --guards-off " : "", guards_off_names);
         (void)fflush(stdout);
     }
@@ -231,8 +237,8 @@ static void add_job(struct job *all, const struct job *job)
 
 static void report(const struct job *all)
 {
-    (void)printf("seeds %" PRIu64 " to %" PRIu64 "%s%s%s: %" PRIu64 " findings\n ", first,
-                 first + count - 1, options.hot ? ", hot" : "",
+    (void)printf("seeds %" PRIu64 " to %" PRIu64 "%s%s%s%s: %" PRIu64 " findings\n ", first,
+                 first + count - 1, options.store ? ", store" : "", options.hot ? ", hot" : "",
                  *guards_off_names ? ", without " : "", guards_off_names, all->findings);
 #define SHOW(name) (void)printf(" %s=%" PRIu64, #name, all->counters.name);
     SIM_COUNTERS(SHOW)

@@ -9,15 +9,6 @@
 
 enum { LOG_FILE_BYTES = 64 * 1024 };
 
-static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
-{
-    const uint8_t *at = bytes;
-
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ at[i]) * UINT64_C(0x100000001b3);
-    return hash ^ hash >> 29;
-}
-
 /* ---- What a group asks for ----------------------------------------------------------------- */
 
 static uint64_t io_now(void *ctx)
@@ -64,22 +55,19 @@ static enum err io_apply(void *ctx, struct group *group, uint64_t index, uint64_
 {
     struct sim_replica *replica = ctx;
     struct sim *sim = replica->node->sim;
-    struct sim_store *store = &replica->store;
-    uint64_t head[3] = {index, term, payload != NULL};
+    enum err err;
 
     (void)group;
-    if (store->busy_until_ms > sim->now_ms)
+    if (replica->store.busy_until_ms > sim->now_ms)
         return ERR_BUSY;
-    if (index != store->index + 1) {
+    if (index != replica->store.index + 1) {
         sim_found(sim, replica, "apply leaves an index out, or comes twice");
         return ERR_CORRUPT;
     }
-    store->index = index;
-    store->hash = mix(store->hash, head, sizeof head);
-    if (payload != NULL)
-        store->hash = mix(store->hash, payload->bytes, payload->size < 64 ? payload->size : 64);
-    sim_check_applied(replica, term);
-    return sim->finding[0] == '\0' ? ERR_OK : ERR_CORRUPT;
+    err = sim_store_apply(replica, index, term, payload);
+    if (err == ERR_OK)
+        sim_check_applied(replica, term);
+    return sim->finding[0] == '\0' ? err : ERR_CORRUPT;
 }
 
 static void io_leader(void *ctx, struct group *group, bool leading)
@@ -89,6 +77,8 @@ static void io_leader(void *ctx, struct group *group, bool leading)
     (void)group;
     if (leading)
         sim_check_leader(replica);
+    else if (replica->node->sim->options.store)
+        sim_client_lost(replica);
 }
 
 static void io_load(void *ctx, struct group *group, uint64_t index, uint64_t term,
@@ -200,24 +190,23 @@ void sim_node_start(struct sim_node *node)
     node->sync_at_ms = 0;
     for (uint32_t i = 0; i < sim->group_count; i++) {
         struct sim_replica *replica = &node->replicas[i];
-        struct sim_store *store = &replica->store;
 
         replica->node = node;
         replica->number = i;
-        *store = (struct sim_store){.index = store->sealed_index,
-                                    .hash = store->sealed_hash,
-                                    .sealed_index = store->sealed_index,
-                                    .sealed_hash = store->sealed_hash};
         replica->commit_seen = 0;
         new_group(replica);
     }
     node->up = true; /* Whatever happens: sim_node_end() has to free it. */
+    for (uint32_t i = 0; i < sim->group_count; i++) {
+        if (!sim_store_open(&node->replicas[i]))
+            return;
+    }
     if (!open_log(node))
         return;
     for (uint32_t i = 0; i < sim->group_count; i++) {
         struct sim_replica *replica = &node->replicas[i];
 
-        if (group_start(replica->group, replica->store.sealed_index) != ERR_OK)
+        if (group_start(replica->group, replica->store.index) != ERR_OK)
             sim_found(sim, replica, err_detail());
     }
 }
@@ -238,6 +227,7 @@ static void drop_memory(struct sim_node *node)
 
         group_free(replica->group);
         replica->group = NULL;
+        sim_store_close(replica);
         while (replica->reads != NULL) {
             struct sim_read *read = replica->reads;
 
@@ -281,6 +271,8 @@ void sim_node_crash(struct sim_node *node, enum mem_disk_crash how)
     struct sim *sim = node->sim;
 
     sim->counters->crashes++;
+    for (uint32_t i = 0; i < sim->group_count; i++)
+        sim_store_die(&node->replicas[i]);
     mem_disk_crash(node->disk, how, rand_next(&sim->rand));
     drop_memory(node);
     node->start_at_ms = sim->now_ms + 50 + sim_rand(sim, 1500);
@@ -375,39 +367,6 @@ static void end_sync(struct sim_node *node)
         group_durable(node->replicas[i].group, stream);
 }
 
-/* The store writes a segment now and then. Its manifest is durable before the log hears of it, and
- * the node may die in between. */
-static void turn_store(struct sim_replica *replica)
-{
-    struct sim *sim = replica->node->sim;
-    struct sim_store *store = &replica->store;
-
-    if (store->busy_until_ms != 0 && store->busy_until_ms <= sim->now_ms) {
-        store->busy_until_ms = 0;
-        group_poke(replica->group);
-    }
-    if (!sim->calm && sim_chance(sim, sim->p_busy, 10000))
-        store->busy_until_ms = sim->now_ms + 1 + sim_rand(sim, 300);
-
-    if (store->sealing_at_ms == 0 && store->index >= store->sealed_index + sim->seal_every) {
-        store->sealing_at_ms = sim->now_ms + 1 + sim_rand(sim, 100);
-        store->sealing_index = store->index;
-        store->sealing_hash = store->hash;
-    }
-    if (store->sealing_at_ms != 0 && store->sealing_at_ms <= sim->now_ms) {
-        store->sealing_at_ms = 0;
-        store->sealed_index = store->sealing_index;
-        store->sealed_hash = store->sealing_hash;
-        sim->counters->seals++;
-    }
-    if (store->told_index < store->sealed_index && sim_chance(sim, 1, 10)) {
-        store->told_index = store->sealed_index;
-        if (group_sealed(replica->group, store->sealed_index) != ERR_OK)
-            sim_found(sim, replica, err_detail());
-        group_evict(replica->group, store->sealed_index);
-    }
-}
-
 static void trim_log(struct sim_node *node)
 {
     for (uint32_t i = 0; i < node->sim->group_count; i++)
@@ -426,7 +385,9 @@ void sim_node_turn(struct sim_node *node)
     for (uint32_t i = 0; i < sim->group_count && sim->finding[0] == '\0'; i++) {
         struct sim_replica *replica = &node->replicas[i];
 
-        turn_store(replica);
+        sim_store_turn(replica);
+        if (sim->finding[0] != '\0')
+            return;
         if (group_deadline(replica->group) <= sim->now_ms)
             group_tick(replica->group);
         if (sim->now_ms % 32 == 0)

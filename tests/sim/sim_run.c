@@ -173,6 +173,13 @@ static void break_something(struct sim *sim)
 
 /* ---- A run --------------------------------------------------------------------------------- */
 
+/* More work comes in. The product's clients go on with what they have by themselves. */
+static void load(struct sim *sim, uint32_t chance)
+{
+    if (!sim->options.store && sim_chance(sim, chance, 1000))
+        propose(sim);
+}
+
 static void turn(struct sim *sim)
 {
     sim_net_turn(sim);
@@ -188,6 +195,8 @@ static void turn(struct sim *sim)
         else if (sim_node_runs(node))
             sim_node_turn(node);
     }
+    if (sim->options.store && sim->finding[0] == '\0')
+        sim_client_turn(sim);
 }
 
 static void live(struct sim *sim)
@@ -198,8 +207,7 @@ static void live(struct sim *sim)
         turn(sim);
         if (sim->finding[0] != '\0')
             return;
-        if (sim_chance(sim, sim->p_load, 1000))
-            propose(sim);
+        load(sim, sim->p_load);
         if (sim_chance(sim, sim->p_read, 10000))
             ask(sim);
         break_something(sim);
@@ -209,8 +217,9 @@ static void live(struct sim *sim)
     end_ms = sim->now_ms + CALM_MS;
     for (; sim->now_ms < end_ms && sim->finding[0] == '\0'; sim->now_ms++) {
         turn(sim);
-        if (sim->finding[0] == '\0' && sim->now_ms + QUIET_MS < end_ms && sim_chance(sim, 10, 1000))
-            propose(sim);
+        sim->quiet = sim->now_ms + QUIET_MS >= end_ms;
+        if (sim->finding[0] == '\0' && !sim->quiet)
+            load(sim, 10);
         if (sim->finding[0] == '\0' && sim->now_ms + CALM_MS / 2 == end_ms)
             kill_a_leader(sim);
     }
@@ -230,6 +239,8 @@ void sim_run(uint64_t seed, const struct sim_options *options, struct sim_counte
     sim->now_ms = START_MS;
     rand_init(&sim->rand, seed);
     make_weather(sim);
+    if (options->store)
+        sim_client_begin(sim);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         sim->nodes[i].sim = sim;
         sim->nodes[i].server = i + 1;
@@ -239,6 +250,7 @@ void sim_run(uint64_t seed, const struct sim_options *options, struct sim_counte
     for (uint32_t i = 0; i < sim->node_count; i++)
         sim_node_end(&sim->nodes[i]);
     sim_net_end(sim);
+    sim_client_fini(sim);
     sim_check_fini(sim);
     (void)snprintf(finding, SIM_FINDING_MAX, "%s", sim->finding);
     free(sim);
