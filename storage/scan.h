@@ -1,15 +1,16 @@
 /*
  * scan.h - answer a query over one shard's snapshot.
  *
- *    scan_match    the series that the query is about
- *    scan.c        regions of series and time, halved until what is in one fits the memory
- *    scan_decode   the region's blocks, one by one: which rows of them lie in it
- *    scan_collect  those rows, in memory, by series
- *    scan_merge    the rows of a series from all blocks, in order of time, once each (the later
- *                  source wins, field by field)
- *                      |                |                     |
- *                  scan_batch       aggregate.h            a digest           (scan_last needs no
- *                  raw rows                                                    collecting: newest)
+ *    scan_match     the series that the query is about
+ *    scan_regions   regions of series and time, halved until what is kept of one fits the memory
+ *    scan_decode    the region's blocks, one by one: which rows of them lie in it
+ *          |
+ *          +-- rows, digest ---> scan_collect  those rows, in memory, by series
+ *          |                     scan_merge    in order of time, once each: of two sources the later
+ *          |                                   wins, field by field --> scan_batch, as columns
+ *          +-- last -----------> scan_last     the newest values alone
+ *          '-- aggregates -----> scan_tangle   which series need merging; the others go from the
+ *                                              decoded columns into the aggregate (aggregate.h)
  *
  * Runs in the pool. Memory is bounded by the limits whatever the query asks for; a smaller budget
  * makes it slower, not different.
