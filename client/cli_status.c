@@ -66,8 +66,8 @@ static void print_nodes(const json_t *nodes, const json_t *unreachable, bool col
     size_t at;
     const json_t *node;
 
-    printf("%-5s %-21s %-6s %-9s %10s %8s %10s %14s\n", "node", "native port", "state", "uptime",
-           "memory", "leads", "version", "points");
+    printf("%-5s %-21s %-6s %-9s %10s %8s %10s %14s %12s\n", "node", "native port", "state",
+           "uptime", "memory", "leads", "version", "points", "points/s");
     json_array_foreach(nodes, at, node)
     {
         const json_t *others = json_object_get(node, "nodes"), *other;
@@ -90,10 +90,11 @@ static void print_nodes(const json_t *nodes, const json_t *unreachable, bool col
         }
         format_uptime(json_number_value(json_object_get(node, "uptime_s")), uptime);
         format_bytes(integer(node, "memory_bytes"), memory);
-        printf("%-5" PRId64 " %-21s %s%-6s%s %-9s %10s %8d %10s %14" PRId64 "\n",
+        printf("%-5" PRId64 " %-21s %s%-6s%s %-9s %10s %8d %10s %14" PRId64 " %12" PRId64 "\n",
                integer(node, "server"), address, colours && !ready ? "\033[33m" : "",
                ready ? "up" : "busy", colours && !ready ? "\033[0m" : "", uptime, memory, leads,
-               string(node, "version"), integer(node, "points_total"));
+               string(node, "version"), integer(node, "points_total"),
+               integer(node, "points_per_s"));
         if (!ready)
             printf("      not ready: %s\n", string(node, "ready_detail"));
     }

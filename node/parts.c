@@ -82,6 +82,7 @@ void parts_flush(struct worker *worker)
 void parts_tick(struct worker *worker, uint64_t now_ms)
 {
     query_tick(worker, now_ms);
+    status_tick(worker, now_ms);
     if (worker->native != NULL)
         native_tick(worker->native, now_ms);
 }

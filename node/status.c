@@ -11,6 +11,8 @@
 #include "storage/base/clk.h"
 #include "storage/base/metric.h"
 
+enum { RATE_MS = 1000 };
+
 static uint64_t resident_bytes(void)
 {
     size_t bytes = 0;
@@ -46,6 +48,32 @@ static struct board_group read_board(struct node *node, uint32_t group)
 static uint64_t leader_of(const struct node *node, uint32_t group)
 {
     return atomic_load_explicit(&node->leaders[group], memory_order_relaxed);
+}
+
+static uint64_t points_of(struct node *node)
+{
+    uint64_t points = 0;
+
+    for (uint32_t g = 1; g < node->groups; g++)
+        points += read_board(node, g).store.points;
+    return points;
+}
+
+void status_tick(struct worker *worker, uint64_t now_ms)
+{
+    static uint64_t points_before, ms_before; /* Worker 0's alone. */
+    uint64_t points;
+
+    if (worker->number != 0 || now_ms - ms_before < RATE_MS)
+        return;
+    points = points_of(worker->node);
+    atomic_store_explicit(&worker->node->points_per_s,
+                          ms_before == 0 || points < points_before
+                              ? 0
+                              : (points - points_before) * 1000 / (now_ms - ms_before),
+                          memory_order_relaxed);
+    points_before = points;
+    ms_before = now_ms;
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
@@ -122,22 +150,22 @@ void status_json(struct worker *worker, struct bytes *out)
     enum err ready = node_ready(node);
     struct board_group meta = read_board(node, 0);
     json_t *shards = json_array();
-    uint64_t points = 0;
     json_t *root;
     char *text;
 
-    for (uint32_t g = 1; g < node->groups; g++) {
-        points += read_board(node, g).store.points;
+    for (uint32_t g = 1; g < node->groups; g++)
         (void)json_array_append_new(shards, shard_json(node, g));
-    }
-    root = json_pack("{s:s, s:o, s:s, s:s, s:b, s:s, s:f, s:o, s:f, s:o, s:i, s:i}", "version",
-                     MILLRACE_VERSION_TEXT, "server", json_number(node->server), "name",
-                     node->options.node.name, "cluster", node->options.cluster.id, "ready",
-                     ready == ERR_OK, "ready_detail", ready == ERR_OK ? "" : err_detail(),
-                     "uptime_s", uptime_seconds(node), "memory_bytes",
-                     json_number(resident_bytes()), "cpu_s", cpu_seconds(), "points_total",
-                     json_number(points), "workers", (int)node->worker_count, "connections",
-                     (int)atomic_load_explicit(&node->connections, memory_order_relaxed));
+    root = json_pack(
+        "{s:s, s:o, s:s, s:s, s:b, s:s, s:f, s:o, s:f, s:o, s:i, s:i}", "version",
+        MILLRACE_VERSION_TEXT, "server", json_number(node->server), "name", node->options.node.name,
+        "cluster", node->options.cluster.id, "ready", ready == ERR_OK, "ready_detail",
+        ready == ERR_OK ? "" : err_detail(), "uptime_s", uptime_seconds(node), "memory_bytes",
+        json_number(resident_bytes()), "cpu_s", cpu_seconds(), "points_total",
+        json_number(points_of(node)), "workers", (int)node->worker_count, "connections",
+        (int)atomic_load_explicit(&node->connections, memory_order_relaxed));
+    (void)json_object_set_new(
+        root, "points_per_s",
+        json_number(atomic_load_explicit(&node->points_per_s, memory_order_relaxed)));
     (void)json_object_set_new(root, "meta_leader", json_number(leader_of(node, 0)));
     (void)json_object_set_new(root, "meta_applied", json_number(meta.group.applied));
     (void)json_object_set_new(root, "nodes", nodes_json(worker));

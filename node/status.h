@@ -13,6 +13,8 @@
 void status_json(struct worker *worker, struct bytes *out);
 /** Prometheus text: counters of all threads, gauges of the process and of each shard. */
 void status_metrics(struct worker *worker, struct bytes *out);
+/** Once in a while, worker 0: take the rate of the last second. */
+void status_tick(struct worker *worker, uint64_t now_ms);
 /** Nodes, and who leads which shard. */
 void status_topology(struct worker *worker, struct message_topology *ret_topology);
 
