@@ -184,6 +184,7 @@ static enum err open_state(struct shard *shard)
         .seal_bytes =
             min_bytes(node->options.storage.seal_bytes, shard_head_bytes_max(shard) / SEAL_PARTS),
         .producers_max = node->options.storage.producers_max,
+        .cancel = &node->stopping,
     };
 
     if (shard->number == 0)
@@ -277,7 +278,7 @@ static void seal_finished(struct pool_job *job)
     shard->seals = task->next;
     if (shard->seals == NULL)
         shard->seals_end = &shard->seals;
-    if (task->err != ERR_OK)
+    if (task->err != ERR_OK && task->err != ERR_CANCELED)
         log_error("shard=%u seal failed, its rows stay in memory and in the log: %s: %s",
                   shard->number - 1, err_name(task->err), task->note.detail);
     store_seal_done(shard->store, task->seal, task->err != ERR_OK);

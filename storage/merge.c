@@ -7,6 +7,7 @@
 
 /* The blocks being built. */
 struct output {
+    const atomic_bool *cancel;
     struct segment_writer *writer;
     const struct catalog_view *series;
     struct block_builder *builder;
@@ -277,6 +278,10 @@ static enum err put_slice(struct output *output, const struct merge_plan *plan,
         struct merge_stage *stage = merge_stage_of(&stages, plan, id);
         uint32_t count = slice->cut ? (uint32_t)slice->rows : plan->rows[id];
 
+        if (output->cancel != NULL && atomic_load_explicit(output->cancel, memory_order_relaxed)) {
+            err = err_set(ERR_CANCELED, "the node stops");
+            break;
+        }
         err = put_series(output, stage, id, stage->emitted, count);
         stage->emitted += count;
     }
@@ -285,11 +290,14 @@ static enum err put_slice(struct output *output, const struct merge_plan *plan,
 }
 
 enum err merge_blocks(const struct head_block *blocks, uint32_t count,
-                      const struct catalog_view *series, size_t memory,
+                      const struct catalog_view *series, size_t memory, const atomic_bool *cancel,
                       struct segment_writer *writer)
 {
-    struct output output = {
-        .writer = writer, .series = series, .id = CATALOG_NONE, .table_min = CATALOG_NONE};
+    struct output output = {.writer = writer,
+                            .series = series,
+                            .cancel = cancel,
+                            .id = CATALOG_NONE,
+                            .table_min = CATALOG_NONE};
     struct merge_slice slice;
     struct merge_plan plan;
     enum err err = merge_plan_init(&plan, blocks, count, series, memory);

@@ -18,6 +18,8 @@
 #ifndef STORAGE_MERGE_H
 #define STORAGE_MERGE_H
 
+#include <stdatomic.h>
+
 #include "storage/catalog.h"
 #include "storage/head.h"
 #include "storage/segment.h"
@@ -28,10 +30,11 @@ enum { MERGE_BLOCK_ROWS = 16384 }; /* Of an output block: decoded in about a mil
  * Merge `count` blocks of the head and append the result.
  *
  * series   knows every id in the blocks
+ * cancel   set by any thread: ends soon, with ERR_CANCELED; NULL: never
  * Errors   ERR_CORRUPT: a block is damaged, names its log index; ERR_NO_MEMORY; those of writing
  */
 MUST_CHECK enum err merge_blocks(const struct head_block *blocks, uint32_t count,
                                  const struct catalog_view *series, size_t memory,
-                                 struct segment_writer *writer);
+                                 const atomic_bool *cancel, struct segment_writer *writer);
 
 #endif

@@ -33,7 +33,8 @@ struct sealer {
     const struct disk *disk;
     const char *dir; /* Borrowed from the store. */
     struct manifest manifest;
-    size_t memory; /* Bytes that merging may use for columns: merge.h. */
+    size_t memory;             /* Bytes that merging may use for columns: merge.h. */
+    const atomic_bool *cancel; /* Of the store's options. */
 };
 
 /** One frozen part of the log. */

@@ -178,8 +178,8 @@ enum err store_open(const struct store_options *options, struct store **ret_stor
     }
     store->options = *options;
     store->options.dir = store->dir;
-    store->sealer =
-        (struct sealer){.disk = options->disk, .dir = store->dir, .memory = SEAL_MEMORY};
+    store->sealer = (struct sealer){
+        .disk = options->disk, .dir = store->dir, .memory = SEAL_MEMORY, .cancel = options->cancel};
     err = open_in(store);
     if (err != ERR_OK) {
         if (err == ERR_CORRUPT)

@@ -18,6 +18,7 @@
 #ifndef STORAGE_STORE_H
 #define STORAGE_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "storage/base/buf.h"
@@ -31,14 +32,16 @@ struct snapshot; /* storage/snapshot.h */
 struct seal_job;
 
 struct store_options {
-    const struct disk *disk; /* Borrowed: outlives the store and its segments. */
-    const char *dir;         /* This shard's folder; made if missing. Copied. */
-    uint32_t shard;          /* Number, for messages and file headers. */
-    uint32_t series_max;     /* Admission's limit. */
-    uint64_t head_bytes_max; /* A full head refuses admissions with ERR_BUSY. */
-    uint64_t seal_bytes;     /* Head bytes that ask for a seal. */
-    uint32_t producers_max;  /* Remembered, 1 to 2^20: the same on all replicas. */
-    int64_t future_ns_max;   /* Admission's limit on times ahead of the clock; 0: none. */
+    const struct disk *disk;   /* Borrowed: outlives the store and its segments. */
+    const char *dir;           /* This shard's folder; made if missing. Copied. */
+    uint32_t shard;            /* Number, for messages and file headers. */
+    uint32_t series_max;       /* Admission's limit. */
+    uint64_t head_bytes_max;   /* A full head refuses admissions with ERR_BUSY. */
+    uint64_t seal_bytes;       /* Head bytes that ask for a seal. */
+    uint32_t producers_max;    /* Remembered, 1 to 2^20: the same on all replicas. */
+    int64_t future_ns_max;     /* Admission's limit on times ahead of the clock; 0: none. */
+    const atomic_bool *cancel; /* Set by any thread: a seal that runs ends with ERR_CANCELED. NULL:
+                                  never. Outlives the store. */
 };
 
 /** Open or make a shard's storage. ERR_IO, ERR_CORRUPT (says which file and what to do),

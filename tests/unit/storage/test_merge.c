@@ -88,7 +88,7 @@ static struct segment *merge(uint64_t number, size_t memory)
 
     cr_assert_eq(segment_writer_new(mem_disk_table(fixture.disk), "data", 0, &info, &writer),
                  ERR_OK);
-    cr_assert_eq(merge_blocks(fixture.head.blocks, fixture.head.count, &view, memory, writer),
+    cr_assert_eq(merge_blocks(fixture.head.blocks, fixture.head.count, &view, memory, NULL, writer),
                  ERR_OK, "%s", err_detail());
     cr_assert_eq(segment_writer_finish(writer, &info), ERR_OK, "%s", err_detail());
     segment_writer_free(writer);
@@ -345,7 +345,7 @@ Test(merge, says_which_block_is_damaged)
     view = catalog_view(fixture.catalog);
     cr_assert_eq(segment_writer_new(mem_disk_table(fixture.disk), "data", 0, &info, &writer),
                  ERR_OK);
-    cr_assert_eq(merge_blocks(fixture.head.blocks, 2, &view, 1 << 20, writer), ERR_CORRUPT);
+    cr_assert_eq(merge_blocks(fixture.head.blocks, 2, &view, 1 << 20, NULL, writer), ERR_CORRUPT);
     cr_assert_neq(strstr(err_detail(), "log index 2"), NULL, "%s", err_detail());
     segment_writer_free(writer);
 }
