@@ -65,7 +65,7 @@ Test(histogram, percentiles_agree_with_a_sorted_array)
     }
     qsort(values, COUNT, sizeof *values, compare);
     for (size_t i = 0; i < sizeof percents / sizeof *percents; i++) {
-        double rank = ceil(COUNT * percents[i] / 100);
+        double rank = ceil((double)COUNT * percents[i] / 100);
 
         assert_close(histogram_percentile(&histogram, percents[i]),
                      values[rank < 1 ? 0 : (size_t)rank - 1]);
