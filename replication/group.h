@@ -91,7 +91,7 @@ MUST_CHECK enum err group_start(struct group *group, uint64_t applied);
 
 /** Takes over the message; `from` is who the link says it is. */
 void group_receive(struct group *group, uint64_t from, struct group_message *message);
-/** When now_ms() has reached group_deadline(). */
+/** When now_ms() has reached group_deadline(), which is 0 when there is more to apply at once. */
 void group_tick(struct group *group);
 uint64_t group_deadline(const struct group *group);
 /** A record became durable (in stream order), then: all up to `stream` are. */

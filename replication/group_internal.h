@@ -2,11 +2,12 @@
  * group_internal.h - private to replication/: what a group consists of, and the calls between its
  * files.
  *
- *     group.c          events, the core's updates, apply, leader's calls, looking
+ *     group.c          events, the core's updates, apply, the leader's calls
  *     group_start.c    recovery and bootstrap
  *     group_receive.c  messages from peers, through the guards into the core
  *     group_time.c     deadlines, elections at once, leadership handed over
  *     group_seal.c     snapshots, trimming, eviction
+ *     group_state.c    what others may see of it
  *     group_read.c     linearizable reads: one round of PING and PONG
  *     outbox.c         messages to peers: gate, pieces, entries read back from the log
  *     guards.c         what keeps the core's defects away from our data
@@ -21,7 +22,7 @@
 #include "replication/mirror.h"
 
 _Static_assert(RAFT_VERSION_NUMBER == 2201,
-               "the ownership rules of raft_step() change after 0.22.1: docs/adr/0002-libraft.md");
+               "the ownership rules of raft_step() change after 0.22.1: docs/adr/0001-libraft.md");
 _Static_assert((int)GROUP_COMMAND == RAFT_COMMAND && (int)GROUP_BARRIER == RAFT_BARRIER &&
                    (int)GROUP_CHANGE == RAFT_CHANGE,
                "entry types are stored and sent with the core's numbers");
@@ -76,6 +77,7 @@ struct group {
     bool dead;     /* io.fatal was called: nothing happens any more. */
     bool stepping; /* Inside raft_step() and the handling of its update. */
     bool applying;
+    bool apply_more; /* The turn was long enough: go on at the next tick, now. */
 
     /* Time: never goes back, and may run ahead of io.now_ms (group_peer_lost). */
     uint64_t clock_ms;

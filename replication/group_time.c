@@ -112,6 +112,8 @@ uint64_t group_deadline(const struct group *group)
 
     if (group->dead || !group->started)
         return UINT64_MAX;
+    if (group->apply_more)
+        return 0;
     return next > group->ahead_ms ? next - group->ahead_ms : 0;
 }
 

@@ -146,6 +146,27 @@ Test(group, apply_that_is_busy_goes_on_after_a_poke)
     rig_free(rig);
 }
 
+Test(group, applies_a_long_log_in_turns)
+{
+    struct rig *rig = rig_up(1);
+    uint32_t applied;
+
+    rig_run(rig, 5);
+    for (int i = 0; i < 1000; i++)
+        cr_assert_eq(rig_propose(rig, 1, "x"), ERR_OK);
+    rig_sync(&rig->nodes[1], rig->nodes[1].stream);
+    applied = rig->nodes[1].applied_count;
+    cr_assert_lt(applied, 1000);
+    cr_assert_eq(group_deadline(rig->nodes[1].group), 0);
+    while (group_deadline(rig->nodes[1].group) == 0) {
+        group_tick(rig->nodes[1].group);
+        cr_assert_gt(rig->nodes[1].applied_count, applied, "each turn gets on");
+        applied = rig->nodes[1].applied_count;
+    }
+    cr_assert_eq(rig_applied(rig, 1, "x"), 1000);
+    rig_free(rig);
+}
+
 Test(group, proposals_above_the_budget_are_put_off_until_commit)
 {
     struct rig *rig = rig_new(3, 3, 0);
