@@ -141,7 +141,10 @@ enum err meta_open(struct shard *shard, struct meta **ret_meta)
         err = meta_decode(bytes, size, &meta->map, &meta->applied);
         free(bytes);
         if (err != ERR_OK)
-            err = err_wrap(err, "%s (rebuild this node from its peers)", path);
+            err = err_wrap(err,
+                           "%s (this node cannot be trusted with its part of the site any more: "
+                           "leave it stopped, the others go on)",
+                           path);
     } else if (err == ERR_NOT_FOUND) {
         err = ERR_OK; /* New, or nothing was ever saved: the log has it all. */
     }

@@ -87,7 +87,7 @@ static void io_fatal(void *ctx, struct group *group, const char *what)
 
     (void)group;
     log_error("group=%u stops the node: %s; its log may be damaged: start again, and if this line "
-              "comes back rebuild this node from its peers",
+              "comes back leave this node stopped: the others go on without it",
               shard->number, what);
     _exit(EXIT_SOFTWARE);
 }

@@ -184,8 +184,8 @@ enum err store_open(const struct store_options *options, struct store **ret_stor
     if (err != ERR_OK) {
         if (err == ERR_CORRUPT)
             err = err_wrap(err,
-                           "shard %u is damaged, restore this node's own copy of its data folder "
-                           "(docs/operations.md)",
+                           "shard %u is damaged, leave this node stopped: the others go on without "
+                           "it (docs/operations.md)",
                            options->shard);
         else
             err = err_wrap(err, "shard %u", options->shard);
