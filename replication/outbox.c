@@ -1,13 +1,17 @@
 #include "replication/outbox.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "replication/guards.h"
 #include "replication/raft_wire.h"
 #include "storage/base/check.h"
+#include "storage/base/log_line.h"
 
 /* Bytes of entries being read back at a time, unless it is a single one. */
 enum { LOAD_BYTES_MAX = 4 * 1024 * 1024 };
+
+enum { BEHIND_LINE_MS = 10000 };
 
 /* ---- Making messages ----------------------------------------------------------------------- */
 
@@ -146,21 +150,31 @@ static struct group_message *from_raft(const struct group *group, const struct r
     return message;
 }
 
+/* That server needs what the log has no more, and this version has no other way to bring it there.
+ * It may have more than we know of: guard_behind() asks. */
+static void note_behind(struct group *group, uint64_t server)
+{
+    struct group_peer *peer = group_peer(group, server);
+
+    if (peer != NULL && peer->behind)
+        log_every(BEHIND_LINE_MS, LOG_WARN,
+                  "group=%u server %" PRIu64 " needs entries before %" PRIu64
+                  ", which the log here no longer has: it stays behind",
+                  group->options.number, server, group->mirror.first);
+    if (peer != NULL)
+        peer->behind = true;
+}
+
 void outbox_add_raft(struct group *group, const struct raft_message *core)
 {
     struct group_message *message;
-    struct group_peer *peer;
 
     if (core->type == RAFT_APPEND_ENTRIES) {
         add_append(group, core->server_id, &core->append_entries);
         return;
     }
     if (core->type == RAFT_INSTALL_SNAPSHOT) {
-        /* That server needs what the log has no more, and this version has no other way to bring
-         * it there: group_state() shows it. */
-        peer = group_peer(group, core->server_id);
-        if (peer != NULL)
-            peer->behind = true;
+        note_behind(group, core->server_id);
         return;
     }
     if (core->type == RAFT_REQUEST_VOTE_RESULT && core->request_vote_result.vote_granted)

@@ -16,6 +16,7 @@
 
 #include "replication/guards.h"
 #include "storage/base/check.h"
+#include "storage/base/log_line.h"
 #include "tests/sim/sim.h"
 
 enum { JOBS_MAX = 64, KINDS_MAX = 32, SHOWN_MAX = 3 };
@@ -255,6 +256,7 @@ int main(int argc, char **argv)
         usage(stderr);
         return 64;
     }
+    log_line_set_level(options.verbose ? LOG_INFO : LOG_ERROR);
     jobs = mmap(NULL, job_count * sizeof *jobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
                 -1, 0);
     CHECK(jobs != MAP_FAILED);
