@@ -206,12 +206,27 @@ void router_close(struct worker *worker)
     }
 }
 
+/* Another one leads than the one that was asked, who may hang: no use in waiting. A query reads where
+ * it was asked. */
+static bool leader_moved(const struct worker *worker, const struct route *route)
+{
+    uint32_t group =
+        route->kind == ROUTE_WRITE ? ((const struct write_request *)route)->shard + 1 : 0;
+    uint64_t leader = atomic_load_explicit(&worker->node->leaders[group], memory_order_relaxed);
+
+    return route->kind != ROUTE_QUERY && leader != 0 && leader != route->peer;
+}
+
 void router_tick(struct worker *worker, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < worker->router.count; i++) {
         struct route *route = worker->router.slots[i].route;
 
-        if (route != NULL && route->expires_ms <= now_ms)
+        if (route != NULL && leader_moved(worker, route))
+            end_route(
+                worker, i,
+                err_set(ERR_UNAVAILABLE, "node %" PRIu64 " does not lead any more", route->peer));
+        else if (route != NULL && route->expires_ms <= now_ms)
             end_route(worker, i,
                       err_set(ERR_TIMEOUT, "node %" PRIu64 " did not answer in time", route->peer));
     }

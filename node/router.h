@@ -8,8 +8,8 @@
  * REQUESTS   are structs of the asker, made with malloc, carried by pointer and given back through
  *            done(), always exactly once, on the asker's worker. A request that went over a link is
  *            found again by its number: worker (8 bits), slot (24), generation (32).
- *            A link that breaks, or 10 s without an answer, ends it with ERR_UNAVAILABLE or
- *            ERR_TIMEOUT: then nobody knows whether it was done, and the asker asks again with the
+ *            A link that breaks, a new leader, or 10 s without an answer end it with ERR_UNAVAILABLE
+ *            or ERR_TIMEOUT: then nobody knows whether it was done, and the asker asks again with the
  *            same sequence.
  */
 #ifndef NODE_ROUTER_H
@@ -138,7 +138,7 @@ void router_frame(struct worker *worker, uint64_t from, const struct frame_heade
 void router_peer_down(struct worker *worker, uint64_t server);
 /** The worker closes: end all that waits for other nodes, refuse what comes. */
 void router_close(struct worker *worker);
-/** End what has waited too long. */
+/** End what has waited too long, or for somebody who leads no more. */
 void router_tick(struct worker *worker, uint64_t now_ms);
 
 #endif

@@ -373,6 +373,13 @@ static void balance(struct shard *shard, const struct group_state *state, uint64
     }
 }
 
+/* Our disk is full; others may have room. */
+static void leave_to_others(struct shard *shard)
+{
+    if (group_transfer(shard->group, 0) == ERR_OK)
+        log_info("group=%u is handed over, since the disk is full here", shard->number);
+}
+
 void shard_publish(struct shard *shard)
 {
     struct group_state state;
@@ -406,6 +413,8 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
     else if (may_propose && shard->seal_index == 0 &&
              (store_wants_seal(shard->store) || holds_the_log(shard, &board.store, now_ms)))
         propose_seal(shard);
-    if (may_propose)
+    if (may_propose && log_writer_is_short(node->writer))
+        leave_to_others(shard);
+    else if (may_propose)
         balance(shard, &board.group, now_ms);
 }

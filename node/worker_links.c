@@ -9,6 +9,13 @@
 #include "replication/raft_wire.h"
 #include "storage/base/log_line.h"
 
+/* What is left of a full disk is for terms, votes and what we have taken already: entries are
+ * dropped, and the leader sends them again until there is space. Its heartbeats bring none. */
+static bool has_room_for(const struct worker *worker, const struct group_message *message)
+{
+    return !group_message_needs_room(message) || !log_writer_is_short(worker->node->writer);
+}
+
 struct message_mail {
     uint64_t from;
     uint32_t group;
@@ -34,6 +41,10 @@ static void link_message(void *ctx, uint64_t from, uint32_t group, struct group_
     if (group >= worker->node->groups) {
         log_warn("node %llu sent a message for group %u of %u", (unsigned long long)from, group,
                  worker->node->groups);
+        group_message_free(message);
+        return;
+    }
+    if (!has_room_for(worker, message)) {
         group_message_free(message);
         return;
     }

@@ -23,6 +23,12 @@ struct group_message *group_message_new(enum group_message_kind kind, uint64_t t
     return message;
 }
 
+bool group_message_needs_room(const struct group_message *message)
+{
+    return message->kind == GROUP_TIMEOUT_NOW ||
+           (message->kind == GROUP_APPEND && message->append.count > 0);
+}
+
 void group_message_free(struct group_message *message)
 {
     if (message == NULL)

@@ -33,5 +33,7 @@ size_t raft_wire_size(const struct group_message *message);
 MUST_CHECK enum err raft_wire_get(struct reader *reader, uint32_t *ret_group,
                                   struct group_message **ret_message);
 void group_message_free(struct group_message *message);
+/** It brings entries, which are to be written, or leadership, which brings more. */
+bool group_message_needs_room(const struct group_message *message);
 
 #endif

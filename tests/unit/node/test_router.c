@@ -300,6 +300,22 @@ Test(router, ends_what_has_waited_too_long)
     close_router();
 }
 
+Test(router, does_not_wait_for_somebody_who_leads_no_more)
+{
+    open_router();
+    ask_write(0);
+    ask_write(1);
+    atomic_store(&leaders[1], 0); /* Nobody knows yet. */
+    router_tick(&worker, now_ms);
+    cr_assert_eq(done_count, 0);
+    atomic_store(&leaders[1], THERE + 1);
+    router_tick(&worker, now_ms);
+    cr_assert_eq(done_count, 1);
+    cr_assert_eq(last.code, ERR_UNAVAILABLE);
+    router_peer_down(&worker, THERE);
+    close_router();
+}
+
 Test(router, a_link_that_takes_nothing_is_told_at_once)
 {
     open_router();
