@@ -63,19 +63,19 @@ bool run_pace(const struct run_writer *writer, uint64_t row)
            !atomic_load_explicit(&run->stop, memory_order_relaxed);
 }
 
-size_t run_replay(struct run *run, const char **ret_text, uint32_t *ret_rows)
+size_t run_replay(struct run *run, const char **ret_text)
 {
     const char *at;
+    uint32_t lines = 0;
     size_t size = 0;
 
     (void)pthread_mutex_lock(&run->replay_lock);
     at = run->replay + run->replay_at;
-    *ret_rows = 0;
-    while (*ret_rows < run->plan.batch && run->replay_at + size < run->replay_size) {
+    while (lines < run->plan.batch && run->replay_at + size < run->replay_size) {
         const char *end = memchr(at + size, '\n', run->replay_size - run->replay_at - size);
 
         size = end == NULL ? run->replay_size - run->replay_at : (size_t)(end + 1 - at);
-        (*ret_rows)++;
+        lines++;
     }
     run->replay_at += size;
     (void)pthread_mutex_unlock(&run->replay_lock);
@@ -147,6 +147,25 @@ static bool map_replay(struct run *run)
     return true;
 }
 
+static void *run_writer_main(void *arg)
+{
+    struct run_writer *writer = arg;
+
+    if (writer->run->plan.http)
+        (void)http_writer(writer);
+    else
+        (void)native_writer(writer);
+    atomic_fetch_add(&writer->run->ended, 1);
+    return NULL;
+}
+
+/* The time is over, somebody interrupts, or a replayed file has come to its end. */
+static bool is_over(struct run *run)
+{
+    return clk_now_ns() >= run->end_ns || atomic_load(&run->stop) ||
+           atomic_load(&run->ended) == run->plan.connections;
+}
+
 static void run_writers(struct run *run)
 {
     uint64_t second = 0;
@@ -155,13 +174,12 @@ static void run_writers(struct run *run)
     run->end_ns = run->start_ns + (uint64_t)(run->plan.duration_s * 1e9);
     for (uint32_t w = 0; w < run->plan.connections; w++)
         run->writers[w].started =
-            pthread_create(&run->writers[w].thread, NULL,
-                           run->plan.http ? http_writer : native_writer, &run->writers[w]) == 0;
-    while (clk_now_ns() < run->end_ns && !atomic_load(&run->stop)) {
+            pthread_create(&run->writers[w].thread, NULL, run_writer_main, &run->writers[w]) == 0;
+    while (!is_over(run)) {
         uint64_t next_ns = run->start_ns + (second + 1) * 1000000000;
         struct timespec pause = {.tv_nsec = 20000000};
 
-        while (clk_now_ns() < next_ns && clk_now_ns() < run->end_ns && !atomic_load(&run->stop))
+        while (clk_now_ns() < next_ns && !is_over(run))
             (void)nanosleep(&pause, NULL);
         second++;
         if (!run->plan.quiet)

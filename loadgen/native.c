@@ -107,10 +107,9 @@ static void replay(struct native *native)
 {
     struct run_writer *writer = native->writer;
     const char *text;
-    uint32_t lines;
     size_t size;
 
-    while (run_pace(writer, 0) && (size = run_replay(writer->run, &text, &lines)) > 0) {
+    while (run_pace(writer, 0) && (size = run_replay(writer->run, &text)) > 0) {
         uint64_t rows = 0, bad = 0;
         enum millrace_code code = millrace_write_lines(native->client, text, size, 1, &rows, &bad);
 

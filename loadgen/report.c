@@ -75,10 +75,11 @@ static void print_summary(const struct run *run, const struct run_verdict *verdi
     const struct plan *plan = &run->plan;
     double seconds = run->wall_s;
 
-    printf("%s, %s, %u series, %u fields, batches of %u rows, %u connections, %.1f s\n",
-           plan->http ? "line protocol over HTTP" : "native protocol",
-           plan_workload_name(plan->workload), plan->series, plan->fields, plan->batch,
-           plan->connections, seconds);
+    printf("%s, %s, ", plan->http ? "line protocol over HTTP" : "native protocol",
+           plan_workload_name(plan->workload));
+    if (plan->workload != WORKLOAD_REPLAY)
+        printf("%u series, %u fields, ", plan->series, plan->fields);
+    printf("batches of %u rows, %u connections, %.1f s\n", plan->batch, plan->connections, seconds);
     printf("  acknowledged  %" PRIu64 " points: %.0f points/s, %.0f rows/s, %.0f requests/s\n",
            totals->points, (double)totals->points / seconds, (double)totals->rows / seconds,
            (double)totals->requests / seconds);

@@ -54,6 +54,7 @@ struct run {
     uint64_t start_ns, end_ns; /* Monotonic. */
     double wall_s;
     atomic_bool stop;
+    atomic_uint ended; /* Writers that have nothing left to write. */
     struct run_writer *writers;
     pthread_mutex_t replay_lock; /* The file to be replayed, and how far it is. */
     const char *replay;
@@ -80,7 +81,7 @@ bool run_pace(const struct run_writer *writer, uint64_t row);
 /** When row `row` was due, monotonic ns; 0 without a rate. */
 uint64_t run_due_ns(const struct run_writer *writer, uint64_t row);
 /** The next lines of the file to be replayed; 0 at its end. */
-size_t run_replay(struct run *run, const char **ret_text, uint32_t *ret_rows);
+size_t run_replay(struct run *run, const char **ret_text);
 
 /** Read everything back. False if that failed (verdict->first says why). */
 bool verify_run(struct run *run, struct run_verdict *ret_verdict);
