@@ -6,7 +6,7 @@
  *    scan_decode    the region's blocks, one by one: which rows of them lie in it
  *          |
  *          +-- rows, digest ---> scan_collect  those rows, in memory, by series
- *          |                     scan_merge    in order of time, once each: of two the later source
+ *          |                     scan_merge    in order of time, once each: of two the later one
  *          |                                   wins, field by field --> scan_batch, as columns
  *          +-- last -----------> scan_last     the newest values alone
  *          '-- aggregates -----> scan_tangle   which series need merging; the others go from the

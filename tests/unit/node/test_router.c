@@ -1,6 +1,6 @@
 /*
- * Requests at other nodes: every one ends once, on whatever comes back or does not. Links, shards and
- * other workers are played.
+ * Requests at other nodes: every one ends once, on whatever comes back or does not. Links, shards
+ * and other workers are played.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
