@@ -206,8 +206,8 @@ void router_close(struct worker *worker)
     }
 }
 
-/* Another one leads than the one that was asked, who may hang: no use in waiting. A query reads where
- * it was asked. */
+/* Another one leads than the one that was asked, who may hang: no use in waiting. A query reads
+ * where it was asked. */
 static bool leader_moved(const struct worker *worker, const struct route *route)
 {
     uint32_t group =
