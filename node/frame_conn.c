@@ -1,10 +1,9 @@
 #include "node/frame_conn.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/peer.h"
+#include "client/wire/message.h"
 #include "node/worker.h"
 
 enum {
@@ -53,13 +52,13 @@ static void deliver(struct frame_conn *conn)
 /* The asker is told, and the connection goes on behind the payload. */
 static void refuse_payload(struct frame_conn *conn, const struct frame_header *header)
 {
-    struct answer answer = {.code = ERR_TOO_LARGE};
+    struct message_error message = {.code = ERR_TOO_LARGE};
     struct bytes bytes = {0};
 
-    (void)snprintf(answer.text, sizeof answer.text,
-                   "a frame of type %u with %u bytes; at most %u are taken here", header->type,
-                   header->size, conn->payload_max);
-    peer_encode_answer(&answer, &bytes);
+    (void)err_set(ERR_TOO_LARGE, "a frame of type %u with %u bytes; at most %u are taken here",
+                  header->type, header->size, conn->payload_max);
+    message.text = (struct slice){err_detail(), strlen(err_detail())};
+    message_put_error(&message, &bytes);
     conn->skip = header->size;
     conn->header_size = 0;
     frame_conn_send_bytes(conn, FRAME_ERROR, header->request, &bytes);
