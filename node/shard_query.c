@@ -140,7 +140,7 @@ static void start_scan(struct shard *shard, struct query_request *request)
         .limits = {.memory_bytes = limits->query_bytes / 2,
                    .result_bytes = limits->query_bytes / 2,
                    .deadline_ns = clk_now_ns() + (uint64_t)timeout_ms * 1000000,
-                   .cancel = &shard->worker->node->stopping},
+                   .cancel = &shard->worker->node->closing},
     };
     worker_pool(shard->worker, &task->job);
 }

@@ -343,6 +343,8 @@ static void stop_step(uv_timer_t *timer)
         if (leads && waited_ms > HAND_OVER_MS_MAX)
             log_warn("worker %u: leadership was not taken over within %d ms", worker->number,
                      (int)HAND_OVER_MS_MAX);
+        if (waited_ms > HAND_OVER_MS_MAX)
+            atomic_store(&worker->node->closing, true);
         if ((!leads && is_done(worker)) || waited_ms > HAND_OVER_MS_MAX)
             close_all(worker);
     }

@@ -83,7 +83,7 @@ def test_a_planned_restart_fails_no_request(cluster):
 
 
 def test_what_was_sealed_is_there_after_a_restart(make_cluster):
-    cluster = make_cluster(settings="storage: {seal_bytes: 1MiB}\n")
+    cluster = make_cluster(settings="storage: {seal_bytes: 64KiB}\n")
     cluster.start()
     finish(cluster.load("--duration", "4", "--series", "5000", "--verify"))
     deadline = time.monotonic() + 60
