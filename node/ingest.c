@@ -188,6 +188,7 @@ static void run_finished(struct ingest *ingest)
             ingest->finished_end = &ingest->finished;
         request->result.errors = request->errors;
         ingest->requests--;
+        metric_time(METRIC_TIME_WRITE, clk_now_ns() - request->began_ns);
         if (request->done != NULL)
             request->done(request->ctx, &request->result);
         free_request(request);
@@ -272,6 +273,7 @@ enum err ingest_begin(struct ingest *ingest, const struct ingest_options *option
     request->all_or_nothing = options->all_or_nothing;
     request->checking = options->all_or_nothing;
     request->now_ns = clk_wall_ns();
+    request->began_ns = clk_now_ns();
     memcpy(request->database_name, options->database, name_size);
     request->database = (struct slice){request->database_name, name_size};
     line_parser_init(&request->parser, options->time_unit_ns);

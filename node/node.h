@@ -53,7 +53,7 @@ struct node {
     _Atomic uint64_t inflight_bytes;
     atomic_uint connections; /* Native and HTTP together, against limits.connections. */
     atomic_bool stopping;
-    atomic_bool closing; /* Stopping, and time is up for queries that still run. */
+    atomic_bool closing;           /* Stopping, and time is up for queries that still run. */
     atomic_uint workers_idle;      /* Stopping: those that wait for nothing any more. */
     _Atomic uint64_t points_per_s; /* Applied during the last second; worker 0 writes it. */
     uv_mutex_t board_lock;

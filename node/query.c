@@ -6,6 +6,7 @@
 
 #include "storage/aggregate.h"
 #include "storage/base/check.h"
+#include "storage/base/clk.h"
 #include "storage/base/metric.h"
 #include "storage/block/columns.h"
 
@@ -23,7 +24,7 @@ struct query_run {
     struct message_query message;
     struct query_sink sink; /* end NULL: abandoned. */
     struct aggregate *aggregate;
-    uint64_t started_ms, deadline_ms;
+    uint64_t started_ns, deadline_ms;
     uint64_t rows, bytes, stale_ms;
     uint32_t under_way, left;
     bool starting; /* query_start() is on the stack. */
@@ -106,7 +107,7 @@ static bool end_if_done(struct query_run *run)
     if (run->sink.end != NULL) {
         if (run->code == ERR_OK && run->aggregate != NULL)
             finish_aggregate(run);
-        metric_add(METRIC_QUERY_REQUESTS, 1);
+        metric_time(METRIC_TIME_QUERY, clk_now_ns() - run->started_ns);
         end = (struct message_query_end){.code = run->code,
                                          .rows = run->rows,
                                          .stale_ms = run->stale_ms,
@@ -177,9 +178,11 @@ static void take_parts(struct query_run *run, struct query_request *request)
     }
 }
 
+/* Canceled: the shard's node stops, and another one leads soon. */
 static bool may_pass(enum err code)
 {
-    return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_BUSY;
+    return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_BUSY ||
+           code == ERR_CANCELED;
 }
 
 static void shard_answered(struct route *route)
@@ -279,15 +282,15 @@ enum err query_start(struct worker *worker, struct message_query *message,
     run->worker = worker;
     run->message = *message;
     run->sink = *sink;
-    run->started_ms = worker_now_ms();
-    run->deadline_ms = run->started_ms + timeout_ms;
+    run->started_ns = clk_now_ns();
+    run->deadline_ms = worker_now_ms() + timeout_ms;
     run->left = shards;
     run->starting = true;
     run->next = worker->queries;
     worker->queries = run;
     worker->query_count++;
     for (uint32_t i = 0; i < shards && run->code == ERR_OK; i++)
-        ask_shard(run, i, run->started_ms);
+        ask_shard(run, i, worker_now_ms());
     run->starting = false;
     *ret_run = end_if_done(run) ? NULL : run;
     return ERR_OK;

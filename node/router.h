@@ -59,6 +59,7 @@ struct write_request {
     uint32_t *ids; /* Owned; for the block's fresh keys. */
     /* The owner's */
     uint64_t wait_index;
+    uint64_t proposed_ns;
     struct write_request *next;
 };
 

@@ -9,7 +9,9 @@
 #include "node/meta.h"
 #include "node/shard_io.h"
 #include "storage/base/check.h"
+#include "storage/base/clk.h"
 #include "storage/base/log_line.h"
+#include "storage/base/metric.h"
 
 /* A follower that tells its leader "not now" lives on the log: this much more than admission allows
  * is kept in memory before it does so. */
@@ -151,6 +153,7 @@ static void admit(struct shard *shard, struct write_request *request)
         router_fail(shard->worker, &request->route, err, RETRY_BUSY_MS);
         return;
     }
+    request->proposed_ns = clk_now_ns();
     queue_waiting(shard, request);
 }
 
@@ -305,6 +308,7 @@ static void answer_outcome(struct shard *shard, struct write_request *request,
 {
     switch (outcome) {
     case STORE_APPLIED:
+        metric_time(METRIC_TIME_COMMIT, clk_now_ns() - request->proposed_ns);
         answer_ok(shard, request);
         break;
     case STORE_DUPLICATE:
@@ -363,7 +367,9 @@ void shard_leader_changed(struct shard *shard, bool leading)
 {
     log_info("group=%u %s", shard->number, leading ? "leads" : "follows");
     shard->led_since_ms = leading ? worker_now_ms() : 0;
-    if (!leading) {
+    if (leading) {
+        metric_add(METRIC_RAFT_ELECTIONS, 1);
+    } else {
         shard->seal_index = 0;
         shard->last_proposed =
             0; /* Those entries may be cut from the log: nobody waits for them. */

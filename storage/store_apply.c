@@ -8,6 +8,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
+#include "storage/base/metric.h"
 #include "storage/store_internal.h"
 
 enum { SEAL_RETRY_S = 10 }; /* A full disk does not get better faster. */
@@ -233,6 +234,7 @@ static void take_segment(struct store *store, struct seal_job *job)
     if (job->segment != NULL) {
         store->segments[store->segment_count++] = job->segment;
         job->segment = NULL;
+        metric_add(METRIC_SEGMENT_SEALED, 1);
     }
     head_drop(&store->head, job->last_index);
     store->sealed_index = job->last_index;

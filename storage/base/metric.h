@@ -31,25 +31,19 @@
     X(METRIC_RAFT_ELECTIONS, counter, "millrace_raft_elections_total",                            \
       "Times that a shard of this node became leader")                                            \
     X(METRIC_INGEST_ROWS, counter, "millrace_ingest_rows_total", "Rows acknowledged")             \
-    X(METRIC_INGEST_POINTS, counter, "millrace_ingest_points_total", "Points acknowledged")       \
     X(METRIC_INGEST_REJECTED, counter, "millrace_ingest_rejected_rows_total",                     \
       "Rows refused for what is in them")                                                         \
     X(METRIC_INGEST_REFUSED, counter, "millrace_ingest_refused_requests_total",                   \
       "Write requests told to come back later")                                                   \
     X(METRIC_SEGMENT_SEALED, counter, "millrace_segment_sealed_total", "Segments made of a head") \
-    X(METRIC_SEGMENT_COMPACTED, counter, "millrace_segment_compacted_total",                      \
-      "Segments made of smaller ones")                                                            \
-    X(METRIC_SEGMENT_DROPPED, counter, "millrace_segment_dropped_total",                          \
-      "Segments removed by retention")                                                            \
-    X(METRIC_QUERY_REQUESTS, counter, "millrace_query_requests_total", "Queries answered")        \
     X(METRIC_CONN_OPEN, gauge, "millrace_conn_open", "Open client connections")
 
 /* Durations, given in nanoseconds, counted in buckets from 50 us to 10 s. */
-#define METRIC_TIMER_TABLE(X)                                                             \
-    X(METRIC_TIME_COMMIT, "millrace_commit_seconds",                                      \
-      "From a leader's proposal until it is on disk at a majority and applied")           \
-    X(METRIC_TIME_SYNC, "millrace_log_sync_seconds", "One sync of the shared log")        \
-    X(METRIC_TIME_WRITE, "millrace_write_seconds", "One write request, until its answer") \
+#define METRIC_TIMER_TABLE(X)                                                                      \
+    X(METRIC_TIME_COMMIT, "millrace_commit_seconds",                                               \
+      "From a leader's proposal until it is on disk at a majority and applied")                    \
+    X(METRIC_TIME_SYNC, "millrace_log_sync_seconds", "One sync of the shared log")                 \
+    X(METRIC_TIME_WRITE, "millrace_write_seconds", "One text of rows over HTTP, until its answer") \
     X(METRIC_TIME_QUERY, "millrace_query_seconds", "One query, until its last row")
 
 #define METRIC_ID(id, kind, name, help) id,
@@ -58,7 +52,7 @@ enum metric { METRIC_TABLE(METRIC_ID) METRIC_COUNT };
 #define METRIC_TIMER_ID(id, name, help) id,
 enum metric_timer { METRIC_TIMER_TABLE(METRIC_TIMER_ID) METRIC_TIMER_COUNT };
 
-enum { METRIC_THREADS_MAX = 64 }; /* At one time. */
+enum { METRIC_THREADS_MAX = 256 }; /* At one time. */
 
 /** Count `n` more. */
 void metric_add(enum metric metric, uint64_t n);
