@@ -1,6 +1,6 @@
 /*
- * A shard's replica and who waits at it, over a real store. The group is played: what is proposed
- * is committed, or lost, when the test says so.
+ * A shard's replica and who waits at it, over a real store. The group is played: what is
+ * proposed is committed, or lost, when the test says so.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
