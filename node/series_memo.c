@@ -19,15 +19,17 @@ static struct memo_series *series_at(const struct series_memo *memo, uint32_t at
 
 static void free_tables(struct series_memo *memo)
 {
-    while (memo->tables != NULL) {
-        struct memo_table *table = memo->tables;
+    for (uint32_t i = 0; i < MEMO_TABLE_LISTS; i++) {
+        while (memo->tables[i] != NULL) {
+            struct memo_table *table = memo->tables[i];
 
-        memo->tables = table->next;
-        for (uint32_t i = 0; i < table->field_count; i++)
-            free(table->fields[i].name);
-        free(table->fields);
-        free(table->key);
-        free(table);
+            memo->tables[i] = table->next;
+            for (uint32_t f = 0; f < table->field_count; f++)
+                free(table->fields[f].name);
+            free(table->fields);
+            free(table->key);
+            free(table);
+        }
     }
 }
 
@@ -148,7 +150,8 @@ static enum err take_place(struct series_memo *memo, struct memo_series **ret_se
 static enum err find_table(struct series_memo *memo, const char *key, size_t key_size,
                            struct memo_table **ret_table)
 {
-    struct memo_table *table = memo->tables;
+    struct memo_table **list = &memo->tables[key_hash(key, key_size) % MEMO_TABLE_LISTS];
+    struct memo_table *table = *list;
 
     while (table != NULL && (table->key_size != key_size || memcmp(table->key, key, key_size) != 0))
         table = table->next;
@@ -160,8 +163,8 @@ static enum err find_table(struct series_memo *memo, const char *key, size_t key
         }
         memcpy(table->key, key, key_size);
         table->key_size = (uint32_t)key_size;
-        table->next = memo->tables;
-        memo->tables = table;
+        table->next = *list;
+        *list = table;
         memo->bytes += sizeof *table + key_size;
     }
     *ret_table = table;
@@ -260,8 +263,11 @@ enum err series_memo_add_field(struct series_memo *memo, struct memo_table *tabl
                                struct slice field, enum field_type type)
 {
     struct memo_field *fields = table->fields;
-    char *name = malloc(field.size + 1);
+    char *name;
 
+    if (table->field_count == MEMO_FIELDS_MAX)
+        return ERR_OK;
+    name = malloc(field.size + 1);
     if (name != NULL && table->field_count == table->field_capacity) {
         uint32_t capacity = table->field_capacity == 0 ? 16 : table->field_capacity * 2;
 

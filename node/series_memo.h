@@ -24,7 +24,7 @@ struct memo_field {
 };
 
 struct memo_table {
-    struct memo_table *next; /* In the memo's list. */
+    struct memo_table *next; /* In its list. */
     char *key;               /* Owned: the table key. */
     uint32_t key_size;
     uint32_t field_count;
@@ -51,7 +51,12 @@ struct memo_slot {
     uint32_t number; /* 0: empty; otherwise the series' place in the chunks, plus 1. */
 };
 
-enum { MEMO_CHUNK = 4096, MEMO_CHUNKS_MAX = 1024 };
+enum {
+    MEMO_CHUNK = 4096,
+    MEMO_CHUNKS_MAX = 1024,
+    MEMO_TABLE_LISTS = 4096,
+    MEMO_FIELDS_MAX = 256, /* Of a table; more are looked up in the schema each time. */
+};
 
 struct series_memo {
     struct memo_slot *slots; /* Owned. */
@@ -59,7 +64,7 @@ struct series_memo {
     uint32_t count;
     struct memo_series
         *chunks[MEMO_CHUNKS_MAX]; /* Owned: MEMO_CHUNK series each; they never move. */
-    struct memo_table *tables;    /* Owned list. */
+    struct memo_table *tables[MEMO_TABLE_LISTS]; /* Owned lists, by the key's hash. */
     uint64_t bytes;
     uint64_t bytes_max;
     uint32_t generation; /* Counts how often everything was forgotten. */

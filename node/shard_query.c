@@ -1,6 +1,6 @@
 /*
- * One shard's part of a query: decide whether this replica may answer, freeze a snapshot on the
- * worker, scan it in the pool, hand the parts back.
+ * One shard's part of a query: decide whether this replica may answer, wait for a place in the pool,
+ * freeze a snapshot on the worker, scan it there, hand the parts back.
  *
  *    shard_query() --linearizable--> group_read() --shard_read_done()--.
  *         |                                                            |
@@ -24,6 +24,7 @@ struct read_wait {
 };
 
 struct scan_task {
+    struct scan_task *next; /* In the worker's queue. */
     struct pool_job job;
     struct shard *shard;
     struct query_request *request;
@@ -101,12 +102,12 @@ static void scan_in_pool(struct pool_job *job)
 
 /* ---- On the worker ------------------------------------------------------------------------- */
 
-static void scan_finished(struct pool_job *job)
+static void run_scans(struct worker *worker);
+
+static void end_scan(struct scan_task *task)
 {
-    struct scan_task *task = CONTAINER_OF(job, struct scan_task, job);
     struct shard *shard = task->shard;
 
-    snapshot_free(task->snapshot);
     if (task->err != ERR_OK) {
         (void)err_restore(&task->note);
         (void)err_wrap(task->err, "shard %u", shard->number - 1);
@@ -117,17 +118,48 @@ static void scan_finished(struct pool_job *job)
     free(task);
 }
 
+static void scan_finished(struct pool_job *job)
+{
+    struct scan_task *task = CONTAINER_OF(job, struct scan_task, job);
+    struct worker *worker = task->shard->worker;
+
+    snapshot_free(task->snapshot);
+    worker->scans_running--;
+    end_scan(task);
+    run_scans(worker);
+}
+
+/* The pool's queue is one for all, and seals stand in it, too: a worker puts no more scans there than
+ * there are threads, so that a seal never waits behind all the questions of a site. */
+static void run_scans(struct worker *worker)
+{
+    while (worker->scans != NULL && worker->scans_running < worker->node->options.pool_threads) {
+        struct scan_task *task = worker->scans;
+
+        worker->scans = task->next;
+        if (worker->scans == NULL)
+            worker->scans_end = &worker->scans;
+        task->snapshot = store_snapshot(task->shard->store);
+        if (task->snapshot == NULL) {
+            task->err = err_set(ERR_NO_MEMORY, "a snapshot");
+            err_save(&task->note, task->err);
+            end_scan(task);
+            continue;
+        }
+        worker->scans_running++;
+        worker_pool(worker, &task->job);
+    }
+}
+
 static void start_scan(struct shard *shard, struct query_request *request)
 {
     const struct options_limits *limits = &shard->worker->node->options.limits;
     uint32_t timeout_ms = request->timeout_ms;
     struct scan_task *task = calloc(1, sizeof *task);
-    struct snapshot *snapshot = task == NULL ? NULL : store_snapshot(shard->store);
 
-    if (snapshot == NULL) {
-        free(task);
+    if (task == NULL) {
         router_fail(shard->worker, &request->route,
-                    err_set(ERR_NO_MEMORY, "shard %u: a snapshot", shard->number - 1), 1000);
+                    err_set(ERR_NO_MEMORY, "shard %u: a scan", shard->number - 1), 1000);
         return;
     }
     if (timeout_ms == 0 || timeout_ms > limits->query_time_ms)
@@ -136,13 +168,14 @@ static void start_scan(struct shard *shard, struct query_request *request)
         .job = {.run = scan_in_pool, .done = scan_finished},
         .shard = shard,
         .request = request,
-        .snapshot = snapshot,
         .limits = {.memory_bytes = limits->query_bytes / 2,
                    .result_bytes = limits->query_bytes / 2,
                    .deadline_ns = clk_now_ns() + (uint64_t)timeout_ms * 1000000,
                    .cancel = &shard->worker->node->closing},
     };
-    worker_pool(shard->worker, &task->job);
+    *shard->worker->scans_end = task;
+    shard->worker->scans_end = &task->next;
+    run_scans(shard->worker);
 }
 
 void shard_query(struct shard *shard, struct query_request *request)

@@ -387,6 +387,7 @@ void worker_stop(struct worker *worker)
 enum err worker_init(struct worker *worker, struct node *node, uint32_t number)
 {
     *worker = (struct worker){.node = node, .number = number};
+    worker->scans_end = &worker->scans;
     worker->groups = calloc(node->groups, sizeof(struct shard *));
     worker->in = aligned_alloc(CACHE_LINE, node->worker_count * sizeof *worker->in);
     worker->spill = calloc(node->worker_count, sizeof *worker->spill);

@@ -73,11 +73,13 @@ struct worker {
     uint32_t query_count;
     struct native_server *native;
     struct http_server *http;
-    struct http_server *admin; /* Worker 0 only. */
-    uint32_t closing;          /* Parts that still have handles open. */
-    uint32_t pool_jobs;        /* Under way in the pool for us. */
-    uint32_t requests;         /* Ours that are not answered (router.h). */
-    bool counted_idle;         /* In node->workers_idle. */
+    struct http_server *admin;            /* Worker 0 only. */
+    uint32_t closing;                     /* Parts that still have handles open. */
+    uint32_t pool_jobs;                   /* Under way in the pool for us. */
+    struct scan_task *scans, **scans_end; /* Wait for their turn in the pool (shard_query.c). */
+    uint32_t scans_running;
+    uint32_t requests; /* Ours that are not answered (router.h). */
+    bool counted_idle; /* In node->workers_idle. */
 };
 
 /** Before the thread runs: mailboxes and empty parts. */
