@@ -1,5 +1,5 @@
 /*
- * One shard's part of a query: decide whether this replica may answer, wait for a place in the pool,
+ * A shard's part of a query: decide whether this replica may answer, wait for a place in the pool,
  * freeze a snapshot on the worker, scan it there, hand the parts back.
  *
  *    shard_query() --linearizable--> group_read() --shard_read_done()--.
@@ -129,7 +129,7 @@ static void scan_finished(struct pool_job *job)
     run_scans(worker);
 }
 
-/* The pool's queue is one for all, and seals stand in it, too: a worker puts no more scans there than
+/* The pool has one queue for all, and seals stand in it, too: a worker puts no more scans in than
  * there are threads, so that a seal never waits behind all the questions of a site. */
 static void run_scans(struct worker *worker)
 {
