@@ -17,7 +17,7 @@ enum {
     BALANCE_LAG_MAX = 64,    /* Entries that it may lack then. */
     PRESS_AGAIN_MS = 10000,  /* Between two seals of a shard for the log's sake. */
     SEAL_PARTS = 4,          /* A seal begins early enough for its shard to go on meanwhile. */
-    TRAILING = 1024,         /* Entries behind a seal for a follower that is a moment late. */
+    TRAILING = 4096,         /* Entries behind a seal for a follower that is a moment late. */
     EXIT_SOFTWARE = 70,      /* EX_SOFTWARE: the group's contract was broken. */
 };
 
@@ -332,18 +332,20 @@ static void propose_seal(struct shard *shard)
     buf_unref(entry);
 }
 
-/* A shard that writes little keeps old files of the shared log alive; when the log has grown, it
- * seals what little it has. */
+/* A shard that writes little keeps old files of the shared log alive: when half of what the log may
+ * take was written behind its oldest rows, it seals what little it has. */
 static bool holds_the_log(struct shard *shard, const struct store_stats *stats, uint64_t now_ms)
 {
     const struct node *node = shard->worker->node;
+    uint64_t oldest = group_position(shard->group, stats->sealed_index + 1);
     struct log_stats log;
 
-    if (stats->applied_index == stats->sealed_index || stats->sealing ||
+    if (stats->applied_index == stats->sealed_index || stats->sealing || oldest == 0 ||
         now_ms - shard->pressed_ms < PRESS_AGAIN_MS)
         return false;
     log_stats(node->log, &log);
-    if (log.bytes < node->options.log.bytes_max / 2)
+    if (log_files_between(oldest, log.position) * node->options.log.file_bytes <
+        node->options.log.bytes_max / 2)
         return false;
     shard->pressed_ms = now_ms;
     return true;

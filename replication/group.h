@@ -126,8 +126,11 @@ MUST_CHECK enum err group_read(struct group *group, uint64_t token);
 MUST_CHECK enum err group_sealed(struct group *group, uint64_t index);
 /** Drop the memory of entries at or below `index` (they stay in the log files). */
 void group_evict(struct group *group, uint64_t index);
-/** No entry at or below this is needed by us or by any follower (as leader) or by us alone. */
-uint64_t group_keep_after(const struct group *group);
+/** The log need not keep an entry at or below this: it is sealed here and every server has it, or
+ * so many came behind it that a server without it is given up. */
+uint64_t group_keep_after(struct group *group);
+/** Where an entry stands in the log; 0: not known. */
+uint64_t group_position(const struct group *group, uint64_t index);
 
 /* ---- Looking ------------------------------------------------------------------------------- */
 

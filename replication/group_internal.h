@@ -91,6 +91,7 @@ struct group {
     struct group_snapshot sealing;  /* Its record is on the way to the disk; index 0: none. */
     uint64_t durable;               /* Stream number. */
     uint64_t written_index;         /* Of the last LOG_ENTRY that became durable. Guard STALE. */
+    uint64_t all_have; /* Every server has all entries up to here, as far as we know. */
     uint64_t applied;
     uint64_t commit;            /* The highest ever seen. */
     uint64_t uncommitted_bytes; /* Of entries behind it. */
@@ -157,6 +158,8 @@ void group_push_transfer(struct group *group);
 void group_end_transfer(struct group *group);
 /** Another server was granted a vote or a pre-vote. */
 void group_yield(struct group *group);
+/** Every server has all entries up to here. Leaders know, and tell their followers. */
+uint64_t group_all_have(struct group *group);
 /** The record of a seal may have become durable. */
 void group_finish_seal(struct group *group);
 static inline bool group_is_leader(const struct group *group)

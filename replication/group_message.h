@@ -42,6 +42,7 @@ struct group_append {
     uint64_t prev_index; /* 0 with prev_term 0: before the first entry. */
     uint64_t prev_term;
     uint64_t commit;
+    uint64_t all_have;           /* Every server has all entries up to here. */
     struct group_entry *entries; /* Owned: malloc'ed. */
     uint32_t count;
 };

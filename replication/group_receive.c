@@ -100,6 +100,8 @@ static void receive_append(struct group *group, struct raft_message *core,
     uint32_t at, end;
 
     group->leader_heard_ms = group_clock(group);
+    if (append->all_have > group->all_have)
+        group->all_have = append->all_have;
     core->type = RAFT_APPEND_ENTRIES;
     core->append_entries.term = message->term;
     at = guard_pruned(group, append);

@@ -4,7 +4,7 @@
 #include "replication/guards.h"
 #include "storage/base/check.h"
 
-/* A follower that is down may hold back the trimming of its leader's log by so many times the usual
+/* A follower that is down may hold back the trimming of the others' logs by so many times the usual
  * tail: it costs a slot of memory an entry, and the room in the log files. */
 enum { LAG_MAX = 16 };
 
@@ -58,21 +58,37 @@ enum err group_sealed(struct group *group, uint64_t index)
     return ERR_OK;
 }
 
-/* Entries to keep in front of a snapshot at `index`. Followers cannot know who lags, so all keep
- * the same tail; the leader keeps more for one that is further behind. */
-static unsigned trailing(const struct group *group, uint64_t index)
+uint64_t group_all_have(struct group *group)
+{
+    const struct raft_configuration *configuration = &group->raft.configuration;
+    uint64_t all = group->mirror.last;
+
+    if (!group_is_leader(group))
+        return group->all_have;
+    for (unsigned i = 0; i < configuration->n; i++) {
+        raft_index match = 0; /* What a server has is not known before it has answered. */
+
+        if (configuration->servers[i].id == group->options.server)
+            continue;
+        (void)raft_match_index(&group->raft, configuration->servers[i].id, &match);
+        if (match < all)
+            all = match;
+    }
+    if (all > group->all_have)
+        group->all_have = all;
+    return group->all_have;
+}
+
+/* Entries to keep in front of a snapshot at `index`: the usual tail, or more for a follower that is
+ * further behind. Every replica keeps them, since any may lead tomorrow. */
+static unsigned trailing(struct group *group, uint64_t index)
 {
     uint64_t keep = group->options.trailing;
     uint64_t keep_max = keep * LAG_MAX;
-    const struct raft_configuration *configuration = &group->raft.configuration;
+    uint64_t all_have = group_all_have(group);
 
-    for (unsigned i = 0; group_is_leader(group) && i < configuration->n; i++) {
-        raft_index match = 0;
-
-        (void)raft_match_index(&group->raft, configuration->servers[i].id, &match);
-        if (match < index && index - match >= keep)
-            keep = index - match + 1; /* The term of its last entry is needed too. */
-    }
+    if (all_have < index && index - all_have >= keep)
+        keep = index - all_have + 1; /* The term of the last one that it has is needed too. */
     return (unsigned)(keep < keep_max ? keep : keep_max);
 }
 
@@ -109,7 +125,18 @@ void group_evict(struct group *group, uint64_t index)
     mirror_evict(&group->mirror, index < group->applied ? index : group->applied, GROUP_CHANGE);
 }
 
-uint64_t group_keep_after(const struct group *group)
+uint64_t group_keep_after(struct group *group)
 {
-    return group->mirror.first - 1;
+    uint64_t trimmed = group->mirror.first - 1;
+    uint64_t all_have = group_all_have(group);
+    uint64_t unneeded = all_have < group->snapshot.index ? all_have : group->snapshot.index;
+
+    return trimmed > unneeded ? trimmed : unneeded;
+}
+
+uint64_t group_position(const struct group *group, uint64_t index)
+{
+    const struct mirror_slot *slot = mirror_at(&group->mirror, index);
+
+    return slot != NULL ? slot->position : 0;
 }

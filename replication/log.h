@@ -107,6 +107,12 @@ bool log_lacks_next(struct log *log);
 MUST_CHECK enum err log_read(struct log *log, uint64_t position, uint32_t group, uint64_t index,
                              struct buf **ret_payload);
 
+/** Files from one position to a later one. */
+static inline uint64_t log_files_between(uint64_t from, uint64_t to)
+{
+    return (to >> 32) - (from >> 32);
+}
+
 struct log_stats {
     uint64_t files, bytes;                  /* On disk, spare files included. */
     uint64_t written_bytes, records, syncs; /* Since the log was opened, up to the last sync. */

@@ -82,6 +82,7 @@ static void add_append(struct group *group, uint64_t to, const struct raft_appen
         message->append.prev_index = prev_index;
         message->append.prev_term = prev_term;
         message->append.commit = core->leader_commit;
+        message->append.all_have = group_all_have(group);
         fill(group, message, prev_index + 1);
         outbox_add(group, to, message);
 
@@ -100,6 +101,7 @@ void outbox_probe(struct group *group, uint64_t to, uint64_t prev)
     message->append.prev_index = prev;
     message->append.prev_term = group_term_at(group, prev);
     message->append.commit = group->raft.commit_index;
+    message->append.all_have = group_all_have(group);
     outbox_add(group, to, message);
 }
 

@@ -10,7 +10,7 @@
 
 enum {
     HEADER_SIZE = 4 + 1 + 1 + 2 + 8,
-    APPEND_SIZE = 8 + 8 + 8 + 4,
+    APPEND_SIZE = 8 + 8 + 8 + 8 + 4,
     ENTRY_SIZE = 8 + 4 + 1, /* Without its bytes. */
 };
 enum { FLAG_PRE_VOTE = 1, FLAG_DISRUPT = 2, FLAG_GRANTED = 4 };
@@ -61,6 +61,7 @@ static void put_append(const struct group_append *append, struct bytes *out)
     bytes_put_u64(out, append->prev_index);
     bytes_put_u64(out, append->prev_term);
     bytes_put_u64(out, append->commit);
+    bytes_put_u64(out, append->all_have);
     bytes_put_u32(out, append->count);
     for (uint32_t i = 0; i < append->count; i++) {
         const struct group_entry *entry = &append->entries[i];
@@ -153,11 +154,13 @@ static enum err get_append(struct reader *reader, uint64_t term, struct group_me
     uint64_t prev_index = reader_u64(reader);
     uint64_t prev_term = reader_u64(reader);
     uint64_t commit = reader_u64(reader);
+    uint64_t all_have = reader_u64(reader);
     uint32_t count = reader_u32(reader);
     uint64_t term_min = prev_term > 0 ? prev_term : 1;
     struct group_message *message;
 
-    if (reader->bad || !is_place(prev_index, prev_term, term) || commit > INDEX_MAX)
+    if (reader->bad || !is_place(prev_index, prev_term, term) || commit > INDEX_MAX ||
+        all_have > INDEX_MAX)
         return err_set(ERR_INVALID, "append behind %" PRIu64 " of term %" PRIu64, prev_index,
                        prev_term);
     if (count > GROUP_ENTRIES_MAX || count > reader_left(reader) / ENTRY_SIZE)
@@ -169,6 +172,7 @@ static enum err get_append(struct reader *reader, uint64_t term, struct group_me
     message->append.prev_index = prev_index;
     message->append.prev_term = prev_term;
     message->append.commit = commit;
+    message->append.all_have = all_have;
     for (uint32_t i = 0; i < count; i++) {
         enum err err = get_entry(reader, term_min, term, &message->append.entries[i]);
 

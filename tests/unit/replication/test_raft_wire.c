@@ -32,6 +32,7 @@ static struct group_message *three_entries(void)
     message->append.prev_index = 100;
     message->append.prev_term = 7;
     message->append.commit = 99;
+    message->append.all_have = 90;
     message->append.entries[0] = (struct group_entry){
         .term = 7, .type = GROUP_COMMAND, .size = 5, .payload = bytes_of("hello", 5)};
     message->append.entries[1] = (struct group_entry){
@@ -91,6 +92,7 @@ Test(raft_wire, gives_back_entries_and_their_order)
     cr_assert_eq(message->append.prev_index, 100);
     cr_assert_eq(message->append.prev_term, 7);
     cr_assert_eq(message->append.commit, 99);
+    cr_assert_eq(message->append.all_have, 90);
     cr_assert_eq(message->append.count, 3);
     cr_assert_eq(message->append.entries[0].type, GROUP_COMMAND);
     cr_assert_eq(memcmp(message->append.entries[0].payload->bytes, "hello", 5), 0);
@@ -200,6 +202,7 @@ Test(raft_wire, refuses_what_would_break_the_core)
     REFUSED(message->append.prev_term = 8);
     REFUSED(message->append.prev_index = UINT64_MAX);
     REFUSED(message->append.commit = UINT64_MAX);
+    REFUSED(message->append.all_have = UINT64_MAX);
     REFUSED(message->append.entries[0].term = 0);
     REFUSED(message->append.entries[0].term = 9);
     REFUSED(message->append.entries[0].type = 0);
@@ -217,11 +220,11 @@ Test(raft_wire, refuses_counts_and_sizes_before_it_takes_memory)
     uint32_t many = GROUP_ENTRIES_MAX, huge = ENTRY_SIZE_MAX + 1;
 
     put(three_entries(), &bytes);
-    memcpy(bytes.data + BODY_AT + 24, &many, sizeof many);
+    memcpy(bytes.data + BODY_AT + 32, &many, sizeof many);
     cr_assert_eq(get(bytes.data, bytes.size, NULL), ERR_INVALID);
     bytes.size = 0;
     put(three_entries(), &bytes);
-    memcpy(bytes.data + BODY_AT + 28 + 8, &huge, sizeof huge);
+    memcpy(bytes.data + BODY_AT + 36 + 8, &huge, sizeof huge);
     cr_assert_eq(get(bytes.data, bytes.size, NULL), ERR_INVALID);
     bytes_fini(&bytes);
 }
