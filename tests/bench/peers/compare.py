@@ -144,7 +144,7 @@ class Millrace(Server):
             f"{self.native}, http_port: {self.port}, peer_port: {self.peer}}}]}}\n"
             f"listen: {{host: 127.0.0.1, native_port: {self.native}, http_port: {self.port}, "
             f"peer_port: {self.peer}, admin_port: {self.admin}}}\n"
-            "storage: {seal_bytes: 4MiB}\n")
+            "storage: {seal_bytes: 512KiB}\n")
         self.start([programs / "millraced", "--config", config], directory / "log.txt")
         wait_for(lambda: get(self.admin, "/ready"), "millraced is not ready")
 
