@@ -17,7 +17,6 @@ enum {
     BALANCE_LAG_MAX = 64,    /* Entries that it may lack then. */
     PRESS_AGAIN_MS = 10000,  /* Between two seals of a shard for the log's sake. */
     SEAL_PARTS = 4,          /* A seal begins early enough for its shard to go on meanwhile. */
-    TRAILING = 4096,         /* Entries behind a seal for a follower that is a moment late. */
     EXIT_SOFTWARE = 70,      /* EX_SOFTWARE: the group's contract was broken. */
 };
 
@@ -205,7 +204,6 @@ enum err shard_new(struct worker *worker, uint32_t number, struct shard **ret_sh
         .heartbeat_ms = node->options.raft.heartbeat_ms,
         .voter_count = node->options.cluster.node_count,
         .inflight_bytes_max = node->options.limits.inflight_bytes,
-        .trailing = TRAILING,
     };
     struct group_io io;
     enum err err;

@@ -63,8 +63,8 @@ enum err group_new(const struct group_options *options, const struct group_io *i
     if (group == NULL)
         goto no_memory;
     group->options = *options;
-    if (group->options.trailing == 0)
-        group->options.trailing = GROUP_TRAILING_DEFAULT;
+    if (group->options.lag_max == 0)
+        group->options.lag_max = GROUP_LAG_MAX_DEFAULT;
     group->io = *io;
     group->outbox_tail = &group->outbox;
     mirror_init(&group->mirror, 1);

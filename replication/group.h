@@ -33,7 +33,7 @@
 struct group;
 struct group_message; /* One Raft message with its entries: raft_wire.h turns it into bytes. */
 
-enum { GROUP_SERVERS_MAX = 9, GROUP_TRAILING_DEFAULT = 8192 };
+enum { GROUP_SERVERS_MAX = 9, GROUP_LAG_MAX_DEFAULT = 65536 };
 
 struct group_options {
     uint32_t number; /* Group: 0 is meta. */
@@ -46,7 +46,8 @@ struct group_options {
     uint32_t voter_count;
     /* Bytes proposed and not committed; above it group_propose() says ERR_BUSY. */
     uint64_t inflight_bytes_max;
-    uint32_t trailing;   /* Entries kept behind a seal for followers that lag; 0: the default. */
+    uint32_t lag_max;    /* Entries kept behind a seal for servers that lack them; 0: the default.
+                            Each takes 48 bytes of memory. */
     uint64_t guards_off; /* Tests only: bits of guards.h to leave out. */
 };
 
@@ -128,7 +129,7 @@ MUST_CHECK enum err group_sealed(struct group *group, uint64_t index);
 void group_evict(struct group *group, uint64_t index);
 /** The log need not keep an entry at or below this: it is sealed here and every server has it, or
  * so many came behind it that a server without it is given up. */
-uint64_t group_keep_after(struct group *group);
+uint64_t group_keep_after(const struct group *group);
 /** Where an entry stands in the log; 0: not known. */
 uint64_t group_position(const struct group *group, uint64_t index);
 

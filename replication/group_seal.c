@@ -4,10 +4,6 @@
 #include "replication/guards.h"
 #include "storage/base/check.h"
 
-/* A follower that is down may hold back the trimming of the others' logs by so many times the usual
- * tail: it costs a slot of memory an entry, and the room in the log files. */
-enum { LAG_MAX = 16 };
-
 /* ---- Trimming ------------------------------------------------------------------------------ */
 
 /* The configuration as of `index`: the newest one in the log at or below it, else the snapshot's.
@@ -61,7 +57,8 @@ enum err group_sealed(struct group *group, uint64_t index)
 uint64_t group_all_have(struct group *group)
 {
     const struct raft_configuration *configuration = &group->raft.configuration;
-    uint64_t all = group->mirror.last;
+    uint64_t all =
+        group->raft.last_stored; /* Ours may be on their disks before it is on our own. */
 
     if (!group_is_leader(group))
         return group->all_have;
@@ -79,17 +76,14 @@ uint64_t group_all_have(struct group *group)
     return group->all_have;
 }
 
-/* Entries to keep in front of a snapshot at `index`: the usual tail, or more for a follower that is
- * further behind. Every replica keeps them, since any may lead tomorrow. */
+/* Entries to keep in front of a snapshot at `index`: those that somebody lacks, and the term of the
+ * one before. Every replica keeps them, since any may lead tomorrow. */
 static unsigned trailing(struct group *group, uint64_t index)
 {
-    uint64_t keep = group->options.trailing;
-    uint64_t keep_max = keep * LAG_MAX;
     uint64_t all_have = group_all_have(group);
+    uint64_t lag = all_have < index ? index - all_have + 1 : 0;
 
-    if (all_have < index && index - all_have >= keep)
-        keep = index - all_have + 1; /* The term of the last one that it has is needed too. */
-    return (unsigned)(keep < keep_max ? keep : keep_max);
+    return (unsigned)(lag < group->options.lag_max ? lag : group->options.lag_max);
 }
 
 void group_finish_seal(struct group *group)
@@ -125,13 +119,9 @@ void group_evict(struct group *group, uint64_t index)
     mirror_evict(&group->mirror, index < group->applied ? index : group->applied, GROUP_CHANGE);
 }
 
-uint64_t group_keep_after(struct group *group)
+uint64_t group_keep_after(const struct group *group)
 {
-    uint64_t trimmed = group->mirror.first - 1;
-    uint64_t all_have = group_all_have(group);
-    uint64_t unneeded = all_have < group->snapshot.index ? all_have : group->snapshot.index;
-
-    return trimmed > unneeded ? trimmed : unneeded;
+    return group->mirror.first - 1;
 }
 
 uint64_t group_position(const struct group *group, uint64_t index)

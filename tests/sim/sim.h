@@ -173,7 +173,7 @@ struct sim {
     uint32_t p_lose, p_double, p_slow, delay_ms;
     bool ordered; /* As over TCP: in order for each queue. */
     uint32_t p_load, p_crash, p_part, p_transfer, p_pause, p_read, p_busy, p_rumour;
-    uint32_t trailing, seal_every;
+    uint32_t lag_max, seal_every;
 
     uint64_t serial; /* Of the last entry proposed. */
     struct block_builder *builder;

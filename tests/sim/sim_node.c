@@ -127,7 +127,7 @@ static void new_group(struct sim_replica *replica)
         .heartbeat_ms = SIM_HEARTBEAT_MS,
         .voter_count = sim->node_count,
         .inflight_bytes_max = 16 * 1024,
-        .trailing = sim->trailing,
+        .lag_max = sim->lag_max,
         .guards_off = sim->options.guards_off,
     };
     struct group_io io = {

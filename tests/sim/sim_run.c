@@ -30,7 +30,7 @@ static void make_weather(struct sim *sim)
     sim->p_read = sim_rand(sim, 400);
     sim->p_busy = sim_rand(sim, 3) ? 0 : sim_rand(sim, 10);
     sim->p_rumour = sim_rand(sim, 2) ? 0 : sim_rand(sim, 20);
-    sim->trailing = sim_rand(sim, 3) ? 4096 : 16 + sim_rand(sim, 100);
+    sim->lag_max = sim_rand(sim, 3) ? 4096 : 16 + sim_rand(sim, 100);
     sim->seal_every = 20 + sim_rand(sim, 100);
 }
 

@@ -63,7 +63,7 @@ struct rig {
     uint64_t now_ms;
     uint32_t servers, voters;
     uint64_t guards_off;
-    uint32_t trailing;
+    uint32_t lag_max;
     uint64_t inflight_max;
     struct rig_node nodes[RIG_SERVERS + 1]; /* By server id. */
     bool cut[RIG_SERVERS + 1][RIG_SERVERS + 1];
@@ -186,7 +186,7 @@ static inline struct rig *rig_new(uint32_t servers, uint32_t voters, uint64_t gu
     rig->servers = servers;
     rig->voters = voters;
     rig->guards_off = guards_off;
-    rig->trailing = 64;
+    rig->lag_max = 64;
     rig->inflight_max = 1 << 20;
     for (uint64_t id = 1; id <= servers; id++) {
         rig->nodes[id].rig = rig;
@@ -207,7 +207,7 @@ static inline void rig_start(struct rig *rig, uint64_t server)
         .heartbeat_ms = HEARTBEAT_MS,
         .voter_count = rig->voters,
         .inflight_bytes_max = rig->inflight_max,
-        .trailing = rig->trailing,
+        .lag_max = rig->lag_max,
         .guards_off = rig->guards_off,
     };
     struct group_io io = {

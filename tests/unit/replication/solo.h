@@ -51,7 +51,6 @@ static inline struct solo solo_new(uint64_t server, uint64_t term, uint32_t vote
     struct solo solo = {.rig = rig_new(3, voters, guards_off), .server = server};
 
     solo.node = &solo.rig->nodes[server];
-    solo.rig->trailing = 2;
     write_entry(solo.node, 1, 1, GROUP_CHANGE, configuration_of(voters));
     for (uint64_t i = 0; terms[i] != '\0'; i++)
         write_entry(solo.node, i + 2, (uint64_t)(terms[i] - '0'), GROUP_COMMAND, rig_payload("x"));

@@ -189,7 +189,7 @@ Test(guards_out, behind_finds_the_last_entry_that_both_have)
         struct group_message *message;
         bool asked = false;
 
-        solo.group->options.trailing = 1; /* A follower may hold back no more than 16 entries. */
+        solo.group->options.lag_max = 16;
         win(&solo);
         append_result(&solo, 3, 0, 5);
         append_result(&solo, 2, 0, rig_state(solo.rig, 1).last);
