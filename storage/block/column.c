@@ -13,7 +13,7 @@ enum {
     PRESENT_ROWS = 2,
 
     FEW = 16, /* One row of so many or fewer: their numbers are shorter than the bitmap. */
-    CODEC = 1,
+    CODEC = 2,
 };
 
 /* ---- Presence ------------------------------------------------------------------------------ */
@@ -161,14 +161,19 @@ void column_put_values(enum field_type type, const uint64_t *values, uint32_t co
         column_int_put(values, count, out);
 }
 
+void column_open_values(struct reader *reader)
+{
+    if (reader_u8(reader) != CODEC)
+        reader->bad = true;
+}
+
 void column_get_values(struct reader *reader, enum field_type type, uint32_t count,
                        uint64_t *ret_values, const char **ret_text)
 {
     *ret_text = NULL;
-    if (reader_u8(reader) != CODEC) {
-        reader->bad = true;
+    column_open_values(reader);
+    if (reader->bad)
         return;
-    }
     if (type == FIELD_FLOAT)
         column_float_get(reader, count, ret_values);
     else if (type == FIELD_STRING)

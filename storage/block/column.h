@@ -5,7 +5,7 @@
  *                1 | bitmap: row i is bit i % 8 of byte i / 8          some
  *                2 | varint values | piece: their rows,               few
  *                    ascending, integers (column_int.h)
- *     values     codec 1 | as column_int.h, column_float.h or column_string.h say, by type
+ *     values     codec 2 | as column_int.h, column_float.h or column_string.h say, by type
  *                booleans are integers of 0 and 1
  *
  * A *piece* is a varint size, then so many bytes: a reader may pass over it. Every column starts
@@ -53,6 +53,10 @@ void column_put_values(enum field_type type, const uint64_t *values, uint32_t co
  * Sets reader->bad. */
 void column_get_values(struct reader *reader, enum field_type type, uint32_t count,
                        uint64_t *ret_values, const char **ret_text);
+
+/** Pass over the codec, as column_get_values() begins; sets reader->bad if it is unknown. Then come
+ * the chunks: column_aggregate.h. */
+void column_open_values(struct reader *reader);
 
 /** Move the first values to the rows that have one; 0 in the others. */
 void column_spread(const uint8_t *present, uint32_t rows, uint32_t count, uint64_t *values);

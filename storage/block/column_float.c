@@ -1,61 +1,19 @@
 #include "storage/block/column_float.h"
 
 #include <stdbool.h>
-#include <string.h>
 
+#include "storage/block/column_decimal.h"
 #include "storage/block/column_int.h"
+#include "storage/block/lanes.h"
 
 enum {
-    EXPONENT_MAX = 12,
-    SHIFTED = 64,         /* Added to the shift of bit patterns. */
+    EXPONENT_MAX = COLUMN_DECIMAL_EXPONENT_MAX,
+    SHIFTED = COLUMN_FLOAT_SHIFTED,
     SAMPLE_MAX = 32,      /* Values that the exponent is chosen by. */
     SAMPLE_MISSES = 4,    /* So many that no exponent fits: these are no decimals. */
     EXCEPTION_SHARE = 16, /* One value of so many may be an exception. */
     EXCEPTION_BITS = 80,  /* What one costs. */
 };
-
-/* Powers of ten up to 10^22 are exact. */
-static const double powers[EXPONENT_MAX + 1] = {1,   1e1, 1e2, 1e3,  1e4,  1e5, 1e6,
-                                                1e7, 1e8, 1e9, 1e10, 1e11, 1e12};
-
-/*
- * Adding 1.5 * 2^52 leaves no bits for a fraction, so the CPU rounds to an integer (ties to even)
- * and the integer stands in the low bits: round and convert in one addition that every CPU does on
- * several values at a time. It holds while the sum's exponent is still 52: -2^51 <= n < 2^51.
- */
-#define MAGIC      0x1.8p52
-#define MAGIC_BITS 0x4338000000000000ull
-
-static inline double as_double(uint64_t bits)
-{
-    double value;
-
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static inline uint64_t as_bits(double value)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-/* The integer for one value; *ret_miss is not zero if it does not give the same bits back. */
-static inline uint64_t to_integer(uint64_t bits, double power, uint64_t *ret_miss)
-{
-    double rounded = as_double(bits) * power + MAGIC;
-    double back = (rounded - MAGIC) / power;
-
-    *ret_miss = ((as_bits(rounded) ^ MAGIC_BITS) >> 52) | (as_bits(back) ^ bits);
-    return as_bits(rounded) - MAGIC_BITS;
-}
-
-static inline uint64_t to_bits(uint64_t integer, double power)
-{
-    return as_bits((as_double(integer + MAGIC_BITS) - MAGIC) / power);
-}
 
 /* ---- Choosing ------------------------------------------------------------------------------ */
 
@@ -65,7 +23,7 @@ static unsigned fit(uint64_t bits, unsigned from)
     for (unsigned exponent = from; exponent <= EXPONENT_MAX; exponent++) {
         uint64_t miss;
 
-        (void)to_integer(bits, powers[exponent], &miss);
+        (void)column_decimal_integer(bits, column_decimal(exponent), &miss);
         if (miss == 0)
             return exponent;
     }
@@ -95,29 +53,17 @@ struct exceptions {
     uint32_t at[COLUMN_CHUNK / EXCEPTION_SHARE];
 };
 
-/* Returns not zero if there is an exception. No branch: the compiler makes it a vector loop. */
-static uint64_t convert(const uint64_t *bits, uint32_t count, double power, uint64_t *ret_integers)
-{
-    uint64_t misses = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t miss;
-
-        ret_integers[i] = to_integer(bits[i], power, &miss);
-        misses |= miss;
-    }
-    return misses;
-}
-
 /* Find the values that do not fit. False if they are too many. */
-static bool find_exceptions(const uint64_t *bits, uint32_t count, double power,
+static bool find_exceptions(const uint64_t *bits, uint32_t count, unsigned exponent,
                             struct exceptions *ret_exceptions)
 {
+    struct column_decimal decimal = column_decimal(exponent);
+
     ret_exceptions->count = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t miss;
 
-        (void)to_integer(bits[i], power, &miss);
+        (void)column_decimal_integer(bits[i], decimal, &miss);
         if (miss == 0)
             continue;
         if (ret_exceptions->count == count / EXCEPTION_SHARE)
@@ -142,17 +88,16 @@ static bool find_integers(const uint64_t *bits, uint32_t count, unsigned *ret_ex
 
     ret_exceptions->count = 0;
     while (exponent <= EXPONENT_MAX) {
-        double power = powers[exponent];
         bool few;
         uint32_t first = 0;
         unsigned raised;
 
         *ret_exponent = exponent;
-        if (convert(bits, count, power, ret_integers) == 0) {
+        if (lanes_kernels()->to_integers(bits, count, exponent, ret_integers) == 0) {
             ret_exceptions->count = 0;
             return true;
         }
-        few = find_exceptions(bits, count, power, ret_exceptions);
+        few = find_exceptions(bits, count, exponent, ret_exceptions);
         if (ret_exceptions->count > 0)
             first = ret_exceptions->at[0];
         else /* A chunk too short for exceptions. */
@@ -230,14 +175,15 @@ static void get_decimals(struct reader *reader, unsigned exponent, uint32_t coun
                          uint64_t *ret_bits)
 {
     uint64_t exceptions = reader_varint(reader);
-    double power = powers[exponent];
     uint64_t next = 0;
 
     column_int_get_chunk(reader, count, ret_bits);
     if (reader->bad)
         return;
-    for (uint32_t i = 0; i < count; i++)
-        ret_bits[i] = to_bits(ret_bits[i], power);
+    if (lanes_kernels()->to_floats(ret_bits, count, exponent) != 0) {
+        reader->bad = true;
+        return;
+    }
     for (; exceptions > 0; exceptions--) {
         uint64_t distance = reader_varint(reader);
         uint64_t bits = reader_u64(reader);
@@ -260,17 +206,21 @@ static void get_patterns(struct reader *reader, unsigned shift, uint32_t count, 
         ret_bits[i] <<= shift;
 }
 
+void column_float_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_bits)
+{
+    uint8_t form = reader_u8(reader);
+
+    if (form <= EXPONENT_MAX)
+        get_decimals(reader, form, count, ret_bits);
+    else if (form >= SHIFTED && form < SHIFTED + 64)
+        get_patterns(reader, form - SHIFTED, count, ret_bits);
+    else
+        reader->bad = true;
+}
+
 void column_float_get(struct reader *reader, uint32_t count, uint64_t *ret_bits)
 {
-    for (uint32_t at = 0; at < count && !reader->bad; at += COLUMN_CHUNK) {
-        uint32_t part = count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK;
-        uint8_t form = reader_u8(reader);
-
-        if (form <= EXPONENT_MAX)
-            get_decimals(reader, form, part, ret_bits + at);
-        else if (form >= SHIFTED && form < SHIFTED + 64)
-            get_patterns(reader, form - SHIFTED, part, ret_bits + at);
-        else
-            reader->bad = true;
-    }
+    for (uint32_t at = 0; at < count && !reader->bad; at += COLUMN_CHUNK)
+        column_float_get_chunk(reader, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK,
+                               ret_bits + at);
 }

@@ -8,19 +8,25 @@
  *     64 + shift 0..63 | integers: the bit patterns, shifted right by `shift`
  *
  * A value of the first kind is (double)n / 10^exponent, where n is a signed integer of at most 52
- * bits: one division, correctly rounded, so every CPU gives the same bits. The writer has tried
- * that with each value. The ones that come out otherwise (NaN, -0.0, a third) are exceptions: for
- * each a varint distance from the place behind the exception before it, and eight bytes.
+ * bits: one division, correctly rounded, so every CPU gives the same bits (column_decimal.h). The
+ * writer has tried that with each value. The ones that come out otherwise (NaN, -0.0, a third) are
+ * exceptions: for each a varint distance from the place behind the exception before it, and eight
+ * bytes.
  */
 #ifndef STORAGE_BLOCK_COLUMN_FLOAT_H
 #define STORAGE_BLOCK_COLUMN_FLOAT_H
 
 #include "storage/base/bytes.h"
 
+enum { COLUMN_FLOAT_SHIFTED = 64 }; /* Added to the shift of bit patterns. */
+
 /** Append `count` bit patterns. */
 void column_float_put(const uint64_t *bits, uint32_t count, struct bytes *out);
 
 /** Read `count` bit patterns; sets reader->bad if the bytes hold something else. */
 void column_float_get(struct reader *reader, uint32_t count, uint64_t *ret_bits);
+
+/** One chunk: 1 to COLUMN_CHUNK values. */
+void column_float_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_bits);
 
 #endif

@@ -1,73 +1,38 @@
+/*
+ * column_int.c - how to code a chunk of integers, and doing it. Reading: column_int_read.c.
+ */
 #include "storage/block/column_int.h"
 
-#include <stdbool.h>
+#include <string.h>
 
 #include "storage/base/check.h"
 #include "storage/base/varint.h"
+#include "storage/block/column_int_form.h"
+#include "storage/block/lanes.h"
 #include "storage/block/pack.h"
 
 enum {
-    ORDER_MAX = 2,
-    PATCHED = 4, /* Added to the order. */
-
-    /* Looking for outliers costs about 0.3 ns a value; below this a patch saves next to nothing. */
-    PATCH_COUNT_MIN = 128,
+    /* Looking for a line or for outliers costs about 0.2 ns a value; below this it saves next to
+     * nothing. */
+    SEARCH_COUNT_MIN = 128,
     SAMPLE = 16,
     SAMPLE_CUT = 2, /* Of the sorted sample, at both ends: what may be outliers. */
     WIDTH_GAIN = 2, /* Bits that the sample must promise before all values are looked at. */
+    LINE_SPAN_BITS = 46,
+
+    LANES_COUNT_MIN = 256,  /* Shorter chunks are not worth filling up lanes. */
+    LANES_WASTE_SHARE = 32, /* Filling up may cost one byte of so many. */
 };
 
 /* How to code a chunk, and what it will cost. */
 struct plan {
-    unsigned order;
+    struct lanes_model model;
     unsigned width;
-    uint64_t base;
     uint32_t patches;
     uint64_t bits; /* Cost: packed, patches, seeds and base. */
 };
 
-/* ---- Choosing ------------------------------------------------------------------------------ */
-
-struct span {
-    int64_t min;
-    int64_t max;
-};
-
-static inline void span_add(struct span *span, uint64_t value)
-{
-    int64_t number = (int64_t)value;
-
-    span->min = number < span->min ? number : span->min;
-    span->max = number > span->max ? number : span->max;
-}
-
-/* The ranges of values, differences and differences of those, in one go. */
-static void find_spans(const uint64_t *values, uint32_t count, struct span spans[ORDER_MAX + 1])
-{
-    struct span s0 = {INT64_MAX, INT64_MIN};
-    struct span s1 = s0, s2 = s0;
-    uint64_t last = values[0], last_delta = 0;
-
-    span_add(&s0, last);
-    if (count > 1) {
-        last_delta = values[1] - last;
-        last = values[1];
-        span_add(&s0, last);
-        span_add(&s1, last_delta);
-    }
-    for (uint32_t i = 2; i < count; i++) {
-        uint64_t delta = values[i] - last;
-
-        span_add(&s0, values[i]);
-        span_add(&s1, delta);
-        span_add(&s2, delta - last_delta);
-        last = values[i];
-        last_delta = delta;
-    }
-    spans[0] = s0;
-    spans[1] = s1;
-    spans[2] = s2;
-}
+/* ---- Cost ---------------------------------------------------------------------------------- */
 
 static unsigned varint_bits(uint64_t value)
 {
@@ -76,36 +41,114 @@ static unsigned varint_bits(uint64_t value)
     return width == 0 ? 8 : (width + 6) / 7 * 8;
 }
 
-static uint64_t seed_of(const uint64_t *values, unsigned at)
+/* Seeds for which the first packed numbers are 0. */
+static struct lanes_model model_of(const uint64_t *values, unsigned order, uint64_t base)
 {
-    return at == 0 ? values[0] : values[1] - values[0];
+    struct lanes_model model = {.order = order, .base = base};
+
+    if (order == 1) {
+        model.before = values[0] - base;
+    } else if (order == 2) {
+        uint64_t first = values[1] - values[0] - base; /* Difference of number 0. */
+
+        model.before = values[0] - first;
+        model.step = first - base;
+    }
+    return model;
 }
 
-static unsigned head_bits(const uint64_t *values, unsigned order, uint64_t base)
+static unsigned head_bits(const struct lanes_model *model)
 {
-    unsigned bits = varint_bits(zigzag(base));
+    unsigned bits = varint_bits(zigzag(model->base));
 
-    for (unsigned at = 0; at < order; at++)
-        bits += varint_bits(zigzag(seed_of(values, at)));
+    if (model->order == 1 || model->order == 2)
+        bits += varint_bits(zigzag(model->before));
+    if (model->order >= 2)
+        bits += varint_bits(zigzag(model->step));
     return bits;
 }
 
-/* The shortest way in which every residual is packed. */
-static struct plan plan_plain(const uint64_t *values, uint32_t count)
+static struct plan plan_of(struct lanes_model model, uint32_t count, unsigned width)
 {
-    struct span spans[ORDER_MAX + 1];
+    uint32_t packed = count - column_int_skipped(model.order, false);
+
+    return (struct plan){model, width, 0, head_bits(&model) + (uint64_t)packed * width};
+}
+
+static unsigned span_width(struct lanes_span span)
+{
+    return pack_width((uint64_t)span.max - (uint64_t)span.min);
+}
+
+/* ---- Choosing ------------------------------------------------------------------------------ */
+
+/* The shortest way in which every residual of order 0 to 2 is packed. */
+static struct plan plan_plain(const uint64_t *values, uint32_t count,
+                              const struct lanes_span spans[3])
+{
     struct plan best = {.bits = UINT64_MAX};
 
-    find_spans(values, count, spans);
-    for (unsigned order = 0; order <= ORDER_MAX && order < count; order++) {
-        uint64_t base = (uint64_t)spans[order].min;
-        unsigned width = pack_width((uint64_t)spans[order].max - base);
-        uint64_t bits = head_bits(values, order, base) + (uint64_t)(count - order) * width;
+    for (unsigned order = 0; order < 3 && order < count; order++) {
+        struct lanes_model model = model_of(values, order, (uint64_t)spans[order].min);
+        struct plan plan = plan_of(model, count, span_width(spans[order]));
 
-        if (bits < best.bits)
-            best = (struct plan){order, width, base, 0, bits};
+        if (plan.bits < best.bits)
+            best = plan;
     }
     return best;
+}
+
+/* From the means of the first and the last quarter: jitter of single values hardly tilts it. */
+static uint64_t find_slope(const uint64_t *values, uint32_t count)
+{
+    uint32_t quarter = count / 4;
+    int64_t first = 0, last = 0, difference, run;
+
+    for (uint32_t i = 0; i < quarter; i++) {
+        first += (int64_t)(values[i] - values[0]);
+        last += (int64_t)(values[count - quarter + i] - values[0]);
+    }
+    difference = last - first; /* Below 2^55: a quarter of 2^10 values of 2^46. */
+    run = (int64_t)quarter * (count - quarter);
+    return (uint64_t)(difference / run * (1 << LANES_SLOPE_BITS) +
+                      difference % run * (1 << LANES_SLOPE_BITS) / run);
+}
+
+/* The span of a few values' distances from the line through both ends: a lower bound, nearly. */
+static struct lanes_span sample_line(const uint64_t *values, uint32_t count)
+{
+    int64_t rise = (int64_t)(values[count - 1] - values[0]);
+    int64_t slope = rise * (1 << LANES_SLOPE_BITS) / (int64_t)(count - 1);
+    struct lanes_span span = {INT64_MAX, INT64_MIN};
+    uint32_t step = count / SAMPLE;
+
+    for (uint32_t i = 0; i < SAMPLE; i++) {
+        uint64_t line = column_int_line((uint64_t)slope * (i * step));
+        int64_t rest = (int64_t)(values[i * step] - values[0] - line);
+
+        span.min = rest < span.min ? rest : span.min;
+        span.max = rest > span.max ? rest : span.max;
+    }
+    return span;
+}
+
+/* Clocks tick along a line, and jitter around it: differences would double the jitter. */
+static void improve_by_line(const uint64_t *values, uint32_t count,
+                            const struct lanes_span spans[3], struct plan *plan)
+{
+    struct lanes_model model = {.order = LANES_LINE};
+    struct lanes_span span;
+    struct plan line;
+
+    if (span_width(spans[0]) > LINE_SPAN_BITS || span_width(spans[0]) <= span_width(spans[1]) ||
+        span_width(sample_line(values, count)) > plan->width)
+        return;
+    model.step = find_slope(values, count);
+    lanes_kernels()->find_line_span(values, count, model.step, &span);
+    model.base = (uint64_t)span.min;
+    line = plan_of(model, count, span_width(span));
+    if (line.bits < plan->bits)
+        *plan = line;
 }
 
 static inline uint64_t residual(const uint64_t *values, uint32_t at, unsigned order)
@@ -143,14 +186,15 @@ static struct plan plan_around(const uint64_t *values, uint32_t count, unsigned 
 
     for (uint32_t i = 0; i < count - order; i++)
         by_width[pack_width(zigzag(residual(values, i, order) - middle))]++;
-    for (unsigned width = 64; width > 0; width--) {
+    for (unsigned width = 65; width-- > 0;) {
         /* `width` bits reach from base to base + 2^width - 1, with the middle in the middle. */
-        uint64_t base = middle - (1ull << (width - 1));
-        uint64_t bits =
-            head_bits(values, order, base) + (uint64_t)(count - order) * width + patch_bits + 8;
+        uint64_t base = width == 0 ? middle : middle - (1ull << (width - 1));
+        struct plan plan = plan_of(model_of(values, order, base), count, width);
 
-        if (bits < best.bits)
-            best = (struct plan){order, width, base, patches, bits};
+        plan.patches = patches;
+        plan.bits += patch_bits + 8;
+        if (plan.bits < best.bits)
+            best = plan;
         patches += by_width[width];
         /* A zigzag difference from the base, not from the middle: a bit more; and the place. */
         patch_bits += (uint64_t)by_width[width] * ((width + 7) / 7 * 8 + 8);
@@ -162,98 +206,132 @@ static struct plan plan_around(const uint64_t *values, uint32_t count, unsigned 
 static void improve_by_patching(const uint64_t *values, uint32_t count, struct plan *plan)
 {
     struct plan patched;
+    unsigned widths[3];
+    uint64_t middles[3];
     unsigned best_width = plan->width;
-    unsigned best_order = 0;
-    uint64_t best_middle = 0;
 
-    for (unsigned order = 0; order <= ORDER_MAX; order++) {
+    for (unsigned order = 0; order < 3; order++) {
         int64_t sample[SAMPLE];
-        unsigned width;
+        uint64_t range;
 
         take_sample(values, count, order, sample);
-        width =
-            pack_width((uint64_t)sample[SAMPLE - 1 - SAMPLE_CUT] - (uint64_t)sample[SAMPLE_CUT]) +
-            WIDTH_GAIN;
-        if (width < best_width) {
-            best_width = width;
-            best_order = order;
-            best_middle = (uint64_t)sample[SAMPLE / 2];
-        }
+        range = (uint64_t)sample[SAMPLE - 1 - SAMPLE_CUT] - (uint64_t)sample[SAMPLE_CUT];
+        widths[order] = range == 0 ? 0 : pack_width(range) + WIDTH_GAIN;
+        middles[order] = (uint64_t)sample[SAMPLE / 2];
+        if (widths[order] < best_width)
+            best_width = widths[order];
     }
     if (best_width == plan->width)
         return;
-    patched = plan_around(values, count, best_order, best_middle);
-    if (patched.bits < plan->bits)
-        *plan = patched;
+    for (unsigned order = 0; order < 3; order++) {
+        if (widths[order] > best_width)
+            continue;
+        patched = plan_around(values, count, order, middles[order]);
+        if (patched.bits < plan->bits)
+            *plan = patched;
+    }
+}
+
+static struct plan choose(const uint64_t *values, uint32_t count)
+{
+    struct lanes_span spans[3];
+    struct plan plan;
+
+    lanes_kernels()->find_spans(values, count, spans);
+    plan = plan_plain(values, count, spans);
+    if (count >= SEARCH_COUNT_MIN && plan.width > 0) {
+        improve_by_line(values, count, spans, &plan);
+        improve_by_patching(values, count, &plan);
+    }
+    return plan;
 }
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-static void find_rest(const uint64_t *values, uint32_t count, const struct plan *plan,
-                      uint64_t *ret_rest)
+static bool use_lanes(uint32_t count, const struct plan *plan)
 {
-    uint32_t left = count - plan->order;
-    uint64_t base = plan->base;
+    size_t plain = pack_size(count - column_int_skipped(plan->model.order, false), plan->width);
 
-    if (plan->order == 0) {
-        for (uint32_t i = 0; i < left; i++)
-            ret_rest[i] = residual(values, i, 0) - base;
-    } else if (plan->order == 1) {
-        for (uint32_t i = 0; i < left; i++)
-            ret_rest[i] = residual(values, i, 1) - base;
-    } else {
-        for (uint32_t i = 0; i < left; i++)
-            ret_rest[i] = residual(values, i, 2) - base;
-    }
+    return count >= LANES_COUNT_MIN &&
+           lanes_size(lanes_rows(count), plan->width) <= plain + plain / LANES_WASTE_SHARE;
 }
 
-/* Write the ones that are too wide to `out`, and zeros in their places. Returns how many. */
-static uint32_t cut_patches(uint64_t *rest, uint32_t count, unsigned width, uint8_t **out)
+static void put_head(const struct plan *plan, bool in_lanes, struct bytes *out)
 {
-    uint32_t patches = 0;
+    const struct lanes_model *model = &plan->model;
+
+    bytes_put_u8(out, (uint8_t)(model->order + (plan->patches > 0 ? COLUMN_INT_PATCHED : 0) +
+                                (in_lanes ? COLUMN_INT_LANES : 0)));
+    bytes_put_u8(out, (uint8_t)plan->width);
+    if (plan->patches > 0)
+        bytes_put_varint(out, plan->patches);
+    if (model->order == 1 || model->order == 2)
+        bytes_put_varint(out, zigzag(model->before));
+    if (model->order >= 2)
+        bytes_put_varint(out, zigzag(model->step));
+    bytes_put_varint(out, zigzag(model->base));
+}
+
+/* Write those that are too wide to `out`, and zeros in their places. Returns how many. */
+static uint32_t cut_patches(uint64_t *packed, uint32_t count, unsigned width, struct bytes *out)
+{
+    uint16_t places[COLUMN_CHUNK];
+    uint32_t found = lanes_kernels()->find_wide(packed, count, width, places);
+    uint8_t *start = bytes_add(out, (size_t)found * 2 * VARINT_SIZE_MAX);
+    uint8_t *end = start;
     uint32_t next = 0;
 
-    for (uint32_t i = 0; i < count; i++) {
-        if (rest[i] >> width == 0)
-            continue;
-        *out = varint_put(*out, i - next);
-        *out = varint_put(*out, zigzag(rest[i]));
-        rest[i] = 0;
-        next = i + 1;
-        patches++;
+    for (uint32_t i = 0; i < found; i++) {
+        uint32_t at = places[i];
+
+        if (end != NULL) {
+            end = varint_put(end, at - next);
+            end = varint_put(end, zigzag(packed[at]));
+        }
+        packed[at] = 0;
+        next = at + 1;
     }
-    return patches;
+    if (end != NULL)
+        out->size = (size_t)(end - out->data);
+    return found;
 }
 
 void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *out)
 {
-    uint64_t rest[COLUMN_CHUNK];
+    _Alignas(64) uint64_t packed[LANES_NUMBERS_MAX];
     struct plan plan;
+    uint32_t skipped;
+    size_t size;
+    uint8_t *place;
+    bool in_lanes;
 
     CHECK(count >= 1);
     CHECK(count <= COLUMN_CHUNK);
-    plan = plan_plain(values, count);
-    if (count >= PATCH_COUNT_MIN && plan.width > WIDTH_GAIN)
-        improve_by_patching(values, count, &plan);
+    plan = choose(values, count);
+    in_lanes = use_lanes(count, &plan);
+    skipped = column_int_skipped(plan.model.order, in_lanes);
+    put_head(&plan, in_lanes, out);
+    if (plan.width == 0 && plan.patches == 0)
+        return;
+    size = in_lanes ? lanes_size(lanes_rows(count), plan.width)
+                    : pack_size(count - skipped, plan.width);
+    place = bytes_add(out, size);
+    if (place == NULL)
+        return;
+    lanes_kernels()->find_packed(values, count, &plan.model, packed);
+    if (plan.patches > 0) {
+        size_t at = (size_t)(place - out->data);
 
-    bytes_put_u8(out, (uint8_t)(plan.order + (plan.patches > 0 ? PATCHED : 0)));
-    bytes_put_u8(out, (uint8_t)plan.width);
-    if (plan.patches > 0)
-        bytes_put_varint(out, plan.patches);
-    for (unsigned at = 0; at < plan.order; at++)
-        bytes_put_varint(out, zigzag(seed_of(values, at)));
-    bytes_put_varint(out, zigzag(plan.base));
-    if (plan.width > 0) {
-        uint8_t patches[COLUMN_CHUNK * 2 * VARINT_SIZE_MAX];
-        uint8_t *patches_end = patches;
-        uint8_t *packed = bytes_add(out, pack_size(count - plan.order, plan.width));
+        CHECK(cut_patches(packed, count, plan.width, out) == plan.patches);
+        place = out->data + at; /* It may have moved. */
+    }
+    if (in_lanes) {
+        uint32_t rows = lanes_rows(count);
 
-        find_rest(values, count, &plan, rest);
-        if (plan.patches > 0)
-            CHECK(cut_patches(rest, count - plan.order, plan.width, &patches_end) == plan.patches);
-        if (packed != NULL)
-            pack_put(rest, count - plan.order, plan.width, packed);
-        bytes_put(out, patches, (size_t)(patches_end - patches));
+        memset(packed + count, 0, (rows * LANES - count) * sizeof *packed);
+        lanes_kernels()->pack(packed, rows, plan.width, place);
+    } else {
+        pack_put(packed + skipped, count - skipped, plan.width, place);
     }
 }
 
@@ -262,85 +340,4 @@ void column_int_put(const uint64_t *values, uint32_t count, struct bytes *out)
     for (uint32_t at = 0; at < count; at += COLUMN_CHUNK)
         column_int_put_chunk(values + at, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK,
                              out);
-}
-
-/* ---- Reading ------------------------------------------------------------------------------- */
-
-static void apply_patches(struct reader *reader, uint64_t patches, uint32_t count, uint64_t *rest)
-{
-    uint64_t next = 0;
-
-    for (; patches > 0; patches--) {
-        uint64_t distance = reader_varint(reader);
-        uint64_t difference = unzigzag(reader_varint(reader));
-
-        if (reader->bad || distance >= count - next) {
-            reader->bad = true;
-            return;
-        }
-        rest[next + distance] = difference;
-        next += distance + 1;
-    }
-}
-
-static void add_base(uint64_t *values, uint32_t count, unsigned order, const uint64_t *seeds,
-                     uint64_t base)
-{
-    uint64_t value, delta;
-
-    if (order == 0) {
-        for (uint32_t i = 0; i < count; i++)
-            values[i] += base;
-        return;
-    }
-    value = seeds[0];
-    if (order == 1) {
-        values[0] = value;
-        for (uint32_t i = 1; i < count; i++)
-            values[i] = value += values[i] + base;
-        return;
-    }
-    delta = seeds[1];
-    values[0] = value;
-    values[1] = value += delta;
-    for (uint32_t i = 2; i < count; i++) {
-        delta += values[i] + base;
-        values[i] = value += delta;
-    }
-}
-
-void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_values)
-{
-    uint8_t head = reader_u8(reader);
-    uint8_t width = reader_u8(reader);
-    unsigned order = head & 3;
-    bool patched = (head & PATCHED) != 0;
-    uint64_t patches = patched ? reader_varint(reader) : 0;
-    uint64_t seeds[ORDER_MAX] = {0, 0};
-    const uint8_t *packed;
-    uint64_t base;
-
-    if (head > PATCHED + ORDER_MAX || order > ORDER_MAX || order >= count || width > 64 ||
-        (patched && width == 64)) {
-        reader->bad = true;
-        return;
-    }
-    for (unsigned at = 0; at < order; at++)
-        seeds[at] = unzigzag(reader_varint(reader));
-    base = unzigzag(reader_varint(reader));
-    packed = reader_take(reader, pack_size(count - order, width));
-    if (packed == NULL || reader->bad)
-        return;
-    pack_get(packed, count - order, width, ret_values + order);
-    if (patched)
-        apply_patches(reader, patches, count - order, ret_values + order);
-    if (!reader->bad)
-        add_base(ret_values, count, order, seeds, base);
-}
-
-void column_int_get(struct reader *reader, uint32_t count, uint64_t *ret_values)
-{
-    for (uint32_t at = 0; at < count && !reader->bad; at += COLUMN_CHUNK)
-        column_int_get_chunk(reader, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK,
-                             ret_values + at);
 }

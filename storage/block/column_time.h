@@ -1,12 +1,14 @@
 /*
  * column_time.h - the times of a section's rows, run by run.
  *
- *     1 | unit 0..3 | first time of each run: integers | differences inside the runs: integers
+ *     2 | unit 0..3     | first time of each run: integers | differences inside the runs: integers
+ *     2 | unit 0..3, +4 | all times: integers
  *
  * Times and differences are divided by 1, 10^3, 10^6 or 10^9 ns, the largest that leaves no rest:
  * clocks that tick in seconds or milliseconds are common, and their zeros cost ten to thirty bits.
  * Differences inside a run are never negative; a run of one row has none. Integers are as in
- * column_int.h.
+ * column_int.h. The second form is for long runs: a clock that jitters keeps to a line, from which
+ * it is not as far as from the tick before.
  */
 #ifndef STORAGE_BLOCK_COLUMN_TIME_H
 #define STORAGE_BLOCK_COLUMN_TIME_H
@@ -16,7 +18,7 @@
 /**
  * Append the times of `runs` runs of counts[i] rows each.
  *
- * scratch   room for as many numbers as there are rows
+ * scratch   room for two numbers a row
  */
 void column_time_put(const int64_t *times_ns, const uint64_t *counts, uint32_t runs,
                      uint64_t *scratch, struct bytes *out);

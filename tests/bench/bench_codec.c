@@ -291,7 +291,7 @@ static struct cost measure_values(enum field_type type, const uint64_t *values)
 
 static struct cost measure_times(const int64_t *times)
 {
-    static uint64_t counts[COLUMN / RUN], scratch[COLUMN];
+    static uint64_t counts[COLUMN / RUN], scratch[2 * COLUMN];
     static int64_t back[COLUMN];
     struct bytes out = {0};
     struct cost cost = {0};

@@ -152,9 +152,9 @@ Test(column_float, stores_two_decimals_in_as_many_bits_as_their_integers)
 
 Test(column_float, get_refuses_unknown_forms_and_exceptions_past_the_end)
 {
-    static const uint8_t unknown[] = {1, 13, 0, 0, 0, 0};
-    static const uint8_t unknown_high[] = {1, 128, 0, 0, 0, 0};
-    static const uint8_t past[] = {1, 0, 1, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8};
+    static const uint8_t unknown[] = {2, 13, 0, 0, 0, 0};
+    static const uint8_t unknown_high[] = {2, 128, 0, 0, 0, 0};
+    static const uint8_t past[] = {2, 0, 1, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8};
     uint64_t values[2];
     const char *text;
     struct reader reader = reader_on(unknown, sizeof unknown);
@@ -235,10 +235,10 @@ Test(column_string, stores_states_in_a_few_bits)
 Test(column_string, get_refuses_sizes_past_the_end_and_unknown_entries)
 {
     /* codec, form, sizes {order, width, base}, bytes: */
-    static const uint8_t past[] = {1, 1, 0, 0, 6, 'a', 'b'};
-    static const uint8_t huge[] = {1, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1};
-    static const uint8_t entry[] = {1, 2, 1, 0, 0, 2, 'a', 0, 0, 2};
-    static const uint8_t form[] = {1, 3, 0, 0, 0};
+    static const uint8_t past[] = {2, 1, 0, 0, 6, 'a', 'b'};
+    static const uint8_t huge[] = {2, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1};
+    static const uint8_t entry[] = {2, 2, 1, 0, 0, 2, 'a', 0, 0, 2};
+    static const uint8_t form[] = {2, 3, 0, 0, 0};
     static const struct {
         const uint8_t *bytes;
         size_t size;
@@ -340,7 +340,7 @@ Test(column_time, gives_back_runs_of_any_unit)
     enum { ROWS = 3000 };
     uint64_t state = seed_of_run("column_time");
     int64_t *times = malloc(ROWS * sizeof *times), *back = malloc(ROWS * sizeof *back);
-    uint64_t *counts = malloc(ROWS * sizeof *counts), *scratch = malloc(ROWS * sizeof *scratch);
+    uint64_t *counts = malloc(ROWS * sizeof *counts), *scratch = malloc(2 * ROWS * sizeof *scratch);
 
     cr_assert(times != NULL && back != NULL && counts != NULL && scratch != NULL);
     for (int turn = 0; turn < 500; turn++) {
@@ -376,7 +376,7 @@ Test(column_time, gives_back_the_ends_of_time)
 {
     static const int64_t times[] = {INT64_MIN, INT64_MAX, INT64_MIN, INT64_MIN, -1, INT64_MAX};
     static const uint64_t counts[] = {2, 1, 3};
-    uint64_t scratch[6];
+    uint64_t scratch[12];
     int64_t back[6];
     struct bytes out = {0};
     struct reader reader;
@@ -389,17 +389,54 @@ Test(column_time, gives_back_the_ends_of_time)
     bytes_fini(&out);
 }
 
-Test(column_time, get_refuses_times_that_pass_the_end_of_time)
+/* Long runs of a jittering clock are written whole, and stay within half a byte and a bit. */
+Test(column_time, keeps_close_to_a_clock_that_jitters)
 {
-    static const uint8_t descends[] = {1, 0, 0, 0, 20, 0, 0, 1}; /* 10, then 10 - 1 */
-    static const uint8_t too_late[] = {1,    3,    0,    0,    0xfe, 0xff, 0xff, 0xff, 0xff,
+    enum { ROWS = 4096 };
+    static const uint64_t counts[] = {ROWS / 4, ROWS / 2, ROWS / 4};
+    static uint64_t scratch[2 * ROWS];
+    static int64_t times[ROWS], back[ROWS];
+    uint64_t state = seed_of_run("column_time");
+    struct bytes out = {0};
+    struct reader reader;
+    uint32_t row = 0;
+
+    for (uint32_t run = 0; run < 3; run++)
+        for (uint64_t i = 0; i < counts[run]; i++)
+            times[row++] =
+                (1700000000000 + (int64_t)(i * 1000 + seed_below(&state, 11)) - 5) * 1000000;
+    column_time_put(times, counts, 3, scratch, &out);
+    cr_assert_leq(out.size, ROWS * 53 / 100, "%zu bytes", out.size);
+    reader = reader_on(out.data, out.size);
+    column_time_get(&reader, counts, 3, ROWS, scratch, back);
+    cr_assert(reader_done(&reader));
+    cr_assert_arr_eq(back, times, sizeof times);
+    bytes_fini(&out);
+}
+
+Test(column_time, get_refuses_times_that_descend_or_pass_the_end_of_time)
+{
+    static const uint8_t descends[] = {2, 0, 0, 0, 20, 0, 0, 1}; /* 10, then 10 - 1 */
+    static const uint8_t too_late[] = {2,    3,    0,    0,    0xfe, 0xff, 0xff, 0xff, 0xff,
                                        0xff, 0xff, 0xff, 0xff, 1,    0,    0,    0};
-    static const uint8_t unit[] = {1, 4, 0, 0, 20, 0, 0, 1};
+    static const uint8_t unit[] = {2, 8, 0, 0, 20, 0, 0, 1};
+    static const uint8_t codec[] = {1, 0, 0, 0, 20, 0, 0, 2};
+    static const uint8_t whole_descends[] = {2, 4, 1, 0, 20, 1}; /* 9, then 8 */
+    static const uint8_t whole_too_late[] = {2,    7,    1,    0,    0xfe, 0xff, 0xff, 0xff,
+                                             0xff, 0xff, 0xff, 0xff, 0xff, 1,    0};
+    static const uint8_t whole_too_early[] = {2,    5,    1,    0,    0xff, 0xff, 0xff, 0xff,
+                                              0xff, 0xff, 0xff, 0xff, 0xff, 1,    0};
     static const uint64_t counts[] = {2};
     static const struct {
         const uint8_t *bytes;
         size_t size;
-    } bad[] = {{descends, sizeof descends}, {too_late, sizeof too_late}, {unit, sizeof unit}};
+    } bad[] = {{descends, sizeof descends},
+               {too_late, sizeof too_late},
+               {unit, sizeof unit},
+               {codec, sizeof codec},
+               {whole_descends, sizeof whole_descends},
+               {whole_too_late, sizeof whole_too_late},
+               {whole_too_early, sizeof whole_too_early}};
     uint64_t scratch[1];
     int64_t back[2];
 

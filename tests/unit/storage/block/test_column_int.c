@@ -158,7 +158,7 @@ Test(column_int, get_stays_inside_forged_bytes)
         for (size_t i = 0; i < size; i++)
             bytes[i + 1] = (uint8_t)(seed_next(&state) >> seed_below(&state, 64));
         if (size > 2) {
-            bytes[1] = (uint8_t)seed_below(&state, 8);
+            bytes[1] = (uint8_t)seed_below(&state, 17);
             bytes[2] = (uint8_t)seed_below(&state, 70);
         }
         reader = reader_on(bytes + 1, size);
@@ -175,8 +175,9 @@ Test(column_int, get_refuses_what_no_writer_writes)
         size_t size;
         uint8_t bytes[8];
     } bad[] = {
-        {"order 3", 3, {3, 0, 0}},
-        {"unknown flags", 3, {8, 0, 0}},
+        {"a line without its slope", 3, {3, 0, 0}},
+        {"unknown flags", 3, {16, 0, 0}},
+        {"lanes that end early", 8, {8, 1, 0, 0, 0, 0, 0, 0}},
         {"width 65", 3, {0, 65, 0}},
         {"as many seeds as values", 4, {2, 0, 0, 0}},
         {"a patch past the end", 6, {4, 0, 1, 0, 2, 0}},

@@ -1,0 +1,48 @@
+/*
+ * column_aggregate.h - sum, minimum, maximum of a chunk, straight from its packed form.
+ *
+ * For dashboards that ask for one number a minute no value needs to exist: decimals and integers
+ * are added as the integers that they are stored as. Such results are EXACT: they do not depend on
+ * how rows were cut into chunks, on the order of adding, or on the CPU.
+ *
+ *     column_open_values(&reader);                          the codec, once a column
+ *     for each chunk of COLUMN_CHUNK values (column_int.h), the last may be shorter:
+ *         column_aggregate_chunk(&reader, type, count, first, end, &aggregate);
+ *
+ * `first` to `end` - 1 are the values of the chunk that count; the reader moves behind the chunk
+ * in any case. Values are what column_put_values() got: absent ones are not among them.
+ */
+#ifndef STORAGE_BLOCK_COLUMN_AGGREGATE_H
+#define STORAGE_BLOCK_COLUMN_AGGREGATE_H
+
+#include <stdbool.h>
+
+#include "storage/base/bytes.h"
+#include "storage/base/types.h"
+
+struct column_aggregate {
+    /* Exact: min, max and sum are integers, and the values are those divided by 10^exponent. Of
+     * integers and booleans always, with exponent 0; of floats if the chunk has decimals alone.
+     * min and max are signed numbers, but for FIELD_UINT.
+     * Else: min and max are the bits of floats, as is the sum. */
+    bool exact;
+    uint8_t exponent;
+    uint64_t min; /* Of floats that are not exact: NaNs count only among themselves, -0.0 < 0.0. */
+    uint64_t max;
+    uint64_t sum_low; /* Exact: 128 bits, two's complement. */
+    int64_t sum_high;
+    double sum; /* Not exact: from the first value to the last, one after the other. */
+};
+
+/**
+ * Aggregate values `first` to `end` - 1, at least one, of a chunk of `count` values. Not for
+ * FIELD_STRING. Sets reader->bad if the bytes hold something else; of values that do not count,
+ * less is checked than by column_get_values().
+ */
+void column_aggregate_chunk(struct reader *reader, enum field_type type, uint32_t count,
+                            uint32_t first, uint32_t end, struct column_aggregate *ret_aggregate);
+
+/** The bits of the float integer / 10^exponent: what an exact min or max of floats is. */
+uint64_t column_aggregate_float(uint64_t integer, unsigned exponent);
+
+#endif

@@ -1,0 +1,236 @@
+/*
+ * column_int_read.c - chunks of integers from bytes that nobody vouches for.
+ */
+#include <string.h>
+
+#include "storage/base/varint.h"
+#include "storage/block/column_int.h"
+#include "storage/block/column_int_form.h"
+#include "storage/block/lanes.h"
+#include "storage/block/pack.h"
+
+/* A chunk whose head was read; its patches are not. */
+struct chunk {
+    struct lanes_model model;
+    uint32_t count;
+    unsigned width;
+    bool in_lanes;
+    uint32_t skipped; /* First numbers that are not packed. */
+    uint64_t patches;
+    const uint8_t *packed;
+};
+
+/* ---- Head ---------------------------------------------------------------------------------- */
+
+static bool read_head(struct reader *reader, uint32_t count, struct chunk *ret_chunk)
+{
+    uint8_t head = reader_u8(reader);
+    uint8_t width = reader_u8(reader);
+    struct chunk chunk = {.count = count, .width = width};
+    struct lanes_model *model = &chunk.model;
+    bool patched = (head & COLUMN_INT_PATCHED) != 0;
+
+    model->order = head & COLUMN_INT_ORDER;
+    chunk.in_lanes = (head & COLUMN_INT_LANES) != 0;
+    chunk.skipped = column_int_skipped(model->order, chunk.in_lanes);
+    if (head > (COLUMN_INT_ORDER | COLUMN_INT_PATCHED | COLUMN_INT_LANES) || width > 64 ||
+        (model->order != LANES_LINE && model->order >= count) || (patched && width == 64)) {
+        reader->bad = true;
+        return false;
+    }
+    if (patched)
+        chunk.patches = reader_varint(reader);
+    if (model->order == 1 || model->order == 2)
+        model->before = unzigzag(reader_varint(reader));
+    if (model->order >= 2)
+        model->step = unzigzag(reader_varint(reader));
+    model->base = unzigzag(reader_varint(reader));
+    chunk.packed = reader_take(reader, chunk.in_lanes ? lanes_size(lanes_rows(count), width)
+                                                      : pack_size(count - chunk.skipped, width));
+    if (chunk.packed == NULL || reader->bad)
+        return false;
+    *ret_chunk = chunk;
+    return true;
+}
+
+/* ---- One behind the other ------------------------------------------------------------------ */
+
+/* The next patch behind place `next` - 1. False: there is none, or it is bad. */
+static bool next_patch(struct reader *reader, const struct chunk *chunk, uint64_t next,
+                       uint64_t *ret_at, uint64_t *ret_difference)
+{
+    uint64_t distance = reader_varint(reader);
+
+    *ret_difference = unzigzag(reader_varint(reader));
+    *ret_at = next + distance;
+    if (reader->bad || distance >= chunk->count - next) {
+        reader->bad = true;
+        return false;
+    }
+    return true;
+}
+
+static void restore(uint64_t *values, uint32_t count, const struct lanes_model *model)
+{
+    uint64_t value = model->before, step = model->step, base = model->base, position = 0;
+
+    switch (model->order) {
+    case 0:
+        for (uint32_t i = 0; i < count; i++)
+            values[i] += base;
+        return;
+    case 1:
+        for (uint32_t i = 0; i < count; i++)
+            values[i] = value += values[i] + base;
+        return;
+    case 2:
+        for (uint32_t i = 0; i < count; i++) {
+            step += values[i] + base;
+            values[i] = value += step;
+        }
+        return;
+    default:
+        for (uint32_t i = 0; i < count; i++, position += step)
+            values[i] += column_int_line(position) + base;
+        return;
+    }
+}
+
+static void get_plain(struct reader *reader, const struct chunk *chunk, uint64_t *ret_values)
+{
+    uint64_t next = 0, at, difference;
+
+    for (uint32_t i = 0; i < chunk->skipped; i++)
+        ret_values[i] = 0;
+    pack_get(chunk->packed, chunk->count - chunk->skipped, chunk->width,
+             ret_values + chunk->skipped);
+    for (uint64_t left = chunk->patches; left > 0; left--, next = at + 1) {
+        if (!next_patch(reader, chunk, next, &at, &difference))
+            return;
+        ret_values[at] = difference;
+    }
+    restore(ret_values, chunk->count, &chunk->model);
+}
+
+/* ---- In lanes ------------------------------------------------------------------------------ */
+
+/* Packed numbers, patched, by rows. False: a patch is bad. */
+static bool unpack_lanes(struct reader *reader, const struct chunk *chunk, uint64_t *ret_rows,
+                         struct lanes_sums *ret_sums)
+{
+    uint32_t rows = lanes_rows(chunk->count);
+    uint64_t next = 0, at, difference;
+
+    lanes_kernels()->unpack(chunk->packed, rows, chunk->width, ret_rows, ret_sums);
+    for (uint64_t left = chunk->patches; left > 0; left--, next = at + 1) {
+        uint32_t lane, row;
+
+        if (!next_patch(reader, chunk, next, &at, &difference))
+            return false;
+        lane = (uint32_t)at / rows;
+        row = (uint32_t)at % rows;
+        difference -= ret_rows[row * LANES + lane];
+        ret_rows[row * LANES + lane] += difference;
+        ret_sums->sum[lane] += difference;
+        ret_sums->prefix[lane] += difference * (rows - row);
+    }
+    return true;
+}
+
+static void get_lanes(struct reader *reader, const struct chunk *chunk, uint64_t *ret_values)
+{
+    _Alignas(64) uint64_t packed[LANES_NUMBERS_MAX];
+    uint32_t rows = lanes_rows(chunk->count);
+    struct lanes_sums sums;
+
+    if (!unpack_lanes(reader, chunk, packed, &sums))
+        return;
+    if (chunk->count == rows * LANES) {
+        lanes_kernels()->restore(packed, rows, &chunk->model, &sums, ret_values);
+    } else {
+        _Alignas(64) uint64_t values[LANES_NUMBERS_MAX];
+
+        lanes_kernels()->restore(packed, rows, &chunk->model, &sums, values);
+        memcpy(ret_values, values, chunk->count * sizeof *values);
+    }
+}
+
+void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_values)
+{
+    struct chunk chunk;
+
+    if (!read_head(reader, count, &chunk))
+        return;
+    if (chunk.in_lanes)
+        get_lanes(reader, &chunk, ret_values);
+    else
+        get_plain(reader, &chunk, ret_values);
+}
+
+void column_int_get(struct reader *reader, uint32_t count, uint64_t *ret_values)
+{
+    for (uint32_t at = 0; at < count && !reader->bad; at += COLUMN_CHUNK)
+        column_int_get_chunk(reader, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK,
+                             ret_values + at);
+}
+
+/* ---- Totals -------------------------------------------------------------------------------- */
+
+/* Of values of any size: halves are summed apart, so that neither overflows. */
+static void total(const uint64_t *values, uint32_t count, bool has_sign,
+                  struct column_int_totals *ret_totals)
+{
+    const uint64_t flip = has_sign ? 1ull << 63 : 0; /* Makes signed numbers compare as unsigned. */
+    uint64_t low = 0, high = 0, negative = 0;
+    uint64_t min = UINT64_MAX, max = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t value = values[i] ^ flip;
+
+        low += values[i] & UINT32_MAX;
+        high += values[i] >> 32;
+        negative += values[i] >> 63;
+        min = value < min ? value : min;
+        max = value > max ? value : max;
+    }
+    high += low >> 32; /* Below 2^43. */
+    ret_totals->min = min ^ flip;
+    ret_totals->max = max ^ flip;
+    ret_totals->sum_low = high << 32 | (low & UINT32_MAX);
+    /* Read as unsigned, a negative number is 2^64 too large. */
+    ret_totals->sum_high = (int64_t)(high >> 32) - (has_sign ? (int64_t)negative : 0);
+}
+
+void column_int_get_totals(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
+                           bool has_sign, struct column_int_totals *ret_totals)
+{
+    const int64_t limit = (int64_t)1 << 52; /* 1024 times it is still below 2^63. */
+    _Alignas(64) uint64_t packed[LANES_NUMBERS_MAX], values[LANES_NUMBERS_MAX];
+    uint32_t rows = lanes_rows(count);
+    struct lanes_totals totals;
+    struct lanes_sums sums;
+    struct chunk chunk;
+
+    if (!read_head(reader, count, &chunk))
+        return;
+    if (!chunk.in_lanes) {
+        get_plain(reader, &chunk, values);
+        if (!reader->bad)
+            total(values + first, end - first, has_sign, ret_totals);
+        return;
+    }
+    if (!unpack_lanes(reader, &chunk, packed, &sums))
+        return;
+    lanes_kernels()->reduce(packed, rows, &chunk.model, &sums, first, end, &totals);
+    if (totals.min >= (has_sign ? -limit : 0) && totals.max <= limit) {
+        *ret_totals = (struct column_int_totals){
+            .min = (uint64_t)totals.min,
+            .max = (uint64_t)totals.max,
+            .sum_low = totals.sum,
+            .sum_high = (int64_t)totals.sum < 0 ? -1 : 0,
+        };
+        return;
+    }
+    lanes_kernels()->restore(packed, rows, &chunk.model, &sums, values);
+    total(values + first, end - first, has_sign, ret_totals);
+}

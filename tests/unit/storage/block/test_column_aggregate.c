@@ -1,0 +1,210 @@
+/*
+ * Aggregates from packed chunks: what adding up the decoded values gives, on every level of CPU.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/cpu.h"
+#include "storage/block/column.h"
+#include "storage/block/column_aggregate.h"
+#include "storage/block/column_decimal.h"
+#include "storage/block/column_int.h"
+#include "tests/support/seed.h"
+
+/* The longer way: value by value, with a carry. */
+static struct column_aggregate add_integers(const uint64_t *values, uint32_t first, uint32_t end,
+                                            bool has_sign)
+{
+    struct column_aggregate want = {.exact = true, .min = values[first], .max = values[first]};
+
+    for (uint32_t i = first; i < end; i++) {
+        uint64_t low = want.sum_low + values[i];
+        bool negative = has_sign && (int64_t)values[i] < 0;
+
+        want.sum_high += (low < values[i] ? 1 : 0) - (negative ? 1 : 0);
+        want.sum_low = low;
+        if (has_sign ? (int64_t)values[i] < (int64_t)want.min : values[i] < want.min)
+            want.min = values[i];
+        if (has_sign ? (int64_t)values[i] > (int64_t)want.max : values[i] > want.max)
+            want.max = values[i];
+    }
+    return want;
+}
+
+static void expect_same(const struct column_aggregate *got, const struct column_aggregate *want)
+{
+    cr_assert_eq(got->exact, want->exact);
+    cr_assert_eq(got->exponent, want->exponent);
+    cr_assert_eq(got->min, want->min, "%016lx, not %016lx", got->min, want->min);
+    cr_assert_eq(got->max, want->max, "%016lx, not %016lx", got->max, want->max);
+    cr_assert_eq(got->sum_low, want->sum_low);
+    cr_assert_eq(got->sum_high, want->sum_high);
+    cr_assert(memcmp(&got->sum, &want->sum, sizeof got->sum) == 0 || isnan(want->sum));
+}
+
+/* Encode, then aggregate on each level; every level's answer must be `want`. */
+static void check(enum field_type type, const uint64_t *values, uint32_t count, uint32_t first,
+                  uint32_t end, const struct column_aggregate *want)
+{
+    struct bytes out = {0};
+
+    column_put_values(type, values, count, NULL, &out);
+    for (enum cpu_level level = CPU_SCALAR; level <= cpu_level_max(); level++) {
+        struct reader reader = reader_on(out.data, out.size);
+        struct column_aggregate got = {0};
+
+        cr_assert_eq(cpu_use(cpu_level_name(level)), ERR_OK);
+        column_open_values(&reader);
+        column_aggregate_chunk(&reader, type, count, first, end, &got);
+        cr_assert(reader_done(&reader));
+        expect_same(&got, want);
+    }
+    bytes_fini(&out);
+}
+
+static void pick_range(uint64_t *state, uint32_t count, uint32_t *ret_first, uint32_t *ret_end)
+{
+    *ret_first = (uint32_t)seed_below(state, count);
+    *ret_end = *ret_first + 1 + (uint32_t)seed_below(state, count - *ret_first);
+    if (seed_below(state, 3) == 0) {
+        *ret_first = 0;
+        *ret_end = count;
+    }
+}
+
+static uint32_t pick_count(uint64_t *state)
+{
+    return seed_below(state, 2) == 0 ? COLUMN_CHUNK : 1 + (uint32_t)seed_below(state, COLUMN_CHUNK);
+}
+
+Test(column_aggregate, adds_integers_of_every_size_exactly)
+{
+    uint64_t state = seed_of_run("column_aggregate");
+    uint64_t values[COLUMN_CHUNK];
+
+    for (int turn = 0; turn < 3000; turn++) {
+        uint32_t count = pick_count(&state), first, end;
+        bool has_sign = seed_below(&state, 2) == 0;
+        unsigned shift = (unsigned)seed_below(&state, 64);
+        uint64_t offset = seed_next(&state) >> seed_below(&state, 64);
+        uint64_t rare = 1 + seed_below(&state, 300);
+        bool walks = seed_below(&state, 2) == 0;
+        struct column_aggregate want;
+
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t noise = seed_next(&state) >> shift;
+
+            values[i] = walks && i > 0 ? values[i - 1] + noise : offset + noise;
+            if (rare < 100 && seed_below(&state, rare) == 0)
+                values[i] = seed_next(&state);
+        }
+        pick_range(&state, count, &first, &end);
+        want = add_integers(values, first, end, has_sign);
+        check(has_sign ? FIELD_INT : FIELD_UINT, values, count, first, end, &want);
+    }
+}
+
+Test(column_aggregate, adds_decimals_as_integers)
+{
+    uint64_t state = seed_of_run("column_aggregate");
+    uint64_t values[COLUMN_CHUNK], integers[COLUMN_CHUNK];
+
+    for (int turn = 0; turn < 1000; turn++) {
+        uint32_t count = pick_count(&state), first, end;
+        struct column_aggregate want;
+
+        for (uint32_t i = 0; i < count; i++) {
+            /* The last digit is never 0, so that no shorter exponent will do. */
+            int64_t number = 10 * ((int64_t)seed_below(&state, 10000) - 5000) + 1;
+
+            integers[i] = (uint64_t)number;
+            values[i] = column_decimal_pattern((double)number / 100);
+        }
+        pick_range(&state, count, &first, &end);
+        want = add_integers(integers, first, end, true);
+        want.exponent = 2;
+        check(FIELD_FLOAT, values, count, first, end, &want);
+        cr_assert_eq(column_aggregate_float(integers[0], 2), values[0]);
+    }
+}
+
+Test(column_aggregate, adds_other_floats_one_after_the_other)
+{
+    static const double odd[] = {NAN, -0.0, 0.0, INFINITY, 1.0 / 3, 1e300};
+    uint64_t state = seed_of_run("column_aggregate");
+    uint64_t values[COLUMN_CHUNK];
+
+    for (int turn = 0; turn < 500; turn++) {
+        uint32_t count = pick_count(&state), first, end;
+        uint64_t rare = seed_below(&state, 3) * 200;
+        struct column_aggregate want = {0};
+        double min = NAN, max = NAN;
+
+        for (uint32_t i = 0; i < count; i++) {
+            values[i] = column_decimal_pattern((double)seed_below(&state, 1000) / 10);
+            if (rare == 0 || i == count / 2 || seed_below(&state, rare) == 0)
+                values[i] = column_decimal_pattern(odd[seed_below(&state, 6)]);
+        }
+        values[count / 2] = column_decimal_pattern(1.0 / 3);
+        pick_range(&state, count, &first, &end);
+        for (uint32_t i = first; i < end; i++) {
+            double value = column_decimal_float(values[i]);
+
+            want.sum += value;
+            if (isnan(min) || value < min || (value == 0 && min == 0 && signbit(value)))
+                min = value;
+            if (isnan(max) || value > max || (value == 0 && max == 0 && !signbit(value)))
+                max = value;
+        }
+        want.min = column_decimal_pattern(min);
+        want.max = column_decimal_pattern(max);
+        check(FIELD_FLOAT, values, count, first, end, &want);
+    }
+}
+
+Test(column_aggregate, refuses_integers_that_no_value_has)
+{
+    uint64_t values[COLUMN_CHUNK] = {0};
+    struct bytes out = {0};
+    struct column_aggregate aggregate = {0};
+    struct reader reader;
+
+    values[7] = 1ull << 51;
+    bytes_put_u8(&out, 2); /* The exponent, */
+    bytes_put_u8(&out, 0); /* and no exceptions. */
+    column_int_put_chunk(values, COLUMN_CHUNK, &out);
+    reader = reader_on(out.data, out.size);
+    column_aggregate_chunk(&reader, FIELD_FLOAT, COLUMN_CHUNK, 0, COLUMN_CHUNK, &aggregate);
+    cr_assert(reader.bad);
+    bytes_clear(&out);
+    column_int_put_chunk(values, COLUMN_CHUNK, &out);
+    reader = reader_on(out.data, out.size);
+    column_aggregate_chunk(&reader, FIELD_BOOL, COLUMN_CHUNK, 0, COLUMN_CHUNK, &aggregate);
+    cr_assert(reader.bad);
+    bytes_fini(&out);
+}
+
+Test(column_aggregate, passes_over_one_chunk_after_the_other)
+{
+    enum { COUNT = 3 * COLUMN_CHUNK + 5 };
+    static uint64_t values[COUNT];
+    struct bytes out = {0};
+    struct reader reader;
+
+    for (uint32_t i = 0; i < COUNT; i++)
+        values[i] = i;
+    column_put_values(FIELD_UINT, values, COUNT, NULL, &out);
+    reader = reader_on(out.data, out.size);
+    column_open_values(&reader);
+    for (uint32_t at = 0; at < COUNT; at += COLUMN_CHUNK) {
+        uint32_t count = COUNT - at < COLUMN_CHUNK ? COUNT - at : COLUMN_CHUNK;
+        struct column_aggregate got, want = add_integers(values + at, 0, count, false);
+
+        column_aggregate_chunk(&reader, FIELD_UINT, count, 0, count, &got);
+        expect_same(&got, &want);
+    }
+    cr_assert(reader_done(&reader));
+    bytes_fini(&out);
+}
