@@ -29,7 +29,8 @@ enum cpu_level cpu_level_max(void)
         !__builtin_cpu_supports("lzcnt"))
         return CPU_SCALAR;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
-        !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
+        !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512vl"))
         return CPU_AVX2;
     return CPU_AVX512;
 }

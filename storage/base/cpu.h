@@ -18,7 +18,7 @@
 enum cpu_level {
     CPU_SCALAR, /* What every CPU of this architecture has. */
     CPU_AVX2,   /* x86-64: AVX2, FMA, BMI1, BMI2, LZCNT */
-    CPU_AVX512, /* x86-64: those, and AVX-512 F, DQ, BW, VL */
+    CPU_AVX512, /* x86-64: those, and AVX-512 F, DQ, CD, BW, VL */
     CPU_LEVELS
 };
 

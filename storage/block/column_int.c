@@ -16,7 +16,8 @@ enum {
      * nothing. */
     SEARCH_COUNT_MIN = 128,
     SAMPLE = 16,
-    SAMPLE_CUT = 2, /* Of the sorted sample, at both ends: what may be outliers. */
+    SAMPLE_GROUP = 4,
+    GUESS_STEP = 4,
     WIDTH_GAIN = 2, /* Bits that the sample must promise before all values are looked at. */
     LINE_SPAN_BITS = 46,
 
@@ -28,8 +29,15 @@ enum {
 struct plan {
     struct lanes_model model;
     unsigned width;
-    uint32_t patches;
+    bool patched;
     uint64_t bits; /* Cost: packed, patches, seeds and base. */
+};
+
+/* The packed numbers of a patched plan, and which of them are too wide. */
+struct patched {
+    _Alignas(64) uint64_t packed[LANES_NUMBERS_MAX];
+    uint32_t count;
+    uint16_t places[COLUMN_CHUNK];
 };
 
 /* ---- Cost ---------------------------------------------------------------------------------- */
@@ -72,7 +80,14 @@ static struct plan plan_of(struct lanes_model model, uint32_t count, unsigned wi
 {
     uint32_t packed = count - column_int_skipped(model.order, false);
 
-    return (struct plan){model, width, 0, head_bits(&model) + (uint64_t)packed * width};
+    return (struct plan){model, width, false, head_bits(&model) + (uint64_t)packed * width};
+}
+
+/* Of an outlier whose zigzag distance from the middle has `width` bits: the one from the base has
+ * a bit more; and the place. */
+static unsigned patch_cost(unsigned width)
+{
+    return (width + 7) / 7 * 8 + 8;
 }
 
 static unsigned span_width(struct lanes_span span)
@@ -151,88 +166,161 @@ static void improve_by_line(const uint64_t *values, uint32_t count,
         *plan = line;
 }
 
-static inline uint64_t residual(const uint64_t *values, uint32_t at, unsigned order)
+static inline int64_t residual(const uint64_t *values, uint32_t at, unsigned order)
 {
     if (order == 0)
-        return values[at];
+        return (int64_t)values[at];
     if (order == 1)
-        return values[at + 1] - values[at];
-    return values[at + 2] - 2 * values[at + 1] + values[at];
+        return (int64_t)(values[at + 1] - values[at]);
+    return (int64_t)(values[at + 2] - 2 * values[at + 1] + values[at]);
 }
 
-/* A few residuals from all over the chunk, sorted. */
-static void take_sample(const uint64_t *values, uint32_t count, unsigned order, int64_t *ret_sample)
+/* The span of a few residuals from all over the chunk, but for the lowest and the highest of four
+ * groups: outliers are rare. */
+static struct lanes_span sample_residuals(const uint64_t *values, uint32_t count, unsigned order)
 {
     uint32_t step = (count - order) / SAMPLE;
+    struct lanes_span first = {INT64_MAX, INT64_MIN}, second = first;
 
+    for (uint32_t group = 0; group < SAMPLE; group += SAMPLE_GROUP) {
+        struct lanes_span span = {INT64_MAX, INT64_MIN};
+
+        for (uint32_t i = group; i < group + SAMPLE_GROUP; i++) {
+            int64_t number = residual(values, i * step + step / 2, order);
+
+            span.min = number < span.min ? number : span.min;
+            span.max = number > span.max ? number : span.max;
+        }
+        if (span.min < second.min)
+            second.min = span.min < first.min ? first.min : span.min;
+        if (span.max > second.max)
+            second.max = span.max > first.max ? first.max : span.max;
+        first.min = span.min < first.min ? span.min : first.min;
+        first.max = span.max > first.max ? span.max : first.max;
+    }
+    return second;
+}
+
+/* The mean of the same sample, its outliers cut to the span's ends. */
+static uint64_t sample_middle(const uint64_t *values, uint32_t count, unsigned order,
+                              struct lanes_span span)
+{
+    uint32_t step = (count - order) / SAMPLE;
+    uint64_t range = (uint64_t)span.max - (uint64_t)span.min, sum = 0;
+
+    if (range > UINT64_MAX / SAMPLE)
+        return (uint64_t)span.min + range / 2;
     for (uint32_t i = 0; i < SAMPLE; i++) {
-        int64_t number = (int64_t)residual(values, i * step + step / 2, order);
-        uint32_t at = i;
+        int64_t number = residual(values, i * step + step / 2, order);
 
-        for (; at > 0 && ret_sample[at - 1] > number; at--)
-            ret_sample[at] = ret_sample[at - 1];
-        ret_sample[at] = number;
+        if (number > span.max)
+            sum += range;
+        else if (number > span.min)
+            sum += (uint64_t)number - (uint64_t)span.min;
+    }
+    return (uint64_t)span.min + (sum + SAMPLE / 2) / SAMPLE;
+}
+
+/* The cheapest width around `middle`, going by one residual of four: wider ones become patches of
+ * their own width and a place. */
+static struct plan guess_width(const uint64_t *values, uint32_t count, unsigned order,
+                               uint64_t middle)
+{
+    uint64_t some[COLUMN_CHUNK / GUESS_STEP];
+    uint32_t by_width[65], number = 0;
+    struct plan best = {.bits = UINT64_MAX};
+    uint64_t patch_bits = 0;
+
+    for (uint32_t i = 0; i < count - order; i += GUESS_STEP)
+        some[number++] = (uint64_t)residual(values, i, order) - middle;
+    lanes_kernels()->count_widths(some, number, by_width);
+    for (unsigned width = 65; width-- > 0;) {
+        if (patch_bits > 0 || width == 0 || by_width[width] > 0) {
+            /* From base to base + 2^width - 1, with the middle in the middle. */
+            uint64_t base = width == 0 ? middle : middle - (1ull << (width - 1));
+            struct plan plan = plan_of(model_of(values, order, base), count, width);
+
+            plan.bits += patch_bits;
+            if (plan.bits < best.bits)
+                best = plan;
+        }
+        patch_bits += (uint64_t)by_width[width] * GUESS_STEP * patch_cost(width);
+    }
+    return best;
+}
+
+/* Look at all values. Sets ret_patched, and the plan's cost. */
+static void find_patches(const uint64_t *values, uint32_t count, struct plan *plan,
+                         struct patched *ret_patched)
+{
+    lanes_kernels()->find_packed(values, count, &plan->model, ret_patched->packed);
+    ret_patched->count =
+        lanes_kernels()->find_wide(ret_patched->packed, count, plan->width, ret_patched->places);
+    plan->patched = ret_patched->count > 0;
+    plan->bits = plan_of(plan->model, count, plan->width).bits;
+    for (uint32_t i = 0; i < ret_patched->count; i++) {
+        uint64_t number = zigzag(ret_patched->packed[ret_patched->places[i]]);
+
+        plan->bits += 8 + varint_bits(number);
     }
 }
 
-/* The cheapest width around `middle`: wider ones become patches of their own width and a place. */
-static struct plan plan_around(const uint64_t *values, uint32_t count, unsigned order,
-                               uint64_t middle)
+/* Of the orders whose sampled widths are best, the one with the fewest outliers. */
+static unsigned pick_order(const uint64_t *values, uint32_t count, const unsigned *widths,
+                           unsigned best_width, const struct lanes_span *spans,
+                           struct patched *scratch)
 {
-    uint32_t by_width[65] = {0};
-    struct plan best = {.bits = UINT64_MAX};
-    uint64_t patch_bits = 0;
-    uint32_t patches = 0;
+    unsigned best = 0;
+    uint32_t fewest = UINT32_MAX, candidates = 0;
 
-    for (uint32_t i = 0; i < count - order; i++)
-        by_width[pack_width(zigzag(residual(values, i, order) - middle))]++;
-    for (unsigned width = 65; width-- > 0;) {
-        /* `width` bits reach from base to base + 2^width - 1, with the middle in the middle. */
-        uint64_t base = width == 0 ? middle : middle - (1ull << (width - 1));
-        struct plan plan = plan_of(model_of(values, order, base), count, width);
+    for (unsigned order = 0; order < 3; order++)
+        if (widths[order] == best_width && candidates++ == 0)
+            best = order;
+    for (unsigned order = best; order < 3 && candidates > 1; order++) {
+        struct lanes_model model = {.order = order, .base = (uint64_t)spans[order].min};
 
-        plan.patches = patches;
-        plan.bits += patch_bits + 8;
-        if (plan.bits < best.bits)
-            best = plan;
-        patches += by_width[width];
-        /* A zigzag difference from the base, not from the middle: a bit more; and the place. */
-        patch_bits += (uint64_t)by_width[width] * ((width + 7) / 7 * 8 + 8);
+        if (widths[order] != best_width)
+            continue;
+        lanes_kernels()->find_packed(values, count, &model, scratch->packed);
+        scratch->count = lanes_kernels()->find_wide(scratch->packed, count,
+                                                    span_width(spans[order]), scratch->places);
+        if (scratch->count < fewest) {
+            fewest = scratch->count;
+            best = order;
+        }
     }
     return best;
 }
 
 /* Jumps between runs, and other outliers, make all residuals wide. Better to write those apart? */
-static void improve_by_patching(const uint64_t *values, uint32_t count, struct plan *plan)
+static void improve_by_patching(const uint64_t *values, uint32_t count, struct plan *plan,
+                                struct patched *ret_patched)
 {
-    struct plan patched;
-    unsigned widths[3];
-    uint64_t middles[3];
+    struct lanes_span spans[3];
+    unsigned widths[3], order;
     unsigned best_width = plan->width;
+    struct plan patched;
 
-    for (unsigned order = 0; order < 3; order++) {
-        int64_t sample[SAMPLE];
-        uint64_t range;
-
-        take_sample(values, count, order, sample);
-        range = (uint64_t)sample[SAMPLE - 1 - SAMPLE_CUT] - (uint64_t)sample[SAMPLE_CUT];
-        widths[order] = range == 0 ? 0 : pack_width(range) + WIDTH_GAIN;
-        middles[order] = (uint64_t)sample[SAMPLE / 2];
+    for (order = 0; order < 3; order++) {
+        spans[order] = sample_residuals(values, count, order);
+        widths[order] = span_width(spans[order]);
+        widths[order] += widths[order] == 0 ? 0 : WIDTH_GAIN;
         if (widths[order] < best_width)
             best_width = widths[order];
     }
     if (best_width == plan->width)
         return;
-    for (unsigned order = 0; order < 3; order++) {
-        if (widths[order] > best_width)
-            continue;
-        patched = plan_around(values, count, order, middles[order]);
-        if (patched.bits < plan->bits)
-            *plan = patched;
-    }
+    order = pick_order(values, count, widths, best_width, spans, ret_patched);
+    patched = guess_width(values, count, order, sample_middle(values, count, order, spans[order]));
+    if (patched.bits >= plan->bits)
+        return;
+    find_patches(values, count, &patched, ret_patched);
+    if (patched.bits < plan->bits)
+        *plan = patched;
 }
 
-static struct plan choose(const uint64_t *values, uint32_t count)
+/* Sets ret_patched if the plan is patched. */
+static struct plan choose(const uint64_t *values, uint32_t count, struct patched *ret_patched)
 {
     struct lanes_span spans[3];
     struct plan plan;
@@ -241,7 +329,7 @@ static struct plan choose(const uint64_t *values, uint32_t count)
     plan = plan_plain(values, count, spans);
     if (count >= SEARCH_COUNT_MIN && plan.width > 0) {
         improve_by_line(values, count, spans, &plan);
-        improve_by_patching(values, count, &plan);
+        improve_by_patching(values, count, &plan, ret_patched);
     }
     return plan;
 }
@@ -256,15 +344,15 @@ static bool use_lanes(uint32_t count, const struct plan *plan)
            lanes_size(lanes_rows(count), plan->width) <= plain + plain / LANES_WASTE_SHARE;
 }
 
-static void put_head(const struct plan *plan, bool in_lanes, struct bytes *out)
+static void put_head(const struct plan *plan, uint32_t patches, bool in_lanes, struct bytes *out)
 {
     const struct lanes_model *model = &plan->model;
 
-    bytes_put_u8(out, (uint8_t)(model->order + (plan->patches > 0 ? COLUMN_INT_PATCHED : 0) +
+    bytes_put_u8(out, (uint8_t)(model->order + (patches > 0 ? COLUMN_INT_PATCHED : 0) +
                                 (in_lanes ? COLUMN_INT_LANES : 0)));
     bytes_put_u8(out, (uint8_t)plan->width);
-    if (plan->patches > 0)
-        bytes_put_varint(out, plan->patches);
+    if (patches > 0)
+        bytes_put_varint(out, patches);
     if (model->order == 1 || model->order == 2)
         bytes_put_varint(out, zigzag(model->before));
     if (model->order >= 2)
@@ -272,67 +360,55 @@ static void put_head(const struct plan *plan, bool in_lanes, struct bytes *out)
     bytes_put_varint(out, zigzag(model->base));
 }
 
-/* Write those that are too wide to `out`, and zeros in their places. Returns how many. */
-static uint32_t cut_patches(uint64_t *packed, uint32_t count, unsigned width, struct bytes *out)
+static void put_packed(uint64_t *packed, uint32_t count, const struct plan *plan, bool in_lanes,
+                       struct bytes *out)
 {
-    uint16_t places[COLUMN_CHUNK];
-    uint32_t found = lanes_kernels()->find_wide(packed, count, width, places);
-    uint8_t *start = bytes_add(out, (size_t)found * 2 * VARINT_SIZE_MAX);
-    uint8_t *end = start;
-    uint32_t next = 0;
+    uint32_t skipped = column_int_skipped(plan->model.order, in_lanes);
+    uint32_t rows = lanes_rows(count);
+    uint8_t *place;
 
-    for (uint32_t i = 0; i < found; i++) {
-        uint32_t at = places[i];
-
-        if (end != NULL) {
-            end = varint_put(end, at - next);
-            end = varint_put(end, zigzag(packed[at]));
-        }
-        packed[at] = 0;
-        next = at + 1;
+    if (plan->width == 0)
+        return;
+    if (in_lanes) {
+        place = bytes_add(out, lanes_size(rows, plan->width));
+        memset(packed + count, 0, (rows * LANES - count) * sizeof *packed);
+        if (place != NULL)
+            lanes_kernels()->pack(packed, rows, plan->width, place);
+    } else {
+        place = bytes_add(out, pack_size(count - skipped, plan->width));
+        if (place != NULL)
+            pack_put(packed + skipped, count - skipped, plan->width, place);
     }
-    if (end != NULL)
-        out->size = (size_t)(end - out->data);
-    return found;
 }
 
 void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *out)
 {
-    _Alignas(64) uint64_t packed[LANES_NUMBERS_MAX];
+    uint8_t patches[COLUMN_CHUNK * 2 * VARINT_SIZE_MAX], *end = patches;
+    struct patched patched;
     struct plan plan;
-    uint32_t skipped;
-    size_t size;
-    uint8_t *place;
+    uint32_t next = 0;
     bool in_lanes;
 
     CHECK(count >= 1);
     CHECK(count <= COLUMN_CHUNK);
-    plan = choose(values, count);
+    plan = choose(values, count, &patched);
+    if (!plan.patched) {
+        patched.count = 0;
+        if (plan.width > 0)
+            lanes_kernels()->find_packed(values, count, &plan.model, patched.packed);
+    }
+    for (uint32_t i = 0; i < patched.count; i++) {
+        uint32_t at = patched.places[i];
+
+        end = varint_put(end, at - next);
+        end = varint_put(end, zigzag(patched.packed[at]));
+        patched.packed[at] = 0;
+        next = at + 1;
+    }
     in_lanes = use_lanes(count, &plan);
-    skipped = column_int_skipped(plan.model.order, in_lanes);
-    put_head(&plan, in_lanes, out);
-    if (plan.width == 0 && plan.patches == 0)
-        return;
-    size = in_lanes ? lanes_size(lanes_rows(count), plan.width)
-                    : pack_size(count - skipped, plan.width);
-    place = bytes_add(out, size);
-    if (place == NULL)
-        return;
-    lanes_kernels()->find_packed(values, count, &plan.model, packed);
-    if (plan.patches > 0) {
-        size_t at = (size_t)(place - out->data);
-
-        CHECK(cut_patches(packed, count, plan.width, out) == plan.patches);
-        place = out->data + at; /* It may have moved. */
-    }
-    if (in_lanes) {
-        uint32_t rows = lanes_rows(count);
-
-        memset(packed + count, 0, (rows * LANES - count) * sizeof *packed);
-        lanes_kernels()->pack(packed, rows, plan.width, place);
-    } else {
-        pack_put(packed + skipped, count - skipped, plan.width, place);
-    }
+    put_head(&plan, patched.count, in_lanes, out);
+    put_packed(patched.packed, count, &plan, in_lanes, out);
+    bytes_put(out, patches, (size_t)(end - patches));
 }
 
 void column_int_put(const uint64_t *values, uint32_t count, struct bytes *out)

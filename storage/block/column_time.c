@@ -83,29 +83,19 @@ void column_time_put(const int64_t *times_ns, const uint64_t *counts, uint32_t r
 /* ---- Reading ------------------------------------------------------------------------------- */
 
 static void get_whole(struct reader *reader, const uint64_t *counts, uint32_t runs, uint32_t rows,
-                      int64_t unit_ns, int64_t *ret_times_ns)
+                      unsigned unit, int64_t *ret_times_ns)
 {
-    int64_t min = INT64_MAX, max = INT64_MIN;
-    uint32_t at = 0;
+    for (uint32_t at = 0; at < rows && !reader->bad; at += COLUMN_CHUNK) {
+        uint32_t count = rows - at < COLUMN_CHUNK ? rows - at : COLUMN_CHUNK;
 
-    column_int_get(reader, rows, (uint64_t *)ret_times_ns);
-    if (reader->bad)
-        return;
-    for (uint32_t row = 0; row < rows; row++) {
-        min = ret_times_ns[row] < min ? ret_times_ns[row] : min;
-        max = ret_times_ns[row] > max ? ret_times_ns[row] : max;
+        column_int_get_chunk(reader, count, (uint64_t *)ret_times_ns + at);
+        if (unit > 0 && !reader->bad &&
+            !lanes_kernels()->multiply_times(ret_times_ns + at, count, unit))
+            reader->bad = true;
     }
-    if (min < INT64_MIN / unit_ns || max > INT64_MAX / unit_ns) {
-        reader->bad = true;
-        return;
-    }
-    for (uint32_t row = 0; row < rows && unit_ns > 1; row++)
-        ret_times_ns[row] *= unit_ns;
-    for (uint32_t run = 0; run < runs; run++) {
-        uint32_t end = at + (uint32_t)counts[run];
-
-        for (at++; at < end; at++)
-            reader->bad |= ret_times_ns[at] < ret_times_ns[at - 1];
+    for (uint32_t run = 0; run < runs && !reader->bad; run++) {
+        reader->bad = !lanes_kernels()->times_ascend(ret_times_ns, (uint32_t)counts[run]);
+        ret_times_ns += counts[run];
     }
 }
 
@@ -153,7 +143,7 @@ void column_time_get(struct reader *reader, const uint64_t *counts, uint32_t run
         return;
     }
     if ((unit & WHOLE) != 0)
-        get_whole(reader, counts, runs, rows, units_ns[unit & UNIT], ret_times_ns);
+        get_whole(reader, counts, runs, rows, unit & UNIT, ret_times_ns);
     else
         get_differences(reader, counts, runs, rows, units_ns[unit], scratch, ret_times_ns);
 }

@@ -91,6 +91,9 @@ struct lanes_kernels {
     void (*find_packed)(const uint64_t *numbers, uint32_t count, const struct lanes_model *model,
                         uint64_t *ret_packed);
 
+    /** How many numbers have how many bits as zigzag ones: ret_counts has 65. */
+    void (*count_widths)(const uint64_t *numbers, uint32_t count, uint32_t *ret_counts);
+
     /** Places, ascending, of the numbers of more than `width` bits. Returns how many. */
     uint32_t (*find_wide)(const uint64_t *numbers, uint32_t count, unsigned width,
                           uint16_t *ret_places);
@@ -121,6 +124,12 @@ struct lanes_kernels {
     /** Times in units of 1000^unit ns, unit 1 to 3; false if one is no multiple. */
     bool (*divide_times)(const int64_t *times_ns, uint32_t count, unsigned unit,
                          int64_t *ret_times);
+
+    /** And back, in place, unit 1 to 3; false if one is out of range. */
+    bool (*multiply_times)(int64_t *times, uint32_t count, unsigned unit);
+
+    /** None is below the one before. */
+    bool (*times_ascend)(const int64_t *times, uint32_t count);
 };
 
 /** The kernels for cpu_level(). */

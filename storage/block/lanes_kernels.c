@@ -7,134 +7,11 @@
 
 #include <string.h>
 
+#include "storage/base/varint.h"
 #include "storage/block/column_decimal.h"
-
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
-#if defined(__AVX512F__)
-enum { WIDE = 8 };
-#elif defined(__AVX2__)
-enum { WIDE = 4 };
-#else
-enum { WIDE = 2 };
-#endif
-
-#define INLINE static inline __attribute__((always_inline))
-
-typedef uint64_t vec __attribute__((vector_size(WIDE * sizeof(uint64_t))));
-typedef int64_t signed_vec __attribute__((vector_size(WIDE * sizeof(int64_t))));
+#include "storage/block/lanes_registers.h"
 
 extern const struct lanes_kernels LANES_TABLE;
-
-/* ---- Registers ----------------------------------------------------------------------------- */
-
-INLINE vec load(const void *at)
-{
-    vec value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-INLINE void store(void *at, vec value)
-{
-    memcpy(at, &value, sizeof value);
-}
-
-INLINE vec all(uint64_t number)
-{
-    return (vec){0} + number;
-}
-
-/* Numbers of `yes` where the mask is ones, of `no` where it is zeros. */
-INLINE vec choose(vec mask, vec yes, vec no)
-{
-    return (yes & mask) | (no & ~mask);
-}
-
-#if defined(__AVX512F__)
-
-INLINE vec lesser(vec a, vec b)
-{
-    return (vec)_mm512_min_epi64((__m512i)a, (__m512i)b);
-}
-
-INLINE vec greater(vec a, vec b)
-{
-    return (vec)_mm512_max_epi64((__m512i)a, (__m512i)b);
-}
-
-/* Rows to columns: pairs, then fours, then eights. */
-INLINE void transpose(vec r[WIDE])
-{
-    const __m512i low = _mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0);
-    const __m512i high = _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2);
-    __m512i two[WIDE], four[WIDE];
-
-    for (int i = 0; i < WIDE; i += 2) {
-        two[i] = _mm512_unpacklo_epi64((__m512i)r[i], (__m512i)r[i + 1]);
-        two[i + 1] = _mm512_unpackhi_epi64((__m512i)r[i], (__m512i)r[i + 1]);
-    }
-    for (int i = 0; i < WIDE; i += 4)
-        for (int k = 0; k < 2; k++) {
-            four[i + k] = _mm512_permutex2var_epi64(two[i + k], low, two[i + k + 2]);
-            four[i + k + 2] = _mm512_permutex2var_epi64(two[i + k], high, two[i + k + 2]);
-        }
-    for (int k = 0; k < 4; k++) {
-        r[k] = (vec)_mm512_shuffle_i64x2(four[k], four[k + 4], 0x44);
-        r[k + 4] = (vec)_mm512_shuffle_i64x2(four[k], four[k + 4], 0xee);
-    }
-}
-
-#elif defined(__AVX2__)
-
-INLINE vec lesser(vec a, vec b)
-{
-    return choose((vec)((signed_vec)a < (signed_vec)b), a, b);
-}
-
-INLINE vec greater(vec a, vec b)
-{
-    return choose((vec)((signed_vec)a > (signed_vec)b), a, b);
-}
-
-INLINE void transpose(vec r[WIDE])
-{
-    __m256i a = _mm256_unpacklo_epi64((__m256i)r[0], (__m256i)r[1]);
-    __m256i b = _mm256_unpackhi_epi64((__m256i)r[0], (__m256i)r[1]);
-    __m256i c = _mm256_unpacklo_epi64((__m256i)r[2], (__m256i)r[3]);
-    __m256i d = _mm256_unpackhi_epi64((__m256i)r[2], (__m256i)r[3]);
-
-    r[0] = (vec)_mm256_permute2x128_si256(a, c, 0x20);
-    r[1] = (vec)_mm256_permute2x128_si256(b, d, 0x20);
-    r[2] = (vec)_mm256_permute2x128_si256(a, c, 0x31);
-    r[3] = (vec)_mm256_permute2x128_si256(b, d, 0x31);
-}
-
-#else
-
-INLINE vec lesser(vec a, vec b)
-{
-    return choose((vec)((signed_vec)a < (signed_vec)b), a, b);
-}
-
-INLINE vec greater(vec a, vec b)
-{
-    return choose((vec)((signed_vec)a > (signed_vec)b), a, b);
-}
-
-INLINE void transpose(vec r[WIDE])
-{
-    vec a = {r[0][0], r[1][0]};
-    vec b = {r[0][1], r[1][1]};
-
-    r[0] = a;
-    r[1] = b;
-}
-
-#endif
 
 /* ---- Looking at numbers -------------------------------------------------------------------- */
 
@@ -232,25 +109,45 @@ static void find_packed(const uint64_t *numbers, uint32_t count, const struct la
     }
 }
 
+/* Bits of a number; branchless, so that eight are done at once where registers can count zeros. */
+INLINE uint64_t width_of(uint64_t number)
+{
+    return 64 - (uint64_t)__builtin_clzll(number | 1) - (number == 0);
+}
+
+static void count_widths(const uint64_t *numbers, uint32_t count, uint32_t *ret_counts)
+{
+    enum { WIDTHS = 65, TABLES = 8 }; /* Several: adding to the same number twice has to wait. */
+    uint32_t tables[TABLES][WIDTHS] = {{0}};
+    uint64_t widths[LANES_NUMBERS_MAX];
+    uint32_t i = 0;
+
+    for (uint32_t k = 0; k < count; k++)
+        widths[k] = width_of(zigzag(numbers[k]));
+    for (; i + TABLES <= count; i += TABLES)
+        for (uint32_t k = 0; k < TABLES; k++)
+            tables[k][widths[i + k]]++;
+    for (; i < count; i++)
+        tables[0][widths[i]]++;
+    for (unsigned width = 0; width < WIDTHS; width++) {
+        ret_counts[width] = 0;
+        for (uint32_t k = 0; k < TABLES; k++)
+            ret_counts[width] += tables[k][width];
+    }
+}
+
 static uint32_t find_wide(const uint64_t *numbers, uint32_t count, unsigned width,
                           uint16_t *ret_places)
 {
+    uint64_t high = width == 64 ? 0 : UINT64_MAX << width;
     uint32_t found = 0;
     uint32_t i = 0;
 
-    for (; i + LANES <= count; i += LANES) {
-        uint64_t any = 0;
-
-        for (unsigned k = 0; k < LANES; k++)
-            any |= numbers[i + k];
-        if (any >> width == 0)
-            continue;
-        for (uint32_t k = i; k < i + LANES; k++)
-            if (numbers[k] >> width != 0)
-                ret_places[found++] = (uint16_t)k;
-    }
+    for (; i + LANES <= count; i += LANES)
+        for (unsigned which = which_of_eight(numbers + i, high); which != 0; which &= which - 1)
+            ret_places[found++] = (uint16_t)(i + (unsigned)__builtin_ctz(which));
     for (; i < count; i++)
-        if (numbers[i] >> width != 0)
+        if ((numbers[i] & high) != 0)
             ret_places[found++] = (uint16_t)i;
     return found;
 }
@@ -549,13 +446,14 @@ static uint64_t to_floats(uint64_t *values, uint32_t count, unsigned exponent)
     return outside;
 }
 
+static const uint64_t units_ns[] = {1, 1000, 1000000, 1000000000};
+
 /* 1000^unit is 125^unit, which has an inverse modulo 2^64, times 8^unit. */
 static bool divide_times(const int64_t *times_ns, uint32_t count, unsigned unit, int64_t *ret_times)
 {
     static const uint64_t inverses[] = {1, 0x1cac083126e978d5, 0x790fb65668c26139,
                                         0x8e47ce423a2e9c6d};
-    static const uint64_t units[] = {1, 1000, 1000000, 1000000000};
-    uint64_t inverse = inverses[unit], size = units[unit], max = INT64_MAX / size;
+    uint64_t inverse = inverses[unit], size = units_ns[unit], max = INT64_MAX / size;
     uint64_t bad = 0;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -571,10 +469,32 @@ static bool divide_times(const int64_t *times_ns, uint32_t count, unsigned unit,
     return bad == 0;
 }
 
+static bool multiply_times(int64_t *times, uint32_t count, unsigned unit)
+{
+    uint64_t size = units_ns[unit], max = INT64_MAX / size;
+    uint64_t bad = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        bad |= (uint64_t)times[i] + max > 2 * max;
+        times[i] = (int64_t)((uint64_t)times[i] * size);
+    }
+    return bad == 0;
+}
+
+static bool times_ascend(const int64_t *times, uint32_t count)
+{
+    uint64_t bad = 0;
+
+    for (uint32_t i = 1; i < count; i++)
+        bad |= times[i] < times[i - 1];
+    return bad == 0;
+}
+
 const struct lanes_kernels LANES_TABLE = {
     .find_spans = find_spans,
     .find_line_span = find_line_span,
     .find_packed = find_packed,
+    .count_widths = count_widths,
     .find_wide = find_wide,
     .pack = pack,
     .unpack = unpack,
@@ -583,4 +503,6 @@ const struct lanes_kernels LANES_TABLE = {
     .to_integers = to_integers,
     .to_floats = to_floats,
     .divide_times = divide_times,
+    .multiply_times = multiply_times,
+    .times_ascend = times_ascend,
 };

@@ -302,6 +302,37 @@ Test(lanes, every_level_divides_times_that_are_multiples_and_no_others)
             cr_assert_eq(divided_all, want);
             for (uint32_t i = 0; i < NUMBERS && want; i++)
                 cr_assert_eq(got[i], times[i] / size);
+            if (want) {
+                cr_assert(kernels->multiply_times(got, NUMBERS, unit));
+                cr_assert_arr_eq(got, times, sizeof times);
+                got[turn % NUMBERS] = INT64_MIN / size - 1;
+                cr_assert_not(kernels->multiply_times(got, NUMBERS, unit));
+            }
+        }
+    }
+}
+
+Test(lanes, every_level_sees_times_that_descend)
+{
+    const struct lanes_kernels *kernels;
+    uint64_t state = seed_of_run("lanes");
+    int64_t times[NUMBERS];
+
+    for (int turn = 0; turn < 500; turn++) {
+        uint32_t count = 2 + (uint32_t)seed_below(&state, NUMBERS - 1);
+        uint32_t at = 1 + (uint32_t)seed_below(&state, count - 1);
+
+        times[0] = INT64_MIN;
+        for (uint32_t i = 1; i < count; i++)
+            times[i] = times[i - 1] + (int64_t)seed_below(&state, INT64_MAX / NUMBERS * 2) / 2;
+        EACH_LEVEL(kernels)
+        {
+            cr_assert(kernels->times_ascend(times, count));
+        }
+        times[at] = times[at - 1] == INT64_MIN ? times[at] : times[at - 1] - 1;
+        EACH_LEVEL(kernels)
+        {
+            cr_assert_eq(kernels->times_ascend(times, count), at == 1);
         }
     }
 }
