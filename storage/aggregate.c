@@ -182,6 +182,24 @@ enum err aggregate_values(struct aggregate *aggregate, uint32_t field_at, const 
     return err == ERR_OK ? aggregate_table_check(aggregate) : err;
 }
 
+enum err aggregate_part(struct aggregate *aggregate, uint32_t group, int64_t time_ns,
+                        uint32_t field, const struct aggregate_cell *part)
+{
+    uint32_t row;
+    enum err err;
+
+    CHECK(group < aggregate->groups.count);
+    CHECK(field < aggregate->field_count);
+    err = aggregate_table_row(aggregate, aggregate_table_window(aggregate, time_ns), group, &row);
+    return err == ERR_OK ? aggregate_table_combine(aggregate, field, row, part) : err;
+}
+
+bool aggregate_one_window(const struct aggregate *aggregate, int64_t first_ns, int64_t last_ns)
+{
+    return aggregate_table_window(aggregate, first_ns) ==
+           aggregate_table_window(aggregate, last_ns);
+}
+
 /* ---- As bytes ------------------------------------------------------------------------------
  *
  *     u8 agg | i64 every | varint tags
@@ -299,9 +317,10 @@ static enum err merge_field(struct aggregate *aggregate, struct reader *r, const
     err = aggregate_field(aggregate, name, (enum field_type)type, &field);
     for (uint32_t i = 0; i < cells && err == ERR_OK; i++, row++) {
         struct aggregate_cell cell;
+        struct aggregate_bins room;
         uint64_t gap = reader_varint(r);
 
-        aggregate_cell_get(aggregate->agg, (enum field_type)type, r, &cell);
+        aggregate_cell_get(aggregate->agg, (enum field_type)type, r, &room, &cell);
         if (r->bad || gap >= row_count || row + gap >= row_count)
             return malformed("cells");
         row += gap;

@@ -9,9 +9,9 @@
  * TYPES    count is unsigned, mean is float, the others keep the field's type. Strings: count,
  *          first, last. Booleans: count, min, max, first, last. A field of another type has no such
  *          aggregate: an error if the query names it, left out if the query means all fields.
- * SUMS     of integers are exact (128 bits inside); if one does not fit 64 bits at the end, the
- *          column becomes float. Floats are added in an order that depends on how rows are spread
- *          over slices and shards, so the last bits of a sum or mean may differ.
+ * SUMS     are exact until the end, where they are rounded once: the same to the bit whatever the
+ *          order of rows, blocks, shards and replicas. If a sum of integers does not fit 64 bits,
+ *          the column becomes float. Floats: aggregate_sum.h.
  * NAN      min and max skip NaN, unless there is nothing else. Sums and means do not.
  * WINDOWS  start at multiples of every_ns, also before 1970: -1 belongs to the window [-every, 0).
  *
@@ -20,6 +20,7 @@
 #ifndef STORAGE_AGGREGATE_H
 #define STORAGE_AGGREGATE_H
 
+#include "storage/aggregate_cell.h"
 #include "storage/base/attrs.h"
 #include "storage/base/bytes.h"
 #include "storage/base/err.h"
@@ -76,6 +77,18 @@ MUST_CHECK enum err aggregate_rows(struct aggregate *aggregate, uint32_t group, 
 MUST_CHECK enum err aggregate_values(struct aggregate *aggregate, uint32_t field,
                                      const uint8_t *present, const uint64_t *bits,
                                      const char *text);
+
+/**
+ * Add what is known of many values without looking at them: those of `field` in rows of one group,
+ * whose times all lie in the window of `time_ns`.
+ *
+ * part     borrowed; of the aggregate's kind and the field's type
+ * Errors   ERR_LIMIT, ERR_NO_MEMORY
+ */
+MUST_CHECK enum err aggregate_part(struct aggregate *aggregate, uint32_t group, int64_t time_ns,
+                                   uint32_t field, const struct aggregate_cell *part);
+/** Whether all times from first_ns to last_ns lie in one window. */
+bool aggregate_one_window(const struct aggregate *aggregate, int64_t first_ns, int64_t last_ns);
 
 /** Append the whole aggregate. */
 void aggregate_encode(const struct aggregate *aggregate, struct bytes *out);

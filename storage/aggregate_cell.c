@@ -52,15 +52,17 @@ bool aggregate_cell_is_exact(enum query_agg agg, enum field_type type,
     if (agg != QUERY_SUM || cell->count == 0)
         return true;
     if (type == FIELD_INT)
-        return cell->as.sum_exact >= INT64_MIN && cell->as.sum_exact <= INT64_MAX;
+        return cell->as.sum >= INT64_MIN && cell->as.sum <= INT64_MAX;
     if (type == FIELD_UINT)
-        return cell->as.sum_exact >= 0 && cell->as.sum_exact <= (int128)UINT64_MAX;
+        return cell->as.sum >= 0 && cell->as.sum <= (int128)UINT64_MAX;
     return true;
 }
 
 static double sum_as_float(enum field_type type, const struct aggregate_cell *cell)
 {
-    return type == FIELD_FLOAT ? cell->as.sum : (double)cell->as.sum_exact;
+    struct aggregate_sum sum = {cell->as.sum, cell->bins};
+
+    return type == FIELD_FLOAT ? aggregate_sum_value(&sum) : (double)cell->as.sum;
 }
 
 uint64_t aggregate_cell_bits(enum query_agg agg, enum field_type type, bool exact,
@@ -74,7 +76,7 @@ uint64_t aggregate_cell_bits(enum query_agg agg, enum field_type type, bool exac
     case QUERY_SUM:
         if (type == FIELD_FLOAT || !exact)
             return float_bits(sum_as_float(type, cell));
-        return (uint64_t)cell->as.sum_exact;
+        return (uint64_t)cell->as.sum;
     default:
         return cell->as.bits;
     }
@@ -97,27 +99,6 @@ static uint64_t count_present(const uint8_t *present, uint32_t rows)
     for (; i < rows; i++)
         count += present[i];
     return count;
-}
-
-/* Absent values are the bits of 0.0, which changes no sum. */
-static double sum_floats(const uint64_t *bits, uint32_t rows)
-{
-    double sum = 0;
-    uint32_t i = 0;
-
-    if (rows >= 2 * LANES) {
-        double lanes[LANES] = {0};
-
-        for (; i + LANES <= rows; i += LANES) {
-            for (uint32_t lane = 0; lane < LANES; lane++)
-                lanes[lane] += as_float(bits[i + lane]);
-        }
-        for (uint32_t lane = 0; lane < LANES; lane++)
-            sum += lanes[lane];
-    }
-    for (; i < rows; i++)
-        sum += as_float(bits[i]);
-    return sum;
 }
 
 /* Halves are summed apart: neither overflows 64 bits within 2^31 rows. */
@@ -217,6 +198,17 @@ static uint64_t extreme_of_run(enum query_agg agg, enum field_type type, const u
     return best;
 }
 
+uint64_t aggregate_cell_extreme(enum query_agg agg, enum field_type type, const uint64_t *bits,
+                                uint32_t count)
+{
+    return extreme_of_run(agg, type, NULL, bits, count);
+}
+
+int128 aggregate_cell_sum(enum field_type type, const uint64_t *bits, uint32_t count)
+{
+    return sum_integers(bits, count, type == FIELD_INT);
+}
+
 /* ---- Combining ----------------------------------------------------------------------------- */
 
 static bool text_is_larger(struct slice a, struct slice b)
@@ -260,15 +252,21 @@ static enum err replace(enum field_type type, struct aggregate_cell *into,
 }
 
 static enum err add_sum(enum field_type type, struct aggregate_cell *into,
-                        const struct aggregate_cell *from)
+                        const struct aggregate_cell *from, uint64_t *memory)
 {
-    if (into->count == 0)
-        into->as = from->as;
-    else if (type == FIELD_FLOAT)
-        into->as.sum += from->as.sum;
-    else if (__builtin_add_overflow(into->as.sum_exact, from->as.sum_exact, &into->as.sum_exact))
-        return err_set(ERR_INVALID, "aggregate: a sum of integers overflows 128 bits");
-    return ERR_OK;
+    struct aggregate_sum sum = {into->as.sum, into->bins};
+    const struct aggregate_sum more = {from->as.sum, from->bins};
+    enum err err;
+
+    if (type != FIELD_FLOAT) {
+        if (__builtin_add_overflow(into->as.sum, from->as.sum, &into->as.sum))
+            return err_set(ERR_INVALID, "aggregate: a sum of integers overflows 128 bits");
+        return ERR_OK;
+    }
+    err = aggregate_sum_combine(&sum, &more, memory);
+    into->as.sum = sum.decimals;
+    into->bins = sum.bins;
+    return err;
 }
 
 enum err aggregate_cell_combine(enum query_agg agg, enum field_type type,
@@ -286,7 +284,7 @@ enum err aggregate_cell_combine(enum query_agg agg, enum field_type type,
     switch (agg) {
     case QUERY_SUM:
     case QUERY_MEAN:
-        err = add_sum(type, into, from);
+        err = add_sum(type, into, from, memory);
         break;
     case QUERY_MIN:
     case QUERY_MAX:
@@ -330,6 +328,18 @@ static enum err pick_of_run(enum query_agg agg, enum field_type type, struct agg
     return replace(type, into, &cell, memory);
 }
 
+/* Absent values are the bits of 0.0, which changes no sum. */
+static enum err add_floats(struct aggregate_cell *into, const uint64_t *bits, uint32_t rows,
+                           uint64_t *memory)
+{
+    struct aggregate_sum sum = {into->as.sum, into->bins};
+    enum err err = aggregate_sum_add(&sum, bits, rows, memory);
+
+    into->as.sum = sum.decimals;
+    into->bins = sum.bins;
+    return err;
+}
+
 static enum err add_run(enum query_agg agg, enum field_type type, struct aggregate_cell *into,
                         const struct aggregate_run *run, const struct aggregate_column *column,
                         uint64_t *memory)
@@ -345,9 +355,9 @@ static enum err add_run(enum query_agg agg, enum field_type type, struct aggrega
     case QUERY_SUM:
     case QUERY_MEAN: /* An empty cell is all zeros. */
         if (type == FIELD_FLOAT)
-            into->as.sum += sum_floats(bits, run->rows);
+            err = add_floats(into, bits, run->rows, memory);
         else
-            into->as.sum_exact += sum_integers(bits, run->rows, type == FIELD_INT);
+            into->as.sum += sum_integers(bits, run->rows, type == FIELD_INT);
         break;
     case QUERY_MIN:
     case QUERY_MAX: {
@@ -386,6 +396,8 @@ void aggregate_cell_fini(enum query_agg agg, enum field_type type, struct aggreg
 {
     if (type == FIELD_STRING && cell->count > 0 && (agg == QUERY_FIRST || agg == QUERY_LAST))
         free((char *)(uintptr_t)cell->as.text.data);
+    if (type == FIELD_FLOAT && (agg == QUERY_SUM || agg == QUERY_MEAN))
+        free(cell->bins);
 }
 
 /* ---- As bytes ------------------------------------------------------------------------------ */
@@ -399,10 +411,12 @@ void aggregate_cell_put(enum query_agg agg, enum field_type type, const struct a
     if (agg == QUERY_FIRST || agg == QUERY_LAST)
         bytes_put_u64(out, (uint64_t)cell->time_ns);
     if (agg == QUERY_SUM || agg == QUERY_MEAN) {
+        const struct aggregate_sum sum = {cell->as.sum, cell->bins};
+
         if (type == FIELD_FLOAT)
-            bytes_put_u64(out, float_bits(cell->as.sum));
+            aggregate_sum_put(&sum, out);
         else
-            bytes_put(out, &cell->as.sum_exact, sizeof cell->as.sum_exact);
+            bytes_put(out, &cell->as.sum, sizeof cell->as.sum);
     } else if (type == FIELD_STRING) {
         bytes_put_string(out, cell->as.text.data, cell->as.text.size);
     } else {
@@ -410,8 +424,25 @@ void aggregate_cell_put(enum query_agg agg, enum field_type type, const struct a
     }
 }
 
+static void get_sum(enum field_type type, struct reader *reader, struct aggregate_bins *room,
+                    struct aggregate_cell *cell)
+{
+    struct aggregate_sum sum = {0};
+    const uint8_t *bytes;
+
+    if (type == FIELD_FLOAT) {
+        aggregate_sum_get(reader, room, &sum);
+        cell->as.sum = sum.decimals;
+        cell->bins = sum.bins;
+        return;
+    }
+    bytes = reader_take(reader, sizeof cell->as.sum);
+    if (bytes != NULL)
+        memcpy(&cell->as.sum, bytes, sizeof cell->as.sum);
+}
+
 void aggregate_cell_get(enum query_agg agg, enum field_type type, struct reader *reader,
-                        struct aggregate_cell *ret_cell)
+                        struct aggregate_bins *room, struct aggregate_cell *ret_cell)
 {
     struct aggregate_cell cell = {.count = reader_varint(reader)};
 
@@ -420,14 +451,7 @@ void aggregate_cell_get(enum query_agg agg, enum field_type type, struct reader 
     if (agg == QUERY_FIRST || agg == QUERY_LAST)
         cell.time_ns = (int64_t)reader_u64(reader);
     if (agg == QUERY_SUM || agg == QUERY_MEAN) {
-        if (type == FIELD_FLOAT) {
-            cell.as.sum = as_float(reader_u64(reader));
-        } else {
-            const uint8_t *sum = reader_take(reader, sizeof cell.as.sum_exact);
-
-            if (sum != NULL)
-                memcpy(&cell.as.sum_exact, sum, sizeof cell.as.sum_exact);
-        }
+        get_sum(type, reader, room, &cell);
     } else if (agg != QUERY_COUNT && type == FIELD_STRING) {
         cell.as.text.data = reader_string(reader, UINT32_MAX, &cell.as.text.size);
     } else if (agg != QUERY_COUNT) {

@@ -4,8 +4,8 @@
  *     runs of rows --------add-----> cells --bits--> values of the result
  *     bytes of a peer --get, combine-->'  '--put--> bytes for the asker
  *
- * Combining is commutative and associative but for the rounding of float sums, so it does not
- * matter how rows were cut into runs, slices and shards. Where two series of a group have their
+ * Combining is commutative and associative, also for sums of floats (aggregate_sum.h), so it does
+ * not matter how rows were cut into runs, slices and shards. Where two series of a group have their
  * first (or last) value at the same time, the larger bits or bytes win, for the same reason.
  *
  * Thread   Any; nothing is shared.
@@ -15,19 +15,21 @@
 
 #include <stdbool.h>
 
+#include "storage/aggregate_sum.h"
 #include "storage/base/bytes.h"
 #include "storage/base/err.h"
 #include "storage/base/types.h"
 #include "storage/block/query.h"
 
-__extension__ typedef __int128 int128; /* Sums of 2^63 integers of 64 bits. */
-
 struct aggregate_cell {
-    uint64_t count;  /* Values; 0: an empty cell, nothing else in it counts. */
-    int64_t time_ns; /* QUERY_FIRST, QUERY_LAST: of the value. */
+    uint64_t count; /* Values; 0: an empty cell, all zeros. */
     union {
-        double sum;        /* QUERY_SUM, QUERY_MEAN of floats */
-        int128 sum_exact;  /* QUERY_SUM, QUERY_MEAN of integers */
+        int64_t time_ns;             /* QUERY_FIRST, QUERY_LAST: of the value. */
+        struct aggregate_bins *bins; /* QUERY_SUM, QUERY_MEAN of floats: what is not decimal. Owned
+                                        in an aggregate's cell. */
+    };
+    union {
+        int128 sum;        /* QUERY_SUM, QUERY_MEAN: of integers; of floats the decimals */
         uint64_t bits;     /* QUERY_MIN, QUERY_MAX, QUERY_FIRST, QUERY_LAST */
         struct slice text; /* QUERY_FIRST, QUERY_LAST of strings: owned in an aggregate's cell,
                               borrowed in one that comes from a frame. */
@@ -47,6 +49,12 @@ bool aggregate_cell_is_exact(enum query_agg agg, enum field_type type,
 /** The aggregate's bits, of the type that aggregate_cell_type() says. Not for strings. */
 uint64_t aggregate_cell_bits(enum query_agg agg, enum field_type type, bool exact,
                              const struct aggregate_cell *cell);
+
+/** QUERY_MIN or QUERY_MAX of `count` (1 or more) values, not strings. NaN only if all are. */
+uint64_t aggregate_cell_extreme(enum query_agg agg, enum field_type type, const uint64_t *bits,
+                                uint32_t count);
+/** The sum of integers. */
+int128 aggregate_cell_sum(enum field_type type, const uint64_t *bits, uint32_t count);
 
 /** Rows of a column that go into one cell. */
 struct aggregate_run {
@@ -87,8 +95,8 @@ void aggregate_cell_fini(enum query_agg agg, enum field_type type, struct aggreg
 
 void aggregate_cell_put(enum query_agg agg, enum field_type type, const struct aggregate_cell *cell,
                         struct bytes *out);
-/** From untrusted bytes; borrows texts. Nonsense sets reader->bad. */
+/** From untrusted bytes; borrows texts, and `room` if it has bins. Nonsense sets reader->bad. */
 void aggregate_cell_get(enum query_agg agg, enum field_type type, struct reader *reader,
-                        struct aggregate_cell *ret_cell);
+                        struct aggregate_bins *room, struct aggregate_cell *ret_cell);
 
 #endif
