@@ -50,7 +50,7 @@ static void put_segment(const struct segment_info *info, struct bytes *out)
     bytes_put_u64(out, (uint64_t)info->time_min_ns);
     bytes_put_u64(out, (uint64_t)info->time_max_ns);
     bytes_put_u64(out, info->hash);
-    bytes_put_u32(out, info->blocks);
+    bytes_put_u32(out, info->groups);
 }
 
 static struct segment_info get_segment(struct reader *reader)
@@ -66,7 +66,7 @@ static struct segment_info get_segment(struct reader *reader)
     info.time_min_ns = (int64_t)reader_u64(reader);
     info.time_max_ns = (int64_t)reader_u64(reader);
     info.hash = reader_u64(reader);
-    info.blocks = reader_u32(reader);
+    info.groups = reader_u32(reader);
     return info;
 }
 

@@ -93,7 +93,7 @@ uint32_t merge_plan_field(const struct merge_table *table, const struct block_fi
     /* Sections list their fields by name, so the next one is mostly where the hint says. */
     for (uint32_t i = 0; i < table->field_count; i++) {
         uint32_t at = (hint + i) % table->field_count;
-        const struct merge_field *own = &table->fields[at];
+        const struct segment_field *own = &table->fields[at];
 
         if (own->type == field->type && own->name.size == field->name.size &&
             memcmp(own->name.data, field->name.data, own->name.size) == 0)
@@ -108,7 +108,7 @@ static enum err add_field(struct merge_table *table, const struct block_field *f
 
     if (name != NULL && table->field_count == table->field_capacity) {
         uint32_t capacity = table->field_capacity == 0 ? 16 : 2 * table->field_capacity;
-        struct merge_field *fields = realloc(table->fields, capacity * sizeof *fields);
+        struct segment_field *fields = realloc(table->fields, capacity * sizeof *fields);
 
         if (fields == NULL) {
             free(name);
@@ -122,7 +122,7 @@ static enum err add_field(struct merge_table *table, const struct block_field *f
         return err_set(ERR_NO_MEMORY, "%u fields", table->field_count + 1);
     memcpy(name, field->name.data, field->name.size);
     table->fields[table->field_count++] =
-        (struct merge_field){{name, field->name.size}, field->type};
+        (struct segment_field){{name, field->name.size}, field->type};
     return ERR_OK;
 }
 
@@ -150,27 +150,63 @@ static enum err find_table(struct merge_plan *plan, uint32_t number, struct merg
     return ERR_OK;
 }
 
-static enum err count_section(struct merge_plan *plan, struct merge_source *source,
-                              uint32_t section)
+static bool in_filter(const struct merge_plan *plan, int64_t time_ns)
 {
-    const struct block_section *info = block_section(source->block, section);
-    struct merge_table *table = NULL;
-    bool text = false;
-    uint32_t hint = 0;
-    enum err err = merge_plan_runs(plan, source, section);
+    return time_ns >= plan->filter.from_ns && time_ns <= plan->filter.last_ns;
+}
 
-    if (err != ERR_OK || info->runs == 0)
-        return err;
-    err = find_table(plan, catalog_view_table(plan->series, source->places[0]), &table);
-    for (uint32_t run = 0; run < info->runs && err == ERR_OK; run++) {
-        uint32_t id = source->places[run];
+static bool has_times(const struct merge_plan *plan, const struct head_block *head)
+{
+    return head->rows > 0 && head->time_min_ns <= plan->filter.last_ns &&
+           head->time_max_ns >= plan->filter.from_ns;
+}
+
+/* Count the section's rows that are wanted, series by series. `times_ns` is room for them, NULL if
+ * all are wanted. */
+static enum err count_runs(struct merge_plan *plan, struct merge_source *source, uint32_t section,
+                           struct merge_table *table, int64_t *times_ns, uint32_t *ret_rows)
+{
+    uint32_t runs = block_section(source->block, section)->runs;
+    uint32_t row = 0, rows = 0;
+    enum err err = times_ns == NULL ? ERR_OK : block_read_times(source->block, section, times_ns);
+
+    for (uint32_t run = 0; run < runs && err == ERR_OK; run++) {
+        uint32_t id = source->places[run], end = row + source->counts[run];
+        uint32_t before = plan->rows[id];
 
         /* Admission has seen to it. To carry rows into another table is worse than to stop. */
         if (catalog_view_table(plan->series, id) != table->number)
             err = err_set(ERR_CORRUPT, "section %u: series %u is of another table", section, id);
-        plan->rows[id] += source->counts[run];
+        if (times_ns == NULL)
+            plan->rows[id] += end - row;
+        else
+            for (uint32_t at = row; at < end; at++)
+                plan->rows[id] += in_filter(plan, times_ns[at]);
+        rows += plan->rows[id] - before;
+        row = end;
     }
-    for (uint32_t i = 0; i < info->fields && err == ERR_OK; i++) {
+    *ret_rows = rows;
+    return err;
+}
+
+static enum err count_section(struct merge_plan *plan, struct merge_source *source,
+                              uint32_t section, int64_t *times_ns)
+{
+    const struct block_section *info = block_section(source->block, section);
+    struct merge_table *table = NULL;
+    bool text = false;
+    uint32_t hint = 0, number, rows = 0;
+    enum err err = merge_plan_runs(plan, source, section);
+
+    if (err != ERR_OK || info->runs == 0)
+        return err;
+    number = catalog_view_table(plan->series, source->places[0]);
+    if (plan->filter.tables != NULL && !plan->filter.tables[number])
+        return ERR_OK;
+    err = find_table(plan, number, &table);
+    if (err == ERR_OK)
+        err = count_runs(plan, source, section, table, times_ns, &rows);
+    for (uint32_t i = 0; rows > 0 && i < info->fields && err == ERR_OK; i++) {
         const struct block_field *field = block_field(source->block, section, i);
         uint32_t at = merge_plan_field(table, field, hint);
 
@@ -183,30 +219,37 @@ static enum err count_section(struct merge_plan *plan, struct merge_source *sour
     }
     if (err != ERR_OK)
         return err;
-    table->rows += info->rows;
+    table->rows += rows;
     if (text)
         table->text_bytes +=
-            (uint64_t)source->view.header.body_raw_size * info->rows / source->view.header.rows;
+            (uint64_t)source->view.header.body_raw_size * rows / source->view.header.rows;
     return ERR_OK;
+}
+
+static enum err count_block(struct merge_plan *plan, const struct head_block *head,
+                            struct merge_source *source, int64_t *times_ns)
+{
+    bool whole = in_filter(plan, head->time_min_ns) && in_filter(plan, head->time_max_ns);
+    enum err err = merge_plan_open(head, source);
+
+    for (uint32_t s = 0; err == ERR_OK && s < block_sections(source->block); s++) {
+        err = count_section(plan, source, s, whole ? NULL : times_ns);
+        if (err != ERR_OK)
+            err = err_wrap(err, "block of log index %" PRIu64, head->index);
+    }
+    return err;
 }
 
 static enum err count_blocks(struct merge_plan *plan)
 {
     struct merge_source source = {0};
-    enum err err = ERR_OK;
+    int64_t *times_ns = malloc(BLOCK_ROWS_MAX * sizeof *times_ns);
+    enum err err = times_ns == NULL ? err_set(ERR_NO_MEMORY, "times") : ERR_OK;
 
-    for (uint32_t i = 0; i < plan->block_count && err == ERR_OK; i++) {
-        const struct head_block *head = &plan->blocks[i];
-
-        if (head->rows == 0)
-            continue;
-        err = merge_plan_open(head, &source);
-        for (uint32_t s = 0; err == ERR_OK && s < block_sections(source.block); s++) {
-            err = count_section(plan, &source, s);
-            if (err != ERR_OK)
-                err = err_wrap(err, "block of log index %" PRIu64, head->index);
-        }
-    }
+    for (uint32_t i = 0; i < plan->block_count && err == ERR_OK; i++)
+        if (has_times(plan, &plan->blocks[i]))
+            err = count_block(plan, &plan->blocks[i], &source, times_ns);
+    free(times_ns);
     merge_plan_close(&source);
     return err;
 }
@@ -254,12 +297,16 @@ static enum err order_series(struct merge_plan *plan)
 }
 
 enum err merge_plan_init(struct merge_plan *plan, const struct head_block *blocks, uint32_t count,
-                         const struct catalog_view *series, size_t memory)
+                         const struct catalog_view *series, const struct merge_filter *filter,
+                         size_t memory)
 {
     enum err err;
 
-    *plan = (struct merge_plan){
-        .blocks = blocks, .block_count = count, .series = series, .memory = memory};
+    *plan = (struct merge_plan){.blocks = blocks,
+                                .block_count = count,
+                                .series = series,
+                                .filter = *filter,
+                                .memory = memory};
     plan->rows = calloc((size_t)series->count + 1, sizeof *plan->rows);
     plan->table_at = malloc(((size_t)series->tables + 1) * sizeof *plan->table_at);
     if (plan->rows == NULL || plan->table_at == NULL) {
@@ -439,14 +486,18 @@ static enum err begin_cuts(struct merge_plan *plan, uint32_t id)
         from_ns = head->time_min_ns < from_ns ? head->time_min_ns : from_ns;
         to_ns = head->time_max_ns > to_ns ? head->time_max_ns : to_ns;
     }
+    from_ns = from_ns > plan->filter.from_ns ? from_ns : plan->filter.from_ns;
+    to_ns = to_ns < plan->filter.last_ns ? to_ns : plan->filter.last_ns;
     plan->cut_count = plan->cut_next = 0;
     return cut_range(plan, id, from_ns, to_ns, plan->rows[id], rows_max == 0 ? 1 : rows_max);
 }
 
 enum err merge_plan_next(struct merge_plan *plan, struct merge_slice *ret_slice)
 {
-    struct merge_slice slice = {
-        .first = plan->next, .end = plan->next, .from_ns = INT64_MIN, .to_ns = INT64_MAX};
+    struct merge_slice slice = {.first = plan->next,
+                                .end = plan->next,
+                                .from_ns = plan->filter.from_ns,
+                                .to_ns = plan->filter.last_ns};
     uint64_t bytes = 0;
 
     if (plan->cut_next < plan->cut_count) {

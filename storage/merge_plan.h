@@ -9,19 +9,13 @@
 #include "storage/base/bytes.h"
 #include "storage/block/block_reader.h"
 #include "storage/catalog.h"
-#include "storage/head.h"
-
-/** A field of a table: the same name with another type is another one. */
-struct merge_field {
-    struct slice name; /* Owned. */
-    enum field_type type;
-};
+#include "storage/merge.h"
 
 struct merge_table {
     uint32_t number;
     uint64_t rows;
-    uint64_t text_bytes; /* Of all strings, roughly. */
-    struct merge_field *fields;
+    uint64_t text_bytes;          /* Of all strings, roughly. */
+    struct segment_field *fields; /* Owned, with their names. */
     uint32_t field_count, field_capacity;
 };
 
@@ -37,6 +31,7 @@ struct merge_plan {
     const struct head_block *blocks; /* Borrowed. */
     uint32_t block_count;
     const struct catalog_view *series; /* Borrowed. */
+    struct merge_filter filter;
     size_t memory;
     uint32_t *rows;  /* By id. */
     uint32_t *order; /* Ids that have rows, by (table number, id). */
@@ -59,7 +54,7 @@ struct merge_slice {
 
 MUST_CHECK enum err merge_plan_init(struct merge_plan *plan, const struct head_block *blocks,
                                     uint32_t count, const struct catalog_view *series,
-                                    size_t memory);
+                                    const struct merge_filter *filter, size_t memory);
 void merge_plan_fini(struct merge_plan *plan);
 
 /** The next slice. ERR_END after the last. */

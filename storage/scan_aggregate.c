@@ -103,11 +103,9 @@ static enum err add_merged(void *arg, uint32_t id, const struct scan_chunk *chun
 
 /* ---- What is straight ----------------------------------------------------------------------- */
 
-/* Called by scan_decode_region() for each section. */
-static enum err add_section(void *arg, struct scan_decode *decode)
+static enum err add_runs(struct aggregate_to *to)
 {
-    struct aggregate_to *to = arg;
-    const struct block_section *section = block_section(decode->block, decode->section);
+    const struct scan_decode *decode = &to->regions->decode;
     enum err err = ERR_OK;
 
     aggregate_begin(to->into, decode->times_ns);
@@ -120,21 +118,34 @@ static enum err add_section(void *arg, struct scan_decode *decode)
         if (err == ERR_OK)
             err = aggregate_rows(to->into, *group, run->start, run->rows);
     }
-    for (uint32_t i = 0; i < section->fields && err == ERR_OK; i++) {
-        bool all = block_field(decode->block, decode->section, i)->values == section->rows;
-        const char *strings = NULL;
-        uint32_t column, field = AGGREGATE_SKIP;
+    return err;
+}
 
-        err = scan_decode_column(decode, i, &column);
-        if (err == ERR_OK && column != SCAN_COLUMN_NONE)
-            err = find_field(to, column, &field);
+/* Called by scan_decode_region() for each section. */
+static enum err add_section(void *arg, struct scan_decode *decode)
+{
+    struct aggregate_to *to = arg;
+    enum err err = scan_decode_fields(decode);
+
+    if (err == ERR_OK)
+        err = scan_decode_times(decode);
+    if (err == ERR_OK)
+        err = add_runs(to);
+    for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
+        const struct scan_field *asked = &decode->asked[i];
+        const char *strings = NULL;
+        uint32_t field = AGGREGATE_SKIP;
+
+        if (asked->values > 0)
+            err = find_field(to, asked->column, &field);
         if (err != ERR_OK || field == AGGREGATE_SKIP)
             continue;
-        err = block_read_field(decode->block, decode->section, i, decode->present, decode->bits,
-                               &strings);
+        err = section_read_field(&decode->reader, asked->field, decode->present, decode->bits,
+                                 &strings);
         if (err == ERR_OK)
-            err = aggregate_values(to->into, field, all ? NULL : decode->present, decode->bits,
-                                   strings);
+            err = aggregate_values(to->into, field,
+                                   asked->values == decode->section_rows ? NULL : decode->present,
+                                   decode->bits, strings);
     }
     return err;
 }

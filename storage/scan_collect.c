@@ -189,9 +189,9 @@ static enum err read_field(struct scan_collect *collect, uint32_t field, struct 
     struct scan_decode *decode = collect->decode;
     bool all = decode->kept == decode->section_rows;
     const char *strings = NULL;
-    enum err err = block_read_field(decode->block, decode->section, field,
-                                    all ? values->present : decode->present,
-                                    all ? values->bits : decode->bits, &strings);
+    enum err err =
+        section_read_field(&decode->reader, field, all ? values->present : decode->present,
+                           all ? values->bits : decode->bits, &strings);
 
     if (err != ERR_OK)
         return err;
@@ -199,48 +199,43 @@ static enum err read_field(struct scan_collect *collect, uint32_t field, struct 
         copy_kept(decode, values->present, decode->present, sizeof *decode->present);
         copy_kept(decode, values->bits, decode->bits, sizeof *decode->bits);
     }
-    if (block_field(decode->block, decode->section, field)->type == FIELD_STRING)
+    if (section_field(&decode->reader, field).type == FIELD_STRING)
         return copy_text(collect, values, decode->kept, strings);
     return ERR_OK;
 }
 
-static enum err read_section(struct scan_collect *collect, const uint32_t *columns,
-                             uint32_t field_count, struct scan_chunk *chunk)
+static enum err read_section(struct scan_collect *collect, struct scan_chunk *chunk)
 {
     struct scan_decode *decode = collect->decode;
-    uint32_t fields = block_section(decode->block, decode->section)->fields;
     uint32_t at = 0;
+    enum err err = scan_decode_times(decode);
 
-    copy_kept(decode, chunk->times_ns, decode->times_ns, sizeof *decode->times_ns);
-    for (uint32_t i = 0; i < fields && at < field_count; i++) {
-        enum err err;
+    if (err == ERR_OK)
+        copy_kept(decode, chunk->times_ns, decode->times_ns, sizeof *decode->times_ns);
+    for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK && !collect->full; i++) {
+        const struct scan_field *asked = &decode->asked[i];
 
-        if (columns[i] == SCAN_COLUMN_NONE)
+        if (asked->values == 0)
             continue;
-        chunk->fields[at].column = columns[i];
-        err = read_field(collect, i, &chunk->fields[at++]);
-        if (err != ERR_OK || collect->full)
-            return err;
+        chunk->fields[at].column = asked->column;
+        err = read_field(collect, asked->field, &chunk->fields[at++]);
     }
-    return ERR_OK;
+    return err;
 }
 
 /* Called by scan_decode_region() for each section. */
 static enum err collect_section(void *arg, struct scan_decode *decode)
 {
     struct scan_collect *collect = arg;
-    uint32_t columns[FIELD_COUNT_MAX], field_count = 0;
-    uint32_t fields = block_section(decode->block, decode->section)->fields;
+    uint32_t field_count = 0;
     struct scan_chunk *chunk;
     size_t size;
-    enum err err;
+    enum err err = scan_decode_fields(decode);
 
-    for (uint32_t i = 0; i < fields; i++) {
-        err = scan_decode_column(decode, i, &columns[i]);
-        if (err != ERR_OK)
-            return err;
-        field_count += columns[i] != SCAN_COLUMN_NONE;
-    }
+    if (err != ERR_OK)
+        return err;
+    for (uint32_t i = 0; i < decode->asked_count; i++)
+        field_count += decode->asked[i].values > 0;
     size = sizeof *chunk + field_count * sizeof *chunk->fields +
            (uint64_t)decode->kept * (8 + 9 * (uint64_t)field_count);
     collect->rows += decode->kept;
@@ -252,7 +247,7 @@ static enum err collect_section(void *arg, struct scan_decode *decode)
         scan_collect_free_chunk(chunk);
         return err;
     }
-    err = read_section(collect, columns, field_count, chunk);
+    err = read_section(collect, chunk);
     if (err == ERR_OK && collect->full)
         return ERR_END;
     return err == ERR_OK ? add_pieces(collect) : err;

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/segment.h"
-
 /* ---- Lifetime ------------------------------------------------------------------------------ */
 
 enum err scan_decode_init(struct scan_decode *decode, const struct snapshot *snapshot,
@@ -25,13 +23,13 @@ enum err scan_decode_init(struct scan_decode *decode, const struct snapshot *sna
         .column_capacity = asked + 1,
         .runs = malloc(rows * sizeof *decode->runs),
         .times_ns = malloc(rows * sizeof *decode->times_ns),
-        .places = malloc(rows * sizeof *decode->places),
+        .ids = malloc(rows * sizeof *decode->ids),
         .counts = malloc(rows * sizeof *decode->counts),
         .present = malloc(rows * sizeof *decode->present),
         .bits = malloc(rows * sizeof *decode->bits),
     };
     if (decode->columns == NULL || decode->runs == NULL || decode->times_ns == NULL ||
-        decode->places == NULL || decode->counts == NULL || decode->present == NULL ||
+        decode->ids == NULL || decode->counts == NULL || decode->present == NULL ||
         decode->bits == NULL) {
         scan_decode_fini(decode);
         return err_set(ERR_NO_MEMORY, "scan: no memory to decode a block");
@@ -46,13 +44,14 @@ void scan_decode_fini(struct scan_decode *decode)
     free(decode->columns);
     free(decode->runs);
     free(decode->times_ns);
-    free(decode->places);
+    free(decode->ids);
     free(decode->counts);
     free(decode->present);
     free(decode->bits);
     block_arena_fini(&decode->arena);
     bytes_fini(&decode->name);
-    bytes_fini(&decode->room);
+    free(decode->asked);
+    section_fini(&decode->reader);
     *decode = (struct scan_decode){0};
 }
 
@@ -92,7 +91,7 @@ static uint32_t find_asked(const struct scan_decode *decode, struct slice name)
     return SCAN_COLUMN_NONE;
 }
 
-static enum err find_or_add(struct scan_decode *decode, const struct block_field *field,
+static enum err find_or_add(struct scan_decode *decode, const struct segment_field *field,
                             uint32_t *ret_column)
 {
     struct bytes *key = &decode->name;
@@ -100,9 +99,9 @@ static enum err find_or_add(struct scan_decode *decode, const struct block_field
 
     bytes_clear(key);
     if (decode->query == NULL) {
-        const struct block_section *section = block_section(decode->block, decode->section);
+        struct slice table_key = decode->reader.section.table_key;
 
-        bytes_put(key, section->table_key, section->table_key_size);
+        bytes_put(key, table_key.data, table_key.size);
         bytes_put_u8(key, (uint8_t)field->type);
     }
     bytes_put(key, field->name.data, field->name.size);
@@ -116,29 +115,74 @@ static enum err find_or_add(struct scan_decode *decode, const struct block_field
     return add_column(decode, hash, field->name, field->type);
 }
 
-enum err scan_decode_column(struct scan_decode *decode, uint32_t at, uint32_t *ret_column)
+static bool has_list(const struct scan_decode *decode)
 {
-    const struct block_field *field = block_field(decode->block, decode->section, at);
+    return decode->query != NULL && decode->query->field_count > 0;
+}
+
+static enum err find_column(struct scan_decode *decode, struct scan_field *asked)
+{
+    struct segment_field field = section_field(&decode->reader, asked->field);
     struct scan_column *column;
     uint32_t found = SCAN_COLUMN_NONE;
 
-    if (decode->query != NULL && decode->query->field_count > 0) {
-        found = find_asked(decode, field->name);
+    if (has_list(decode)) {
+        found = find_asked(decode, field.name);
     } else {
-        enum err err = find_or_add(decode, field, &found);
+        enum err err = find_or_add(decode, &field, &found);
 
         if (err != ERR_OK)
             return err;
     }
-    if (found != SCAN_COLUMN_NONE) {
-        column = &decode->columns[found];
-        if (column->type != 0 && column->type != field->type)
-            return err_set(ERR_TYPE_CONFLICT, "field %.*s is stored as %s and as %s",
-                           (int)column->name.size, column->name.data, field_type_name(column->type),
-                           field_type_name(field->type));
-        column->type = field->type;
+    column = &decode->columns[found];
+    if (column->type != 0 && column->type != field.type)
+        return err_set(ERR_TYPE_CONFLICT, "field %.*s is stored as %s and as %s",
+                       (int)column->name.size, column->name.data, field_type_name(column->type),
+                       field_type_name(field.type));
+    column->type = field.type;
+    asked->column = found;
+    return ERR_OK;
+}
+
+enum err scan_decode_fields(struct scan_decode *decode)
+{
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
+        struct scan_field *asked = &decode->asked[i];
+
+        err = section_values(&decode->reader, asked->field, &asked->values);
+        if (err == ERR_OK && asked->values > 0 && asked->column == SCAN_COLUMN_NONE)
+            err = find_column(decode, asked);
     }
-    *ret_column = found;
+    return err;
+}
+
+/* The fields of the section that are asked for; sections of one table share them. */
+static enum err list_asked(struct scan_decode *decode)
+{
+    struct section_reader *reader = &decode->reader;
+    uint32_t fields = reader->section.fields;
+
+    if (reader->table != NULL && reader->table == decode->asked_of)
+        return ERR_OK;
+    decode->asked_count = 0;
+    decode->asked_of = NULL;
+    if (fields > decode->asked_capacity) {
+        struct scan_field *asked = realloc(decode->asked, fields * sizeof *asked);
+
+        if (asked == NULL)
+            return err_set(ERR_NO_MEMORY, "scan: no memory for %" PRIu32 " fields", fields);
+        decode->asked = asked;
+        decode->asked_capacity = fields;
+    }
+    for (uint32_t i = 0; i < fields; i++) {
+        if (has_list(decode) &&
+            find_asked(decode, section_field(reader, i).name) == SCAN_COLUMN_NONE)
+            continue;
+        decode->asked[decode->asked_count++] = (struct scan_field){i, SCAN_COLUMN_NONE, 0};
+    }
+    decode->asked_of = reader->table;
     return ERR_OK;
 }
 
@@ -205,61 +249,93 @@ static void add_runs(struct scan_decode *decode, uint32_t slot, uint32_t start, 
         if (times_ns[length - 1] > decode->region.last_ns)
             behind = lower_bound(times_ns, length, decode->region.last_ns + 1);
         if (behind > first) {
-            decode->runs[decode->run_count++] = (struct scan_run){slot, at + first, behind - first};
+            decode->runs[decode->run_count++] = (struct scan_run){
+                slot, at + first, behind - first, times_ns[first], times_ns[behind - 1]};
             decode->kept += behind - first;
         }
         at += length;
     }
 }
 
-/* Whether any run is of a series in the region; if so, `places` becomes slots. */
-static bool find_slots(struct scan_decode *decode, const struct block_view *view, uint32_t runs)
+/* The slot of a series, or hi - lo if the region does not have it. */
+static uint32_t wanted_slot(const struct scan_decode *decode, uint32_t id, uint32_t *cursor)
 {
     const struct scan_region *region = &decode->region;
-    uint32_t count = region->hi - region->lo, cursor = 0;
+    uint32_t count = region->hi - region->lo;
+    uint32_t slot = find_slot(decode, id, cursor);
+
+    return slot < count && region->only != NULL && region->only[slot] != region->want ? count
+                                                                                      : slot;
+}
+
+/* Whether any run is of a series in the region; `ids` become slots. */
+static bool find_slots(struct scan_decode *decode)
+{
+    uint32_t count = decode->region.hi - decode->region.lo, cursor = 0;
     bool found = false;
 
-    for (uint32_t i = 0; i < runs; i++) {
-        uint32_t slot = find_slot(decode, block_view_id(view, decode->places[i]), &cursor);
-
-        if (slot < count && region->only != NULL && region->only[slot] != region->want)
-            slot = count;
-        found |= slot < count;
-        decode->places[i] = slot;
+    for (uint32_t i = 0; i < decode->reader.section.runs; i++) {
+        decode->ids[i] = wanted_slot(decode, decode->ids[i], &cursor);
+        found |= decode->ids[i] < count;
     }
     return found;
 }
 
-static bool has_asked_field(const struct scan_decode *decode, const struct block_section *section)
+/* The index knows it all: one series, and no time outside of the region. */
+static bool is_one_run(const struct scan_decode *decode)
 {
-    if (decode->query == NULL || decode->query->field_count == 0)
-        return section->fields > 0;
-    for (uint32_t i = 0; i < section->fields; i++) {
-        if (find_asked(decode, block_field(decode->block, decode->section, i)->name) !=
-            SCAN_COLUMN_NONE)
-            return true;
-    }
-    return false;
+    const struct section *section = &decode->reader.section;
+
+    return section->is_sorted && section->runs == 1 &&
+           section->time_min_ns >= decode->region.from_ns &&
+           section->time_max_ns <= decode->region.last_ns;
 }
 
-static enum err find_runs(struct scan_decode *decode, const struct block_view *view)
+static void take_one_run(struct scan_decode *decode)
 {
-    const struct block_section *section = block_section(decode->block, decode->section);
+    const struct section *section = &decode->reader.section;
+    uint32_t cursor = 0, slot = wanted_slot(decode, section->series_min, &cursor);
+
+    if (slot == decode->region.hi - decode->region.lo)
+        return;
+    decode->runs[decode->run_count++] =
+        (struct scan_run){slot, 0, section->rows, section->time_min_ns, section->time_max_ns};
+    decode->kept = section->rows;
+}
+
+enum err scan_decode_times(struct scan_decode *decode)
+{
+    enum err err = ERR_OK;
+
+    if (!decode->has_times)
+        err = section_read_times(&decode->reader, decode->times_ns);
+    decode->has_times |= err == ERR_OK;
+    return err;
+}
+
+static enum err find_runs(struct scan_decode *decode)
+{
+    const struct section *section = &decode->reader.section;
     uint32_t count = decode->region.hi - decode->region.lo;
-    enum err err;
+    enum err err = list_asked(decode);
 
     decode->run_count = 0;
     decode->kept = 0;
+    decode->has_times = false;
     decode->section_rows = section->rows;
-    if (!has_asked_field(decode, section))
-        return ERR_OK;
-    err = block_read_runs(decode->block, decode->section, decode->places, decode->counts);
-    if (err != ERR_OK || !find_slots(decode, view, section->runs))
+    if (err != ERR_OK || decode->asked_count == 0)
         return err;
-    err = block_read_times(decode->block, decode->section, decode->times_ns);
+    if (is_one_run(decode)) {
+        take_one_run(decode);
+        return ERR_OK;
+    }
+    err = section_read_runs(&decode->reader, decode->ids, decode->counts);
+    if (err != ERR_OK || !find_slots(decode))
+        return err;
+    err = scan_decode_times(decode);
     for (uint32_t i = 0, start = 0; i < section->runs && err == ERR_OK; i++) {
-        if (decode->places[i] < count)
-            add_runs(decode, decode->places[i], start, decode->counts[i]);
+        if (decode->ids[i] < count)
+            add_runs(decode, decode->ids[i], start, decode->counts[i]);
         start += decode->counts[i];
     }
     return err;
@@ -281,28 +357,34 @@ bool scan_decode_overlaps(const struct scan_decode *decode, const struct scan_re
            source->time_min_ns <= region->last_ns && source->time_max_ns >= region->from_ns;
 }
 
-/* Is it the query's table? (Series that match are all of that table, so this saves work only.) */
-static bool is_wanted(const struct scan_decode *decode, struct slice table_key,
-                      const struct block_section *section)
+/* Is the section of the query's table, and does it overlap? (Series that match are all of that
+ * table, so this saves work only.) */
+static bool is_wanted(const struct scan_decode *decode, struct slice table_key)
 {
-    return decode->query == NULL ||
-           (section->table_key_size == table_key.size &&
-            memcmp(section->table_key, table_key.data, table_key.size) == 0);
+    const struct section *section = &decode->reader.section;
+    const struct scan_region *region = &decode->region;
+
+    if (decode->query != NULL &&
+        (section->table_key.size != table_key.size ||
+         memcmp(section->table_key.data, table_key.data, table_key.size) != 0))
+        return false;
+    return section->series_min <= decode->match->ids[region->hi - 1] &&
+           section->series_max >= decode->match->ids[region->lo] &&
+           section->time_min_ns <= region->last_ns && section->time_max_ns >= region->from_ns;
 }
 
-static enum err decode_sections(struct scan_decode *decode, const struct block_view *view,
-                                scan_decode_cb callback, void *arg)
+static enum err decode_sections(struct scan_decode *decode, scan_decode_cb callback, void *arg)
 {
-    struct slice table_key = {NULL, 0};
+    struct slice table_key = {"", 0};
     enum err err = ERR_OK;
 
     if (decode->match->table != CATALOG_NONE)
         table_key = catalog_view_table_key(decode->snapshot->series, decode->match->table);
-    for (uint32_t i = 0; i < block_sections(decode->block) && err == ERR_OK; i++) {
-        decode->section = i;
-        if (!is_wanted(decode, table_key, block_section(decode->block, i)))
+    for (uint32_t i = 0; i < decode->reader.count && err == ERR_OK; i++) {
+        section_go(&decode->reader, i);
+        if (!is_wanted(decode, table_key))
             continue;
-        err = find_runs(decode, view);
+        err = find_runs(decode);
         if (err == ERR_OK && decode->kept > 0)
             err = callback(arg, decode);
     }
@@ -311,23 +393,14 @@ static enum err decode_sections(struct scan_decode *decode, const struct block_v
 
 static enum err decode_source(struct scan_decode *decode, scan_decode_cb callback, void *arg)
 {
-    struct block_view view;
-    enum err err = snapshot_block(decode->source, &decode->room, &view);
+    enum err err = section_open(&decode->reader, decode->source, decode->snapshot->series);
 
-    if (err != ERR_OK)
-        return err; /* It names file and offset. */
-    err = block_load(&view, &decode->block);
     if (err == ERR_OK)
-        err = decode_sections(decode, &view, callback, arg);
-    block_free(decode->block);
-    decode->block = NULL;
-    if (err != ERR_CORRUPT)
-        return err;
-    if (decode->source->segment == NULL)
-        return err_wrap(err, "head block of %" PRIu32 " rows, number %zu of the snapshot",
-                        decode->source->rows, (size_t)(decode->source - decode->snapshot->sources));
-    return err_wrap(err, "segment %" PRIu64 ", block at offset %" PRIu64,
-                    segment_info(decode->source->segment)->number, decode->source->offset);
+        err = decode_sections(decode, callback, arg);
+    if (err != ERR_CORRUPT || decode->source->segment != NULL)
+        return err; /* A segment has named file and offset. */
+    return err_wrap(err, "head block of %" PRIu32 " rows, number %zu of the snapshot",
+                    decode->source->rows, (size_t)(decode->source - decode->snapshot->sources));
 }
 
 enum err scan_decode_region(struct scan_decode *decode, const struct scan_region *region,

@@ -1,5 +1,5 @@
 /*
- * scan_decode.h - go through a snapshot's blocks, and find the rows of a region in them.
+ * scan_decode.h - go through a snapshot's sections, and find the rows of a region in them.
  *
  *     series  hi |          .---------.
  *                |          | region  |        one step of a scan: some of the matching series,
@@ -7,8 +7,9 @@
  *                '------------------------- time
  *                          from     last
  *
- * For each table section of each block that overlaps the region, in log order, the caller gets the
- * runs of rows that lie in it, and decodes the fields that it needs. A block is decoded once for
+ * For each section (section.h) that overlaps the region, in log order, the caller gets the runs of
+ * rows that lie in it, and decodes times and fields if it needs them. Where the index of a segment
+ * tells the only run of a chunk, not even runs and times are decoded. A section is decoded once for
  * each region: the scan makes regions as large as its memory allows.
  *
  * COLUMNS   Fields are numbered over the whole scan: by the query's list, or as they are found.
@@ -23,10 +24,10 @@
 
 #include "storage/base/bytes.h"
 #include "storage/block/block_arena.h"
-#include "storage/block/block_reader.h"
 #include "storage/block/key_map.h"
 #include "storage/scan.h"
 #include "storage/scan_match.h"
+#include "storage/section.h"
 
 struct scan_region {
     uint32_t lo, hi;          /* Series: positions lo to hi - 1 in match->ids. */
@@ -40,6 +41,7 @@ struct scan_run {
     uint32_t slot;  /* The series: ids[region.lo + slot]. */
     uint32_t start; /* In the section's rows. */
     uint32_t rows;
+    int64_t first_ns, last_ns; /* Times of its first and last row. */
 };
 
 struct scan_column {
@@ -48,6 +50,13 @@ struct scan_column {
 };
 
 #define SCAN_COLUMN_NONE UINT32_MAX
+
+/** A field of the current section that the query asks for. */
+struct scan_field {
+    uint32_t field;  /* Of the section. */
+    uint32_t column; /* Of the scan; SCAN_COLUMN_NONE until it is seen with a value. */
+    uint32_t values; /* Rows of the section that have it; 0: pass over it. */
+};
 
 struct scan_decode {
     const struct snapshot *snapshot; /* Borrowed, as the next three. */
@@ -62,20 +71,22 @@ struct scan_decode {
     struct bytes name;    /* Scratch. */
 
     struct scan_region region;
-    struct bytes room; /* A block that was read from the disk. */
 
     /* The current section, for the callback. */
     const struct snapshot_source *source;
-    struct block *block;
-    uint32_t section;
+    struct section_reader reader;
     uint32_t section_rows;
     uint32_t kept; /* Rows of all runs. */
     uint32_t run_count;
     struct scan_run *runs; /* Owned, as what follows: BLOCK_ROWS_MAX each, taken once. */
-    int64_t *times_ns;     /* Of the section's rows. */
-    uint32_t *places, *counts;
+    int64_t *times_ns;     /* Of the section's rows: after scan_decode_times(). */
+    bool has_times;
+    uint32_t *ids, *counts;
     uint8_t *present; /* Room for one field, for the callback. */
     uint64_t *bits;
+    struct scan_field *asked; /* Owned. `values` is known after scan_decode_fields(). */
+    uint32_t asked_count, asked_capacity;
+    const void *asked_of; /* The table that they are of; NULL: a block's section. */
 };
 
 /** Called once for each section with rows in the region. */
@@ -92,7 +103,7 @@ bool scan_decode_overlaps(const struct scan_decode *decode, const struct scan_re
                           const struct snapshot_source *source);
 
 /**
- * Go through all blocks that overlap.
+ * Go through all sections that overlap.
  *
  * Errors  of `section`; ERR_CORRUPT and ERR_IO naming the source; ERR_CANCELED, ERR_TIMEOUT;
  *         ERR_TYPE_CONFLICT; ERR_NO_MEMORY
@@ -100,9 +111,11 @@ bool scan_decode_overlaps(const struct scan_decode *decode, const struct scan_re
 MUST_CHECK enum err scan_decode_region(struct scan_decode *decode, const struct scan_region *region,
                                        scan_decode_cb section, void *arg);
 
-/** In the callback: the column of a field of the section; SCAN_COLUMN_NONE if nobody asked for it.
- * ERR_TYPE_CONFLICT, ERR_NO_MEMORY. */
-MUST_CHECK enum err scan_decode_column(struct scan_decode *decode, uint32_t field,
-                                       uint32_t *ret_column);
+/** In the callback: decode the times of all rows, if that was not done. ERR_CORRUPT, ERR_IO. */
+MUST_CHECK enum err scan_decode_times(struct scan_decode *decode);
+
+/** In the callback: find values and columns of the fields asked for. ERR_TYPE_CONFLICT,
+ * ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
+MUST_CHECK enum err scan_decode_fields(struct scan_decode *decode);
 
 #endif

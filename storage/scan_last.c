@@ -103,10 +103,10 @@ static enum err set_text(struct scan_last *last, struct scan_last_cell *cell, co
 static enum err take_field(struct scan_last *last, uint32_t field, struct scan_last_cell *cells)
 {
     struct scan_decode *decode = last->decode;
-    bool is_string = block_field(decode->block, decode->section, field)->type == FIELD_STRING;
+    bool is_string = section_field(&decode->reader, field).type == FIELD_STRING;
     const char *strings = NULL;
-    enum err err = block_read_field(decode->block, decode->section, field, decode->present,
-                                    decode->bits, &strings);
+    enum err err =
+        section_read_field(&decode->reader, field, decode->present, decode->bits, &strings);
 
     for (uint32_t i = 0; i < decode->run_count && err == ERR_OK; i++) {
         const struct scan_run *run = &decode->runs[i];
@@ -133,23 +133,21 @@ static enum err take_field(struct scan_last *last, uint32_t field, struct scan_l
 static enum err take_section(void *arg, struct scan_decode *decode)
 {
     struct scan_last *last = arg;
-    uint32_t fields = block_section(decode->block, decode->section)->fields;
+    enum err err = scan_decode_fields(decode);
 
-    for (uint32_t i = 0; i < fields; i++) {
+    if (err == ERR_OK)
+        err = scan_decode_times(decode);
+    for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
+        const struct scan_field *asked = &decode->asked[i];
         struct scan_last_cell *cells = NULL;
-        uint32_t column;
-        enum err err = scan_decode_column(decode, i, &column);
 
-        if (err == ERR_OK && column == SCAN_COLUMN_NONE)
+        if (asked->values == 0)
             continue;
+        err = find_cells(last, asked->column, &cells);
         if (err == ERR_OK)
-            err = find_cells(last, column, &cells);
-        if (err == ERR_OK)
-            err = take_field(last, i, cells);
-        if (err != ERR_OK)
-            return err;
+            err = take_field(last, asked->field, cells);
     }
-    return ERR_OK;
+    return err;
 }
 
 enum err scan_last_region(struct scan_last *last, const struct scan_region *region)

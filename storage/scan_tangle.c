@@ -9,15 +9,14 @@ static enum err note_runs(void *arg, struct scan_decode *decode)
 
     for (uint32_t i = 0; i < decode->run_count; i++) {
         const struct scan_run *run = &decode->runs[i];
-        int64_t first_ns = decode->times_ns[run->start];
 
-        if (tangle->seen[run->slot] && first_ns <= tangle->latest_ns[run->slot] &&
+        if (tangle->seen[run->slot] && run->first_ns <= tangle->latest_ns[run->slot] &&
             !tangle->tangled[run->slot]) {
             tangle->tangled[run->slot] = true;
             tangle->count++;
         }
         tangle->seen[run->slot] = true;
-        tangle->latest_ns[run->slot] = decode->times_ns[run->start + run->rows - 1];
+        tangle->latest_ns[run->slot] = run->last_ns;
     }
     return ERR_OK;
 }

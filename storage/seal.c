@@ -58,7 +58,7 @@ static enum err write_segment(struct seal_job *job, struct manifest *manifest)
         return ERR_OK;
     err = segment_writer_new(sealer->disk, sealer->dir, manifest->shard, &info, &writer);
     if (err == ERR_OK)
-        err = merge_blocks(job->blocks, job->block_count, &job->series, sealer->memory,
+        err = merge_blocks(job->blocks, job->block_count, &job->series, NULL, sealer->memory,
                            sealer->cancel, writer);
     if (err == ERR_OK)
         err = segment_writer_finish(writer, &info);

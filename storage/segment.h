@@ -1,17 +1,27 @@
 /*
- * segment.h - an immutable file of blocks: what a seal makes of the head.
+ * segment.h - an immutable file of sorted rows in packed columns: what a seal makes of the head.
  *
- *     NNNNNNNN.mrs   header (64) | block | block | ... | index: 64 bytes a block | footer (96)
+ *     NNNNNNNN.mrs   header (64) | group | group | ... | directory | footer (96)
  *
- * BLOCKS    as in block.h, with a directory of ids alone. Rows are sorted by (table number, series
- *           id, time), no two rows have the same series and time, and the blocks follow each other
- *           in that order. They stand back to back: every byte of the file belongs to something.
- * INDEX     stays in memory while the segment is open: what is in each block, and the block's
- *           header checksum, so that a good block at the wrong place is noticed.
- * FOOTER    sums, the index's checksum, and the XXH3-64 of all bytes before the footer: two
- *           replicas' segments are the same if and only if these are.
- * DAMAGE    is ERR_CORRUPT naming file, offset and what to do. Opening checks header, index, footer
- *           and that the sizes add up; each block is checked when it is read.
+ *     group    up to 64 chunks of one table:
+ *              frame of runs | frame of times | frame of field 0 | ... | index
+ *     chunk    up to 1024 rows: the unit of packing, and of what the index knows
+ *     frame    one column of all chunks of the group, back to back, in LZ4 if that saves something
+ *     index    never compressed: for each chunk its series, times and rows (segment_chunk); for
+ *              each field and chunk count, min, max, sum, first, last (segment_stats)
+ *     directory  the tables with their fields, then the groups (segment_group)
+ *
+ * ROWS      are sorted by (table number, series id, time); no two have the same series and time.
+ *           Groups and chunks follow each other in that order, so the series of a query are found
+ *           by binary search, and the index is the directory of series.
+ * CHECKED   Every byte belongs to something with a CRC-32C: header, each frame, each piece of an
+ *           index, directory, footer. Frames and index pieces are summed with their offset in the
+ *           file, so a good one at a wrong place is noticed.
+ * HASH      XXH3-64 over all that does not depend on LZ4: packed columns, indexes, tables. Two
+ *           replicas' segments hold the same if and only if these are equal.
+ * MEMORY    An open segment keeps its directory: 64 bytes for up to 65536 rows. Indexes and frames
+ *           are read when a scan comes to them (segment_cursor.h), each checked then.
+ * DAMAGE    is ERR_CORRUPT naming file, offset and what to do. docs/formats.md has the details.
  *
  * Thread    A writer: one at a time. A segment: any number of readers; it is counted, and the
  *           last holder closes the file.
@@ -22,15 +32,21 @@
 #include <assert.h>
 
 #include "storage/base/attrs.h"
-#include "storage/base/bytes.h"
 #include "storage/base/err.h"
 #include "storage/base/file.h"
-#include "storage/block/block_reader.h"
+#include "storage/base/types.h"
 
 #define SEGMENT_MAGIC        0x3153524du /* "MRS1" */
 #define SEGMENT_FOOTER_MAGIC 0x3146524du /* "MRF1" */
 
-enum { SEGMENT_VERSION = 1, SEGMENT_BLOCKS_MAX = 1 << 20, SEGMENT_NAME_SIZE = 24 };
+enum {
+    SEGMENT_VERSION = 2,
+    SEGMENT_CHUNK_ROWS = 1024,
+    SEGMENT_GROUP_CHUNKS = 64,
+    SEGMENT_FIELDS_MAX = 65535,           /* Of one table. */
+    SEGMENT_FRAME_MAX = 64 * 1024 * 1024, /* Bytes before LZ4: bounds what a reader allocates. */
+    SEGMENT_NAME_SIZE = 24,
+};
 
 struct segment_header {
     uint32_t magic;       /*  0 */
@@ -45,39 +61,71 @@ struct segment_header {
 };
 static_assert(sizeof(struct segment_header) == 64, "stored on disk: the size cannot change");
 
-struct segment_block {
-    uint64_t offset;     /*  0: in the file */
-    uint32_t size;       /*  8: bytes */
-    uint32_t rows;       /* 12 */
+struct segment_group {
+    uint64_t offset;       /*  0: of its first frame in the file */
+    uint64_t index_offset; /*  8 */
+    uint32_t table;        /* 16: place in the directory's list of tables */
+    uint32_t chunks;       /* 20 */
+    uint32_t rows;         /* 24 */
+    uint32_t points;       /* 28 */
+    uint32_t series_min;   /* 32: ids */
+    uint32_t series_max;   /* 36 */
+    int64_t time_min_ns;   /* 40 */
+    int64_t time_max_ns;   /* 48 */
+    uint64_t zero;         /* 56 */
+};
+static_assert(sizeof(struct segment_group) == 64, "stored on disk: the size cannot change");
+
+struct segment_chunk {
+    uint32_t rows;       /*  0 */
+    uint32_t runs;       /*  4: series in it */
+    uint32_t series_min; /*  8: ids */
+    uint32_t series_max; /* 12 */
     int64_t time_min_ns; /* 16 */
     int64_t time_max_ns; /* 24 */
-    uint32_t series_min; /* 32: ids */
-    uint32_t series_max; /* 36 */
-    uint32_t table_min;  /* 40: table numbers (catalog.h) */
-    uint32_t table_max;  /* 44 */
-    uint32_t points;     /* 48 */
-    uint32_t header_crc; /* 52: the block's own */
-    uint64_t zero;       /* 56 */
+    uint32_t runs_end;   /* 32: where its runs end in the frame of runs; nothing if it is one run */
+    uint32_t times_end;  /* 36: the same of times */
+    uint32_t points;     /* 40 */
+    uint32_t zero;       /* 44 */
 };
-static_assert(sizeof(struct segment_block) == 64, "stored on disk: the size cannot change");
+static_assert(sizeof(struct segment_chunk) == 48, "stored on disk: the size cannot change");
+
+enum {
+    SEGMENT_SUM_DECIMAL_MAX = 12, /* sum_form 0 to 12: the sum is `sum` / 10^form, exactly. */
+    SEGMENT_SUM_NONE = 255,       /* The sum has to be made of the values. */
+};
+
+/** One field in one chunk. Without values all is 0 but `end`, and sum_form is SEGMENT_SUM_NONE. */
+struct segment_stats {
+    uint16_t count;   /*  0: values */
+    uint8_t sum_form; /*  2: integers 0, unless the sum does not fit; floats: aggregate_sum.h */
+    uint8_t zero;     /*  3 */
+    uint32_t end;     /*  4: where its column ends in the field's frame */
+    uint64_t min;     /*  8: bits; 0 for strings, as the next four. NaN only if all are. */
+    uint64_t max;     /* 16 */
+    int64_t sum;      /* 24 */
+    uint64_t first;   /* 32: bits of the first row that has the field */
+    uint64_t last;    /* 40 */
+};
+static_assert(sizeof(struct segment_stats) == 48, "stored on disk: the size cannot change");
 
 struct segment_footer {
-    uint32_t magic;        /*  0 */
-    uint32_t crc;          /*  4: CRC-32C of bytes 8 to 95 */
-    uint16_t version;      /*  8 */
-    uint16_t zero16;       /* 10 */
-    uint32_t blocks;       /* 12 */
-    uint64_t index_offset; /* 16 */
-    uint32_t index_crc;    /* 24 */
-    uint32_t zero32;       /* 28 */
-    uint64_t number;       /* 32: as in the header */
-    uint64_t rows;         /* 40 */
-    uint64_t points;       /* 48 */
-    int64_t time_min_ns;   /* 56 */
-    int64_t time_max_ns;   /* 64 */
-    uint64_t hash;         /* 72: XXH3-64 of all bytes before the footer */
-    uint64_t size;         /* 80: bytes of the file */
-    uint64_t zero;         /* 88 */
+    uint32_t magic;            /*  0 */
+    uint32_t crc;              /*  4: CRC-32C of bytes 8 to 95 */
+    uint16_t version;          /*  8 */
+    uint16_t zero16;           /* 10 */
+    uint32_t groups;           /* 12 */
+    uint64_t directory_offset; /* 16 */
+    uint32_t directory_crc;    /* 24 */
+    uint32_t tables;           /* 28 */
+    uint64_t number;           /* 32: as in the header */
+    uint64_t rows;             /* 40 */
+    uint64_t points;           /* 48 */
+    int64_t time_min_ns;       /* 56 */
+    int64_t time_max_ns;       /* 64 */
+    uint64_t hash;             /* 72: of the contents */
+    uint64_t size;             /* 80: bytes of the file */
+    uint64_t zero;             /* 88 */
 };
 static_assert(sizeof(struct segment_footer) == 96, "stored on disk: the size cannot change");
 
@@ -89,38 +137,29 @@ struct segment_info {
     uint64_t rows, points;
     int64_t time_min_ns, time_max_ns;
     uint64_t hash;
-    uint32_t blocks;
+    uint32_t groups;
+};
+
+/** A field of a table: the same name with another type is another one. */
+struct segment_field {
+    struct slice name;
+    enum field_type type;
+};
+
+struct segment_table {
+    uint32_t number; /* catalog.h */
+    uint32_t field_count;
+    const struct segment_field *fields;
 };
 
 /** "NNNNNNNN.mrs". */
 void segment_name(uint64_t number, char ret_name[SEGMENT_NAME_SIZE]);
 
-/* ---- Writing ------------------------------------------------------------------------------- */
-
-struct segment_writer;
-
-/** Start DIR/NAME.tmp. `info` gives number and indexes. ERR_IO, ERR_DISK_FULL, ERR_NO_MEMORY. */
-MUST_CHECK enum err segment_writer_new(const struct disk *disk, const char *dir, uint32_t shard,
-                                       const struct segment_info *info,
-                                       struct segment_writer **ret_writer);
-
-/** Append a block, whose header says rows, times, points and sizes. The same errors. */
-MUST_CHECK enum err segment_writer_block(struct segment_writer *writer, const void *block,
-                                         size_t size, uint32_t table_min, uint32_t table_max);
-
-/** Write index and footer, sync, rename, sync the directory; fills in the rest of `info`. After an
- * error the file may be there under either name. */
-MUST_CHECK enum err segment_writer_finish(struct segment_writer *writer,
-                                          struct segment_info *ret_info);
-
-void segment_writer_free(struct segment_writer *writer); /* NULL is allowed. */
-
-/* ---- Reading ------------------------------------------------------------------------------- */
-
 struct segment;
 
 /**
- * Open DIR/NAME and check it against what the manifest says. One reference is the caller's.
+ * Open DIR/NAME and check header, footer and directory against what the manifest says. One
+ * reference is the caller's.
  *
  * Errors  ERR_CORRUPT, ERR_NOT_FOUND, ERR_VERSION, ERR_IO, ERR_NO_MEMORY
  */
@@ -133,16 +172,15 @@ struct segment *segment_ref(struct segment *segment);
 void segment_unref(struct segment *segment);
 
 const struct segment_info *segment_info(const struct segment *segment);
-uint32_t segment_blocks(const struct segment *segment);
-const struct segment_block *segment_block(const struct segment *segment, uint32_t at);
+uint32_t segment_groups(const struct segment *segment);
+const struct segment_group *segment_group(const struct segment *segment, uint32_t at);
+/** The table of a group. Borrowed from the segment. */
+const struct segment_table *segment_table(const struct segment *segment, uint32_t group);
 
-/**
- * Read the block that stands at `offset` (one of the index) into `room`, and check it wholly.
- *
- * room     its contents are replaced; *ret_view borrows from it
- * Errors   ERR_IO, ERR_CORRUPT, ERR_NO_MEMORY
- */
-MUST_CHECK enum err segment_read(struct segment *segment, uint64_t offset, struct bytes *room,
-                                 struct block_view *ret_view);
+/** All of `size` bytes of the file. ERR_CORRUPT: it became shorter; ERR_IO. Any thread. */
+MUST_CHECK enum err segment_read(const struct segment *segment, uint64_t offset, void *ret_bytes,
+                                 size_t size);
+/** The file's path, for messages. */
+const char *segment_path(const struct segment *segment);
 
 #endif

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/base/bytes.h"
 #include "storage/base/check.h"
 #include "storage/segment.h"
 #include "storage/segment_format.h"
@@ -11,26 +12,29 @@ struct segment {
     const struct disk *disk;
     struct file *file;
     struct segment_info info;
-    struct segment_block *blocks; /* Owned: info.blocks. */
+    uint8_t *directory;           /* Owned: names of fields point into it. */
+    struct segment_table *tables; /* Owned. */
+    struct segment_field *fields; /* Owned: of all tables, one behind the other. */
+    struct segment_group *groups; /* Owned: info.groups. */
     char path[];
 };
 
-/* ---- Opening ------------------------------------------------------------------------------- */
+/* ---- Header and footer --------------------------------------------------------------------- */
 
 static enum err check_size(struct segment *segment)
 {
     const struct segment_info *info = &segment->info;
-    uint64_t index_size = (uint64_t)info->blocks * sizeof *segment->blocks;
     uint64_t size = 0;
     enum err err = segment->disk->size(segment->file, &size);
 
     if (err != ERR_OK)
         return err;
-    if (size != info->size || info->blocks == 0 || info->blocks > SEGMENT_BLOCKS_MAX ||
-        size < sizeof(struct segment_header) + index_size + sizeof(struct segment_footer))
+    if (size != info->size || info->groups == 0 ||
+        size < sizeof(struct segment_header) + sizeof(struct segment_footer) ||
+        (size - sizeof(struct segment_footer)) / sizeof(struct segment_group) < info->groups)
         return err_set(ERR_CORRUPT,
-                       "%" PRIu64 " bytes, the manifest says %" PRIu64 " and %u blocks", size,
-                       info->size, info->blocks);
+                       "%" PRIu64 " bytes, the manifest says %" PRIu64 " and %u groups", size,
+                       info->size, info->groups);
     return ERR_OK;
 }
 
@@ -66,58 +70,135 @@ static enum err check_footer(struct segment *segment, struct segment_footer *foo
     if (footer->magic != SEGMENT_FOOTER_MAGIC || footer->crc != segment_footer_crc(footer))
         return err_set(ERR_CORRUPT, "offset %" PRIu64 ": the footer is damaged", offset);
     if (footer->number != info->number || footer->size != info->size ||
-        footer->hash != info->hash || footer->blocks != info->blocks ||
+        footer->hash != info->hash || footer->groups != info->groups ||
         footer->rows != info->rows || footer->points != info->points ||
-        footer->index_offset != offset - (uint64_t)info->blocks * sizeof(struct segment_block))
+        footer->directory_offset < sizeof(struct segment_header) ||
+        footer->directory_offset > offset ||
+        offset - footer->directory_offset < (uint64_t)info->groups * sizeof(struct segment_group))
         return err_set(ERR_CORRUPT,
                        "offset %" PRIu64 ": the footer is not the one that the manifest knows",
                        offset);
     return ERR_OK;
 }
 
-/* The blocks stand back to back from the header to the index, and add up to the footer's sums. */
-static enum err check_index(const struct segment *segment, const struct segment_footer *footer)
+/* ---- Directory ----------------------------------------------------------------------------- */
+
+static enum err bad_directory(const struct segment_footer *footer, const char *what, uint64_t at)
+{
+    return err_set(ERR_CORRUPT, "offset %" PRIu64 ": the directory has wrong %s (%" PRIu64 ")",
+                   footer->directory_offset, what, at);
+}
+
+/* A table needs 8 bytes and a field 3, so what is claimed is bounded by the file. */
+static bool take_table(struct reader *reader, struct segment_table *table,
+                       struct segment_field *fields)
+{
+    table->number = reader_u32(reader);
+    table->field_count = reader_u32(reader);
+    table->fields = fields;
+    if (reader->bad || table->field_count > SEGMENT_FIELDS_MAX ||
+        table->field_count > reader_left(reader) / 3)
+        return false;
+    for (uint32_t i = 0; i < table->field_count; i++) {
+        struct slice name = {0};
+        unsigned type = reader_u8(reader);
+
+        name.data = reader_string(reader, NAME_SIZE_MAX, &name.size);
+        if (reader->bad || type == 0 || type >= FIELD_TYPE_END || name.size == 0)
+            return false;
+        fields[i] = (struct segment_field){name, (enum field_type)type};
+    }
+    return true;
+}
+
+static enum err read_tables(struct segment *segment, const struct segment_footer *footer,
+                            size_t size)
+{
+    struct reader reader = reader_on(segment->directory, size);
+    struct segment_field *fields;
+
+    if (footer->tables == 0 || footer->tables > size / 8)
+        return bad_directory(footer, "tables", footer->tables);
+    segment->tables = calloc(footer->tables, sizeof *segment->tables);
+    segment->fields = calloc(size / 3 + 1, sizeof *segment->fields);
+    if (segment->tables == NULL || segment->fields == NULL)
+        return err_set(ERR_NO_MEMORY, "directory of %u tables", footer->tables);
+    fields = segment->fields;
+    for (uint32_t i = 0; i < footer->tables; i++) {
+        struct segment_table *table = &segment->tables[i];
+
+        if (!take_table(&reader, table, fields) || (i > 0 && table->number <= table[-1].number))
+            return bad_directory(footer, "tables", i);
+        fields += table->field_count;
+    }
+    return reader_done(&reader) ? ERR_OK : bad_directory(footer, "tables", footer->tables);
+}
+
+/* A group stands behind the one before, and its rows too. */
+static bool is_good_group(const struct segment *segment, const struct segment_footer *footer,
+                          uint32_t at, uint64_t offset, uint64_t *ret_end)
+{
+    const struct segment_group *group = &segment->groups[at];
+    uint64_t columns, index_size;
+
+    if (group->table >= footer->tables || group->chunks == 0 ||
+        group->chunks > SEGMENT_GROUP_CHUNKS || group->rows < group->chunks ||
+        group->rows > group->chunks * SEGMENT_CHUNK_ROWS || group->series_min > group->series_max ||
+        group->time_min_ns > group->time_max_ns || group->offset != offset)
+        return false;
+    columns = SEGMENT_COLUMNS + (uint64_t)segment->tables[group->table].field_count;
+    index_size = (columns - 1) * segment_piece_size(group->chunks);
+    if (group->index_offset <= offset + SEGMENT_FRAME_HEADER || /* There are times at least. */
+        group->index_offset > footer->directory_offset ||
+        footer->directory_offset - group->index_offset < index_size)
+        return false;
+    *ret_end = group->index_offset + index_size;
+    return at == 0 || group->table > group[-1].table ||
+           (group->table == group[-1].table && group->series_min >= group[-1].series_max);
+}
+
+static enum err check_groups(const struct segment *segment, const struct segment_footer *footer)
 {
     uint64_t offset = sizeof(struct segment_header);
-    uint64_t rows = 0;
+    uint64_t rows = 0, points = 0;
 
-    for (uint32_t i = 0; i < footer->blocks; i++) {
-        const struct segment_block *block = &segment->blocks[i];
-
-        if (block->offset != offset || block->size < sizeof(struct block_header) ||
-            block->series_min > block->series_max || block->table_min > block->table_max ||
-            block->time_min_ns > block->time_max_ns)
-            return err_set(ERR_CORRUPT, "offset %" PRIu64 ": the index of block %u is wrong",
-                           footer->index_offset + i * sizeof *block, i);
-        offset += block->size;
-        rows += block->rows;
+    for (uint32_t i = 0; i < footer->groups; i++) {
+        if (!is_good_group(segment, footer, i, offset, &offset))
+            return bad_directory(footer, "groups", i);
+        rows += segment->groups[i].rows;
+        points += segment->groups[i].points;
     }
-    if (offset != footer->index_offset || rows != footer->rows)
-        return err_set(ERR_CORRUPT, "offset %" PRIu64 ": the index does not add up",
-                       footer->index_offset);
+    if (offset != footer->directory_offset || rows != footer->rows || points != footer->points)
+        return bad_directory(footer, "sums of its groups", rows);
     return ERR_OK;
 }
 
-static enum err read_index(struct segment *segment)
+static enum err read_directory(struct segment *segment)
 {
-    const struct segment_info *info = &segment->info;
-    uint64_t index_size = (uint64_t)info->blocks * sizeof *segment->blocks;
     struct segment_footer footer;
+    size_t size, groups_size;
     enum err err = check_footer(segment, &footer);
 
     if (err != ERR_OK)
         return err;
-    segment->blocks = malloc(index_size);
-    if (segment->blocks == NULL)
-        return err_set(ERR_NO_MEMORY, "index of %u blocks", info->blocks);
-    err = segment->disk->read(segment->file, footer.index_offset, segment->blocks, index_size);
+    size = (size_t)(segment->info.size - sizeof footer - footer.directory_offset);
+    groups_size = footer.groups * sizeof *segment->groups;
+    segment->directory = malloc(size);
+    segment->groups = malloc(groups_size);
+    if (segment->directory == NULL || segment->groups == NULL)
+        return err_set(ERR_NO_MEMORY, "directory of %zu bytes", size);
+    err = segment->disk->read(segment->file, footer.directory_offset, segment->directory, size);
     if (err != ERR_OK)
         return err;
-    if (crc32c(0, segment->blocks, index_size) != footer.index_crc)
-        return err_set(ERR_CORRUPT, "offset %" PRIu64 ": bad checksum of the index",
-                       footer.index_offset);
-    return check_index(segment, &footer);
+    if (crc32c(0, segment->directory, size) != footer.directory_crc)
+        return err_set(ERR_CORRUPT, "offset %" PRIu64 ": bad checksum of the directory",
+                       footer.directory_offset);
+    memcpy(segment->groups, segment->directory + size - groups_size, groups_size);
+    err = read_tables(segment, &footer, size - groups_size);
+    return err == ERR_OK ? check_groups(segment, &footer) : err;
 }
+
+/* ---- Opening ------------------------------------------------------------------------------- */
 
 enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
                       const struct segment_info *info, struct segment **ret_segment)
@@ -141,7 +222,7 @@ enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
     if (err == ERR_OK)
         err = check_header(segment, shard);
     if (err == ERR_OK)
-        err = read_index(segment);
+        err = read_directory(segment);
     if (err != ERR_OK) {
         err = err_wrap(err, "%s", segment->path);
         segment_unref(segment);
@@ -170,66 +251,47 @@ void segment_unref(struct segment *segment)
         return;
     if (segment->file != NULL)
         segment->disk->close(segment->file);
-    free(segment->blocks);
+    free(segment->directory);
+    free(segment->tables);
+    free(segment->fields);
+    free(segment->groups);
     free(segment);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------- */
+/* ---- Looking ------------------------------------------------------------------------------- */
 
 const struct segment_info *segment_info(const struct segment *segment)
 {
     return &segment->info;
 }
 
-uint32_t segment_blocks(const struct segment *segment)
+uint32_t segment_groups(const struct segment *segment)
 {
-    return segment->info.blocks;
+    return segment->info.groups;
 }
 
-const struct segment_block *segment_block(const struct segment *segment, uint32_t at)
+const struct segment_group *segment_group(const struct segment *segment, uint32_t at)
 {
-    CHECK(at < segment->info.blocks);
-    return &segment->blocks[at];
+    CHECK(at < segment->info.groups);
+    return &segment->groups[at];
 }
 
-/* The block that stands at `offset`: the index is sorted by it. */
-static const struct segment_block *find_block(const struct segment *segment, uint64_t offset)
+const struct segment_table *segment_table(const struct segment *segment, uint32_t group)
 {
-    uint32_t low = 0;
-    uint32_t high = segment->info.blocks - 1;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (segment->blocks[middle].offset < offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    CHECK(segment->blocks[low].offset == offset);
-    return &segment->blocks[low];
+    return &segment->tables[segment_group(segment, group)->table];
 }
 
-enum err segment_read(struct segment *segment, uint64_t offset, struct bytes *room,
-                      struct block_view *ret_view)
+enum err segment_read(const struct segment *segment, uint64_t offset, void *ret_bytes, size_t size)
 {
-    const struct segment_block *block = find_block(segment, offset);
-    struct block_view view;
-    enum err err;
+    enum err err = segment->disk->read(segment->file, offset, ret_bytes, size);
 
-    bytes_clear(room);
-    if (bytes_add(room, block->size) == NULL)
-        return err_set(ERR_NO_MEMORY, "%s: a block of %u bytes", segment->path, block->size);
-    err = segment->disk->read(segment->file, offset, room->data, block->size);
     if (err == ERR_END)
-        err = err_set(ERR_CORRUPT, "the file has become shorter");
-    if (err == ERR_OK)
-        err = block_view(room->data, room->size, true, &view);
-    if (err == ERR_OK && (view.header.header_crc != block->header_crc || view.header.fresh != 0 ||
-                          view.header.known == 0))
-        err = err_set(ERR_CORRUPT, "a good block, but not the one of the index");
-    if (err != ERR_OK)
-        return err_wrap(err, "%s: block at offset %" PRIu64, segment->path, offset);
-    *ret_view = view;
-    return ERR_OK;
+        err = err_set(ERR_CORRUPT, "%s: offset %" PRIu64 ": the file has become shorter",
+                      segment->path, offset);
+    return err;
+}
+
+const char *segment_path(const struct segment *segment)
+{
+    return segment->path;
 }

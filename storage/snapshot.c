@@ -16,12 +16,3 @@ void snapshot_free(struct snapshot *snapshot)
     free(snapshot->series);
     free(snapshot);
 }
-
-enum err snapshot_block(const struct snapshot_source *source, struct bytes *room,
-                        struct block_view *ret_view)
-{
-    if (source->segment != NULL)
-        return segment_read(source->segment, source->offset, room, ret_view);
-    /* The body was checked when the entry was applied, and has not left memory since. */
-    return block_view(source->entry->bytes + source->offset, source->size, false, ret_view);
-}

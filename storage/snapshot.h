@@ -12,17 +12,16 @@
 #define STORAGE_SNAPSHOT_H
 
 #include "storage/base/buf.h"
-#include "storage/base/bytes.h"
 #include "storage/base/err.h"
-#include "storage/block/block_reader.h"
 #include "storage/catalog.h"
 
-/** One block, of the head or of a segment. */
+/** One block of the head, or one group of a segment: section.h reads it. */
 struct snapshot_source {
-    struct buf *entry;       /* Head: the entry, counted. NULL for a segment's block. */
+    struct buf *entry;       /* Head: the entry, counted. NULL for a segment. */
     struct segment *segment; /* Segment: counted (segment.h). NULL for the head. */
-    uint64_t offset;         /* Of the block in the entry, or in the segment's file. */
-    uint32_t size;           /* Bytes of the block. */
+    uint32_t group;          /* Segment: which. */
+    uint32_t size;           /* Head: bytes of the block, */
+    uint64_t offset;         /* and where it begins in the entry. */
     uint32_t rows;
     int64_t time_min_ns, time_max_ns;
     uint32_t series_min, series_max; /* Ids in it. */
@@ -37,15 +36,5 @@ struct snapshot {
 };
 
 void snapshot_free(struct snapshot *snapshot); /* NULL is allowed. */
-
-/**
- * The bytes of a source as a checked block: borrowed from the entry, or read from the disk into
- * `room` (its contents are replaced; keep it for the next call). *ret_view borrows from either.
- *
- * Errors  ERR_IO, ERR_CORRUPT (names file and offset), ERR_NO_MEMORY
- * Thread  pool: it reads the disk
- */
-MUST_CHECK enum err snapshot_block(const struct snapshot_source *source, struct bytes *room,
-                                   struct block_view *ret_view);
 
 #endif

@@ -265,20 +265,20 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
 
 static void add_segment(struct snapshot *snapshot, struct segment *segment)
 {
-    for (uint32_t i = 0; i < segment_blocks(segment); i++) {
-        const struct segment_block *block = segment_block(segment, i);
+    for (uint32_t i = 0; i < segment_groups(segment); i++) {
+        const struct segment_group *group = segment_group(segment, i);
+        uint32_t table = segment_table(segment, i)->number;
 
         snapshot->sources[snapshot->source_count++] =
             (struct snapshot_source){.segment = segment_ref(segment),
-                                     .offset = block->offset,
-                                     .size = block->size,
-                                     .rows = block->rows,
-                                     .time_min_ns = block->time_min_ns,
-                                     .time_max_ns = block->time_max_ns,
-                                     .series_min = block->series_min,
-                                     .series_max = block->series_max,
-                                     .table_min = block->table_min,
-                                     .table_max = block->table_max};
+                                     .group = i,
+                                     .rows = group->rows,
+                                     .time_min_ns = group->time_min_ns,
+                                     .time_max_ns = group->time_max_ns,
+                                     .series_min = group->series_min,
+                                     .series_max = group->series_max,
+                                     .table_min = table,
+                                     .table_max = table};
     }
 }
 
@@ -311,7 +311,7 @@ struct snapshot *store_snapshot(struct store *store)
     if (snapshot == NULL)
         return NULL;
     for (uint32_t i = 0; i < store->segment_count; i++)
-        sources += segment_blocks(store->segments[i]);
+        sources += segment_groups(store->segments[i]);
     snapshot->sources = malloc(sources * sizeof *snapshot->sources);
     snapshot->series = malloc(sizeof *snapshot->series);
     if (snapshot->sources == NULL || snapshot->series == NULL) {

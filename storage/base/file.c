@@ -17,7 +17,7 @@
 
 struct file {
     int fd;
-    bool direct;
+    bool direct, once;
     char path[]; /* For messages. */
 };
 
@@ -85,6 +85,7 @@ static enum err system_open(void *ctx, const char *path, unsigned flags, struct 
         how |= O_TRUNC;
 
     file->direct = (flags & FILE_DIRECT) != 0;
+    file->once = (flags & FILE_ONCE) != 0;
     file->fd = open_retrying(path, file->direct ? how | O_DIRECT : how);
     if (file->fd < 0 && file->direct && errno == EINVAL) {
         /* The file system has no O_DIRECT. Some create the file before they say so. */
@@ -162,7 +163,11 @@ static enum err system_sync(struct file *file)
     do {
         result = fdatasync(file->fd);
     } while (result < 0 && errno == EINTR);
-    return result == 0 ? ERR_OK : failed("sync", file->path, errno);
+    if (result != 0)
+        return failed("sync", file->path, errno);
+    if (file->once) /* Advice: if it is not taken, nothing is lost. */
+        (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+    return ERR_OK;
 }
 
 static enum err system_size(struct file *file, uint64_t *ret_size)

@@ -1,15 +1,15 @@
 /*
- * Segment files from anybody. The checksums of header, index and footer are made right first, and
- * the manifest is taken to say what the file says of itself; then it is opened and every block is
- * read.
+ * Segment files from anybody. The checksums of header, directory and footer are made right first,
+ * then those of all pieces and frames that the directory leads to, and the manifest is taken to say
+ * what the file says of itself; then it is opened and every column of every chunk is read.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "storage/base/check.h"
-#include "storage/base/crc32c.h"
-#include "storage/segment.h"
+#include "storage/segment_cursor.h"
+#include "storage/segment_format.h"
 #include "tests/support/mem_disk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -26,12 +26,12 @@ static struct segment_info make_right(uint8_t *bytes, size_t size)
     memcpy(&footer, bytes + size - sizeof footer, sizeof footer);
     header.shard = 0;
     header.number = footer.number = 1;
-    header.crc = crc32c(0, (uint8_t *)&header + 8, sizeof header - 8);
+    header.crc = segment_header_crc(&header);
     footer.size = size;
-    footer.index_offset = size - sizeof footer - (uint64_t)footer.blocks * 64;
-    if (footer.index_offset <= size)
-        footer.index_crc = crc32c(0, bytes + footer.index_offset, (size_t)footer.blocks * 64);
-    footer.crc = crc32c(0, (uint8_t *)&footer + 8, sizeof footer - 8);
+    if (footer.directory_offset <= size - sizeof footer)
+        footer.directory_crc = crc32c(0, bytes + footer.directory_offset,
+                                      size - sizeof footer - footer.directory_offset);
+    footer.crc = segment_footer_crc(&footer);
     memcpy(bytes, &header, sizeof header);
     memcpy(bytes + size - sizeof footer, &footer, sizeof footer);
     info.number = 1;
@@ -40,8 +40,73 @@ static struct segment_info make_right(uint8_t *bytes, size_t size)
     info.rows = footer.rows;
     info.points = footer.points;
     info.hash = footer.hash;
-    info.blocks = footer.blocks;
+    info.groups = footer.groups;
     return info;
+}
+
+static void sum_part(uint8_t *bytes, size_t size, uint64_t offset, uint64_t part)
+{
+    uint32_t crc;
+
+    if (offset > size || part > size - offset || part < sizeof crc)
+        return;
+    crc = segment_crc(offset, bytes + offset, part);
+    memcpy(bytes + offset, &crc, sizeof crc);
+}
+
+/* Sum what an opened segment leads to. */
+static void make_parts_right(const struct segment *segment, uint8_t *bytes, size_t size)
+{
+    for (uint32_t i = 0; i < segment_groups(segment); i++) {
+        const struct segment_group *group = segment_group(segment, i);
+        size_t piece = segment_piece_size(group->chunks);
+        uint32_t columns = SEGMENT_COLUMNS + segment_table(segment, i)->field_count;
+
+        for (uint32_t column = 1; column < columns; column++) {
+            uint64_t at = segment_piece_offset(group, column), offset = group->offset;
+            uint32_t words[3];
+
+            memcpy(words, bytes + at + 4, sizeof words);
+            if (column == 1) {
+                sum_part(bytes, size, offset, words[0]);
+                offset += words[0];
+                words[0] = words[1];
+            } else {
+                memcpy(&offset, &words[1], sizeof offset);
+            }
+            sum_part(bytes, size, offset, words[0]);
+        }
+        for (uint32_t column = 1; column < columns; column++)
+            sum_part(bytes, size, segment_piece_offset(group, column), piece);
+    }
+}
+
+static void read_chunk(struct segment_cursor *cursor, uint32_t chunk)
+{
+    static uint32_t ids[SEGMENT_CHUNK_ROWS], counts[SEGMENT_CHUNK_ROWS];
+    static int64_t times_ns[SEGMENT_CHUNK_ROWS];
+    static uint64_t values[SEGMENT_CHUNK_ROWS];
+    static uint8_t present[SEGMENT_CHUNK_ROWS];
+    const char *strings;
+
+    (void)(segment_cursor_runs(cursor, chunk, ids, counts) == ERR_OK);
+    (void)(segment_cursor_times(cursor, chunk, times_ns) == ERR_OK);
+    for (uint32_t i = 0; i < cursor->table->field_count; i++)
+        if (segment_cursor_field(cursor, chunk, i, present, values, &strings) == ERR_OK &&
+            cursor->table->fields[i].type == FIELD_STRING)
+            for (uint32_t row = 0; row < cursor->chunks[chunk].rows; row++)
+                (void)crc32c(0, strings + (uint32_t)values[row], (size_t)(values[row] >> 32));
+}
+
+static void read_all(const struct segment *segment)
+{
+    static struct segment_cursor cursor;
+
+    for (uint32_t i = 0; i < segment_groups(segment); i++)
+        if (segment_cursor_open(&cursor, segment, i) == ERR_OK)
+            for (uint32_t chunk = 0; chunk < cursor.group->chunks; chunk++)
+                read_chunk(&cursor, chunk);
+    segment_cursor_fini(&cursor);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -56,14 +121,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     info = make_right(bytes, size);
     mem_disk_put(disk, "./00000001.mrs", bytes, size);
     if (segment_open(mem_disk_table(disk), ".", 0, &info, &segment) == ERR_OK) {
-        struct bytes room = {0};
-        struct block_view view;
-
-        for (uint32_t i = 0; i < segment_blocks(segment); i++)
-            (void)(segment_read(segment, segment_block(segment, i)->offset, &room, &view) ==
-                   ERR_OK);
-        bytes_fini(&room);
+        make_parts_right(segment, bytes, size);
         segment_unref(segment);
+        mem_disk_put(disk, "./00000001.mrs", bytes, size);
+        /* A frame that claims to stand in the directory has broken it now. */
+        if (segment_open(mem_disk_table(disk), ".", 0, &info, &segment) == ERR_OK) {
+            read_all(segment);
+            segment_unref(segment);
+        }
     }
     mem_disk_free(disk);
     free(bytes);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "storage/base/check.h"
-#include "storage/snapshot.h"
+#include "storage/section.h"
 
 enum { LINE_SIZE = 1024 };
 
@@ -48,82 +48,76 @@ static void print_key(struct slice key, char *ret_text, size_t room)
 }
 
 /* The decoded rows of one section. */
-struct section {
-    uint32_t *places, *counts;
+struct section_rows {
+    uint32_t *ids, *counts;
     int64_t *times;
     uint8_t *present;
     uint64_t *values;
 };
 
-static enum err read_field(const struct snapshot *snapshot, const struct block_view *view,
-                           struct block *block, uint32_t s, uint32_t f, struct section *section,
-                           struct cells *cells)
+static enum err read_field(const struct snapshot *snapshot, struct section_reader *reader,
+                           uint32_t f, struct section_rows *rows, struct cells *cells)
 {
-    const struct block_section *info = block_section(block, s);
-    const struct block_field *field = block_field(block, s, f);
+    struct segment_field field = section_field(reader, f);
     const char *strings = NULL;
     uint32_t run = 0;
     uint32_t left = 0;
-    enum err err = block_read_field(block, s, f, section->present, section->values, &strings);
+    enum err err = section_read_field(reader, f, rows->present, rows->values, &strings);
 
-    for (uint32_t row = 0; row < info->rows && err == ERR_OK; row++, left--) {
+    for (uint32_t row = 0; row < reader->section.rows && err == ERR_OK; row++, left--) {
         char key[LINE_SIZE / 2];
         char place[LINE_SIZE];
         char value[LINE_SIZE];
-        uint64_t bits = section->values[row];
+        uint64_t bits = rows->values[row];
 
         while (left == 0)
-            left = section->counts[run++];
-        if (!section->present[row])
+            left = rows->counts[run++];
+        if (!rows->present[row])
             continue;
-        print_key(catalog_view_key(snapshot->series, block_view_id(view, section->places[run - 1])),
-                  key, sizeof key);
-        (void)snprintf(place, sizeof place, "%s %020" PRId64 " %.*s", key, section->times[row],
-                       (int)field->name.size, field->name.data);
-        if (field->type == FIELD_STRING)
+        print_key(catalog_view_key(snapshot->series, rows->ids[run - 1]), key, sizeof key);
+        (void)snprintf(place, sizeof place, "%s %020" PRId64 " %.*s", key, rows->times[row],
+                       (int)field.name.size, field.name.data);
+        if (field.type == FIELD_STRING)
             (void)snprintf(value, sizeof value, "string %.*s", (int)(bits >> 32),
                            strings + (uint32_t)bits);
         else
-            (void)snprintf(value, sizeof value, "%s %" PRIx64, field_type_name(field->type), bits);
+            (void)snprintf(value, sizeof value, "%s %" PRIx64, field_type_name(field.type), bits);
         add_cell(cells, place, value);
     }
     return err;
 }
 
-static enum err read_section(const struct snapshot *snapshot, const struct block_view *view,
-                             struct block *block, uint32_t s, struct cells *cells)
+static enum err read_section(const struct snapshot *snapshot, struct section_reader *reader,
+                             struct cells *cells)
 {
-    const struct block_section *info = block_section(block, s);
-    size_t rows = info->rows + 1;
-    struct section section = {
+    const struct section *info = &reader->section;
+    size_t count = info->rows + 1;
+    struct section_rows rows = {
         malloc((info->runs + 1) * sizeof(uint32_t)), malloc((info->runs + 1) * sizeof(uint32_t)),
-        malloc(rows * sizeof(int64_t)), malloc(rows), malloc(rows * sizeof(uint64_t))};
-    enum err err = block_read_runs(block, s, section.places, section.counts);
+        malloc(count * sizeof(int64_t)), malloc(count), malloc(count * sizeof(uint64_t))};
+    enum err err = section_read_runs(reader, rows.ids, rows.counts);
 
     if (err == ERR_OK)
-        err = block_read_times(block, s, section.times);
+        err = section_read_times(reader, rows.times);
     for (uint32_t f = 0; f < info->fields && err == ERR_OK; f++)
-        err = read_field(snapshot, view, block, s, f, &section, cells);
-    free(section.places);
-    free(section.counts);
-    free(section.times);
-    free(section.present);
-    free(section.values);
+        err = read_field(snapshot, reader, f, &rows, cells);
+    free(rows.ids);
+    free(rows.counts);
+    free(rows.times);
+    free(rows.present);
+    free(rows.values);
     return err;
 }
 
 static enum err read_source(const struct snapshot *snapshot, const struct snapshot_source *source,
-                            struct bytes *room, struct cells *cells)
+                            struct section_reader *reader, struct cells *cells)
 {
-    struct block_view view;
-    struct block *block = NULL;
-    enum err err = snapshot_block(source, room, &view);
+    enum err err = section_open(reader, source, snapshot->series);
 
-    if (err == ERR_OK)
-        err = block_load(&view, &block);
-    for (uint32_t s = 0; err == ERR_OK && s < block_sections(block); s++)
-        err = read_section(snapshot, &view, block, s, cells);
-    block_free(block);
+    for (uint32_t s = 0; err == ERR_OK && s < reader->count; s++) {
+        section_go(reader, s);
+        err = read_section(snapshot, reader, cells);
+    }
     return err;
 }
 
@@ -140,12 +134,12 @@ enum err contents_read(const struct snapshot *snapshot, struct contents *ret_con
 {
     struct contents contents = {0};
     struct cells cells = {0};
-    struct bytes room = {0};
+    struct section_reader reader = {0};
     enum err err = ERR_OK;
 
     for (uint32_t i = 0; i < snapshot->source_count && err == ERR_OK; i++) {
         contents.rows += snapshot->sources[i].rows;
-        err = read_source(snapshot, &snapshot->sources[i], &room, &cells);
+        err = read_source(snapshot, &snapshot->sources[i], &reader, &cells);
     }
     if (cells.count > 0)
         qsort(cells.cells, cells.count, sizeof *cells.cells, compare_cells);
@@ -167,7 +161,7 @@ enum err contents_read(const struct snapshot *snapshot, struct contents *ret_con
         free(cells.cells[i].value);
     }
     free(cells.cells);
-    bytes_fini(&room);
+    section_fini(&reader);
     if (err != ERR_OK)
         contents_fini(&contents);
     *ret_contents = contents;

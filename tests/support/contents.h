@@ -1,8 +1,8 @@
 /*
  * contents.h - all values that a snapshot holds, in a plain form that tests can compare.
  *
- * A slow, simple reading of blocks that shares no code with scans: one line a value, sorted, the
- * later source winning.
+ * A slow, simple reading of sections that shares nothing else with scans: one line a value,
+ * sorted, the later source winning.
  *
  *     db/cpu host=a 1000 usage float 3ff0000000000000
  */

@@ -93,7 +93,7 @@ static uint8_t *read_golden(const char *name, size_t *ret_size)
     return bytes;
 }
 
-Test(formats, files_are_written_as_in_version_1)
+Test(formats, files_are_written_as_the_golden_ones)
 {
     struct replica replica;
 
@@ -119,7 +119,7 @@ Test(formats, files_are_written_as_in_version_1)
     replica_fini(&replica);
 }
 
-Test(formats, files_of_version_1_are_read)
+Test(formats, golden_files_are_read)
 {
     struct replica replica;
     struct store_stats stats;

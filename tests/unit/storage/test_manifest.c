@@ -24,7 +24,7 @@ static struct manifest sample(void)
                                 .time_min_ns = -7,
                                 .time_max_ns = 7,
                                 .hash = 99,
-                                .blocks = 1};
+                                .groups = 1};
 
     cr_assert_eq(manifest_add(&manifest, &info), ERR_OK);
     info.number = 4;

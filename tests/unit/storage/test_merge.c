@@ -7,7 +7,7 @@
 #include "storage/base/check.h"
 #include "storage/block/block_builder.h"
 #include "storage/merge.h"
-#include "storage/snapshot.h"
+#include "storage/section.h"
 #include "tests/support/contents.h"
 #include "tests/support/entries.h"
 #include "tests/support/mem_disk.h"
@@ -79,7 +79,7 @@ static void add_block(struct entries_value *values, size_t count)
     buf_unref(block.entry);
 }
 
-static struct segment *merge(uint64_t number, size_t memory)
+static struct segment *merge_some(uint64_t number, const struct merge_filter *filter, size_t memory)
 {
     struct segment_info info = {.number = number, .first_index = 1, .last_index = 99};
     struct catalog_view view = catalog_view(fixture.catalog);
@@ -88,8 +88,9 @@ static struct segment *merge(uint64_t number, size_t memory)
 
     cr_assert_eq(segment_writer_new(mem_disk_table(fixture.disk), "data", 0, &info, &writer),
                  ERR_OK);
-    cr_assert_eq(merge_blocks(fixture.head.blocks, fixture.head.count, &view, memory, NULL, writer),
-                 ERR_OK, "%s", err_detail());
+    cr_assert_eq(
+        merge_blocks(fixture.head.blocks, fixture.head.count, &view, filter, memory, NULL, writer),
+        ERR_OK, "%s", err_detail());
     cr_assert_eq(segment_writer_finish(writer, &info), ERR_OK, "%s", err_detail());
     segment_writer_free(writer);
     cr_assert_eq(segment_open(mem_disk_table(fixture.disk), "data", 0, &info, &segment), ERR_OK,
@@ -97,11 +98,16 @@ static struct segment *merge(uint64_t number, size_t memory)
     return segment;
 }
 
+static struct segment *merge(uint64_t number, size_t memory)
+{
+    return merge_some(number, NULL, memory);
+}
+
 /* All values of a segment, or of the head if it is NULL. */
 static struct contents read(struct segment *segment)
 {
     struct catalog_view view = catalog_view(fixture.catalog);
-    uint32_t count = segment == NULL ? fixture.head.count : segment_blocks(segment);
+    uint32_t count = segment == NULL ? fixture.head.count : segment_groups(segment);
     struct snapshot snapshot = {.source_count = count, .series = &view};
     struct contents contents;
 
@@ -113,7 +119,7 @@ static struct contents read(struct segment *segment)
             snapshot.sources[i].size = fixture.head.blocks[i].size;
         } else {
             snapshot.sources[i].segment = segment;
-            snapshot.sources[i].offset = segment_block(segment, i)->offset;
+            snapshot.sources[i].group = i;
         }
     }
     cr_assert_eq(contents_read(&snapshot, &contents), ERR_OK, "%s", err_detail());
@@ -131,53 +137,54 @@ static void expect_same_values(struct segment *segment)
     contents_fini(&after);
 }
 
-/* Rows ascend by (table number, series, time), within blocks and from block to block, and no two
- * are the same. A block sorts its sections by table key: compare within each section. */
+struct place {
+    uint32_t table, id;
+    int64_t time_ns;
+};
+
+static void expect_sorted_section(struct section_reader *reader, struct place *last)
+{
+    const struct section *section = &reader->section;
+    uint32_t *ids = malloc(2 * section->runs * sizeof *ids), *counts = ids + section->runs;
+    int64_t *times = malloc(section->rows * sizeof *times);
+    uint32_t row = 0;
+
+    cr_assert(section->is_sorted);
+    cr_assert_eq(section_read_runs(reader, ids, counts), ERR_OK);
+    cr_assert_eq(section_read_times(reader, times), ERR_OK);
+    for (uint32_t run = 0; run < section->runs; run++) {
+        uint32_t table = catalog_table(fixture.catalog, ids[run]);
+
+        for (uint32_t end = row + counts[run]; row < end; row++) {
+            cr_assert(
+                table > last->table ||
+                (table == last->table &&
+                 (ids[run] > last->id || (ids[run] == last->id && (times[row] > last->time_ns ||
+                                                                   last->time_ns == INT64_MIN)))));
+            *last = (struct place){table, ids[run], times[row]};
+        }
+    }
+    free(ids);
+    free(times);
+}
+
+/* Rows ascend by (table number, series, time), and no two are the same. */
 static void expect_sorted(struct segment *segment)
 {
-    struct bytes room = {0};
-    struct block_view view;
-    struct block *block;
-    uint32_t last_table = 0;
-    uint32_t last_id = 0;
-    int64_t last_time = INT64_MIN;
+    struct catalog_view view = catalog_view(fixture.catalog);
+    struct section_reader reader = {0};
+    struct place last = {0, 0, INT64_MIN};
 
-    for (uint32_t i = 0; i < segment_blocks(segment); i++) {
-        const struct segment_block *info = segment_block(segment, i);
+    for (uint32_t i = 0; i < segment_groups(segment); i++) {
+        struct snapshot_source source = {.segment = segment, .group = i};
 
-        cr_assert_geq(info->table_min, last_table);
-        cr_assert_eq(segment_read(segment, info->offset, &room, &view), ERR_OK);
-        cr_assert_eq(block_load(&view, &block), ERR_OK);
-        for (uint32_t s = 0; s < block_sections(block); s++) {
-            const struct block_section *section = block_section(block, s);
-            uint32_t *runs = malloc(2 * section->runs * sizeof *runs);
-            int64_t *times = malloc(section->rows * sizeof *times);
-            uint32_t row = 0;
-
-            cr_assert_eq(block_read_runs(block, s, runs, runs + section->runs), ERR_OK);
-            cr_assert_eq(block_read_times(block, s, times), ERR_OK);
-            for (uint32_t run = 0; run < section->runs; run++) {
-                uint32_t id = block_view_id(&view, runs[run]);
-                uint32_t table = catalog_table(fixture.catalog, id);
-
-                if (table != last_table)
-                    last_time = INT64_MIN, last_id = 0;
-                cr_assert_geq(id, last_id);
-                for (uint32_t end = row + runs[section->runs + run]; row < end; row++) {
-                    if (id == last_id && table == last_table && last_time != INT64_MIN)
-                        cr_assert_gt(times[row], last_time);
-                    last_time = times[row];
-                    last_id = id;
-                    last_table = table;
-                }
-            }
-            free(runs);
-            free(times);
+        cr_assert_eq(section_open(&reader, &source, &view), ERR_OK, "%s", err_detail());
+        for (uint32_t s = 0; s < reader.count; s++) {
+            section_go(&reader, s);
+            expect_sorted_section(&reader, &last);
         }
-        last_table = info->table_max;
-        block_free(block);
     }
-    bytes_fini(&room);
+    section_fini(&reader);
 }
 
 static void draw_blocks(uint64_t *chance, unsigned blocks, unsigned rows, unsigned hosts)
@@ -247,23 +254,60 @@ Test(merge, cuts_a_series_with_times_of_all_sizes)
     segment_unref(segment);
 }
 
-Test(merge, cuts_blocks_at_their_number_of_rows)
+Test(merge, gives_a_long_series_chunks_of_its_own)
 {
     enum { ROWS = 50000 };
     struct entries_value *values = calloc(ROWS, sizeof *values);
+    struct segment_cursor *cursor = calloc(1, sizeof *cursor);
     struct segment *segment;
 
     for (int64_t i = 0; i < ROWS; i++)
-        values[i] = (struct entries_value){"cpu", "a", i, "x", FIELD_INT, (uint64_t)i, NULL, 0};
+        values[i] = (struct entries_value){
+            "cpu", i < 100 ? "a" : i < 200 ? "b" : "c", i, "x", FIELD_INT, (uint64_t)i, NULL, 0};
     add_block(values, ROWS);
     segment = merge(1, 64 << 20);
-    cr_assert_eq(segment_blocks(segment), 4);
-    cr_assert_eq(segment_block(segment, 0)->rows, MERGE_BLOCK_ROWS);
-    cr_assert_eq(segment_block(segment, 1)->time_min_ns, MERGE_BLOCK_ROWS);
+    cr_assert_eq(segment_groups(segment), 1);
+    cr_assert_eq(segment_cursor_open(cursor, segment, 0), ERR_OK);
+    cr_assert_eq(cursor->group->chunks, 50);
+    cr_assert_eq(cursor->chunks[0].runs, 2); /* "a" and "b" together. */
+    cr_assert_eq(cursor->chunks[0].rows, 200);
+    for (uint32_t i = 1; i < 50; i++) {
+        cr_assert_eq(cursor->chunks[i].runs, 1);
+        cr_assert_geq(cursor->chunks[i].rows, 980);
+    }
     expect_sorted(segment);
     expect_same_values(segment);
+    segment_cursor_fini(cursor);
+    free(cursor);
     segment_unref(segment);
     free(values);
+}
+
+Test(merge, takes_only_what_the_filter_wants)
+{
+    uint64_t chance = seed_of_run("merge filter");
+    struct contents whole, parts[4];
+    size_t count = 0;
+    bool tables[2] = {false, false};
+
+    draw_blocks(&chance, 12, 500, 20);
+    whole = read(NULL);
+    for (size_t i = 0; i < 4; i++) {
+        struct merge_filter filter = {tables, i < 2 ? INT64_MIN : 10, i < 2 ? 9 : INT64_MAX};
+        struct segment *segment;
+
+        tables[i % 2] = true;
+        tables[1 - i % 2] = false;
+        segment = merge_some(i + 1, &filter, i == 0 ? 3000 : 64 << 20);
+        parts[i] = read(segment);
+        cr_assert(contents_within(&parts[i], &whole));
+        count += parts[i].count;
+        expect_sorted(segment);
+        segment_unref(segment);
+        contents_fini(&parts[i]);
+    }
+    cr_assert_eq(count, whole.count);
+    contents_fini(&whole);
 }
 
 Test(merge, loses_no_value_of_a_field_with_two_types)
@@ -288,7 +332,7 @@ Test(merge, loses_no_value_of_a_field_with_two_types)
     segment_unref(segment);
 }
 
-Test(merge, continues_a_row_with_more_fields_than_a_block_takes)
+Test(merge, takes_a_row_with_more_fields_than_a_block_takes)
 {
     static struct entries_value values[FIELD_COUNT_MAX];
     static char names[2 * FIELD_COUNT_MAX][16];
@@ -305,6 +349,7 @@ Test(merge, continues_a_row_with_more_fields_than_a_block_takes)
     }
     segment = merge(1, 64 << 20);
     cr_assert_eq(segment_info(segment)->points, 2 * FIELD_COUNT_MAX);
+    cr_assert_eq(segment_info(segment)->rows, 1);
     expect_same_values(segment);
     segment_unref(segment);
 }
@@ -326,7 +371,7 @@ Test(merge, takes_long_strings)
     }
     segment = merge(1, 4 << 20);
     cr_assert_eq(segment_info(segment)->rows, 6);
-    cr_assert_gt(segment_blocks(segment), 1);
+    cr_assert_gt(segment_groups(segment), 1); /* Of one row each, and some MiB. */
     expect_sorted(segment);
     segment_unref(segment);
     free(text);
@@ -345,7 +390,8 @@ Test(merge, says_which_block_is_damaged)
     view = catalog_view(fixture.catalog);
     cr_assert_eq(segment_writer_new(mem_disk_table(fixture.disk), "data", 0, &info, &writer),
                  ERR_OK);
-    cr_assert_eq(merge_blocks(fixture.head.blocks, 2, &view, 1 << 20, NULL, writer), ERR_CORRUPT);
+    cr_assert_eq(merge_blocks(fixture.head.blocks, 2, &view, NULL, 1 << 20, NULL, writer),
+                 ERR_CORRUPT);
     cr_assert_neq(strstr(err_detail(), "log index 2"), NULL, "%s", err_detail());
     segment_writer_free(writer);
 }

@@ -440,19 +440,28 @@ Test(scan, says_the_same_before_and_after_a_seal)
 
 Test(scan, names_the_segment_that_is_damaged)
 {
-    uint64_t chance = 1;
+    enum { HEADER = 64, DIRECTORY_MAX = 400 };
+    uint64_t chance = 1, digest, rows;
+    size_t size = 0;
     struct replica replica;
     struct snapshot *snapshot;
-    struct query query = everything();
+    uint8_t *bytes;
 
     replica_init(&replica);
     cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
     write_some(&replica, &chance);
     cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
-    mem_disk_flip(replica.disk, "data/00000001.mrs", 200, 0x10);
+    bytes = mem_disk_get(replica.disk, "data/00000001.mrs", &size);
     snapshot = store_snapshot(replica.store);
-    cr_assert_eq(scan_rows(snapshot, &query, &ample, take_nothing, NULL), ERR_CORRUPT);
-    cr_assert(strstr(err_detail(), "00000001.mrs") != NULL, "%s", err_detail());
+    cr_assert_gt(size, HEADER + DIRECTORY_MAX);
+    for (size_t at = HEADER; at < size - DIRECTORY_MAX; at++) {
+        mem_disk_flip(replica.disk, "data/00000001.mrs", at, 0x10);
+        cr_assert_eq(scan_digest(snapshot, &ample, &digest, &rows), ERR_CORRUPT, "byte %zu", at);
+        cr_assert(strstr(err_detail(), "00000001.mrs") != NULL, "%s", err_detail());
+        mem_disk_flip(replica.disk, "data/00000001.mrs", at, 0x10);
+    }
+    cr_assert_eq(scan_digest(snapshot, &ample, &digest, &rows), ERR_OK);
+    free(bytes);
     snapshot_free(snapshot);
     replica_fini(&replica);
 }
