@@ -1,24 +1,21 @@
 /*
  * catalog.h - the series of a shard: canonical key <-> id, ids 0, 1, 2, ... in log order.
  *
- *     index  256 small hash tables      slots  id -> where its key stands, and its table
- *            hash -> id                        |
- *                                              v
- *     keys   chunks of 1 MiB that never move:  varint size, key | varint size, key | ...
+ *     | run (mapped file) | run | run | young (memory), being sealed | young          |
+ *     0 ................................................................ count .. total
+ *                         applied: views see them                          tentative
  *
- *     ids    0 ........................ count ............... total
- *               applied: views see them       tentative: stamped by a leader, not applied yet
- *
+ * PARTS      A seal turns the young part into a run, a file of its own (catalog_run.h), and merges
+ *            it with runs before it that are not much larger, so there are few (catalog_file.h).
+ *            Keys in runs are coded in a few bytes: they are written out when they are asked for.
  * TABLES     have numbers of their own, 0, 1, 2, ... in the order of their first series.
  * TENTATIVE  A leader adds a key when it stamps an id and confirms it when the entry is applied.
  *            What lies between count and total can be taken back, newest first.
- * GROWTH     One of the 256 tables doubles at a time, so no step takes longer than about a
- *            millisecond, also with millions of series.
- * MEMORY     the keys, 8 bytes a slot, 6 to 11 bytes of index: docs/formats.md has the figures.
+ * MEMORY     docs/formats.md has the figures.
  *
  * Thread     The worker's. A view is made there, handed over (which orders the memory), and then
- *            read by any one thread while the worker goes on adding: keys, slots and chunk
- *            directories below the view's counts are never written again.
+ *            read by any one thread while the worker goes on adding: what lies below the view's
+ *            counts is never written again, and the view holds the parts.
  */
 #ifndef STORAGE_CATALOG_H
 #define STORAGE_CATALOG_H
@@ -29,12 +26,14 @@
 #include "storage/block/block.h"
 
 struct catalog;
+struct catalog_run;
+struct catalog_young;
 
 #define CATALOG_NONE BLOCK_ID_NONE /* No such series; no such table. */
 
 enum {
-    CATALOG_CHUNK = 1 << 20,      /* Bytes of a chunk of keys. */
-    CATALOG_TABLES_MAX = 1 << 20, /* Tables of a shard. */
+    CATALOG_TABLES_MAX = 1 << 20,         /* Tables of a shard. */
+    CATALOG_KEY_ROOM = KEY_SIZE_MAX + 16, /* Bytes that asking for a key may need. */
 };
 
 #define CATALOG_SERIES_MAX 0xfffffffeu
@@ -48,7 +47,7 @@ uint32_t catalog_count(const struct catalog *catalog);
 /** Series applied and tentative. */
 uint32_t catalog_total(const struct catalog *catalog);
 uint32_t catalog_tables(const struct catalog *catalog);
-/** Memory, in bytes. */
+/** Memory, in bytes, without what is mapped. */
 size_t catalog_bytes(const struct catalog *catalog);
 
 /** The id of a key, tentative ones too, or CATALOG_NONE. `hash` is key_hash() of it. */
@@ -68,54 +67,58 @@ void catalog_confirm(struct catalog *catalog);
 /** Take back tentative keys, newest first, until catalog_total() is `total`. */
 void catalog_forget(struct catalog *catalog, uint32_t total);
 
-/** The key of an id below catalog_total(). Borrowed: until the catalog is freed, or taken back. */
-struct slice catalog_key(const struct catalog *catalog, uint32_t id);
 /** The table number of an id below catalog_total(). */
 uint32_t catalog_table(const struct catalog *catalog, uint32_t id);
 /** The number of a table, or CATALOG_NONE. */
 uint32_t catalog_find_table(const struct catalog *catalog, struct slice table_key);
 
-/** Make room in the index for `count` series, before loading them: faster than growing. */
-MUST_CHECK enum err catalog_expect(struct catalog *catalog, uint32_t count);
-
-/**
- * Append keys in the stored form (varint size, key, ...), applied at once; `bytes` is at most
- * CATALOG_CHUNK. For loading: the bytes come from a file whose checksum is good, but are checked.
- *
- * Errors   ERR_CORRUPT: not `count` keys, a key without a table, a key twice; ERR_NO_MEMORY;
- *          ERR_LIMIT. The catalog is then good for catalog_free() only.
- */
-MUST_CHECK enum err catalog_load(struct catalog *catalog, const void *bytes, size_t size,
-                                 uint32_t count);
-
-/**
- * The longest piece in the stored form that starts with id `from` and ends below `to`. `to` is at
- * most a view's count or catalog_count(). Any thread, as a view. Borrowed.
- *
- * ret_next   the id behind the piece: more than `from`
- */
-struct slice catalog_stored(const struct catalog *catalog, uint32_t from, uint32_t to,
-                            uint32_t *ret_next);
-
 /* ---- Views --------------------------------------------------------------------------------- */
 
-/** The applied series of one moment. Borrows the catalog, which must outlive it. A plain value. */
+struct catalog_part {
+    uint32_t first; /* Its first id; it ends where the next one begins, or with the view. */
+    struct catalog_run *run;
+    struct catalog_young *young; /* If it is not a run. */
+};
+
+struct catalog_parts; /* Some of them, counted. */
+
+/** The applied series of one moment. Borrows the catalog, which must outlive it; counts its parts:
+ * catalog_view_fini(). */
 struct catalog_view {
     const struct catalog *catalog;
+    struct catalog_parts *parts;
     uint32_t count;  /* Ids are 0 to count - 1. */
     uint32_t tables; /* Table numbers are 0 to tables - 1. */
 };
 
 /** Worker only. */
 struct catalog_view catalog_view(const struct catalog *catalog);
+/** Any thread. A zeroed view is valid, and so is one that is fini. */
+void catalog_view_fini(struct catalog_view *view);
 
-/** The canonical key of an id below view->count. Borrowed from the catalog. */
-struct slice catalog_view_key(const struct catalog_view *view, uint32_t id);
+/** The canonical key of an id below view->count, borrowed from the view or written into `room`, of
+ * CATALOG_KEY_ROOM bytes. Size 0: the bytes of its file are wrong. */
+struct slice catalog_view_key(const struct catalog_view *view, uint32_t id, char *room);
 /** The table number of an id below view->count: cheap, for filtering. */
 uint32_t catalog_view_table(const struct catalog_view *view, uint32_t id);
 /** The table key of a table number below view->tables. Borrowed from the catalog. */
 struct slice catalog_view_table_key(const struct catalog_view *view, uint32_t table);
 /** The number of a table, or CATALOG_NONE. Looks at every table: once a scan, not once a series. */
 uint32_t catalog_view_find_table(const struct catalog_view *view, struct slice table_key);
+
+/** Its parts, in the order of their ids. Borrowed. */
+const struct catalog_part *catalog_view_parts(const struct catalog_view *view, uint32_t *ret_count);
+
+/* ---- Seals --------------------------------------------------------------------------------- */
+
+/** A view for a seal: what is applied from now on comes into a part of its own. ERR_NO_MEMORY. */
+MUST_CHECK enum err catalog_freeze(struct catalog *catalog, struct catalog_view *ret_view);
+
+/** A run takes the place of the parts that it holds; counted. ERR_NO_MEMORY: they stay, and do. */
+MUST_CHECK enum err catalog_adopt(struct catalog *catalog, struct catalog_run *run);
+
+/** The next run of a catalog that holds nothing else, at start; counted. ERR_CORRUPT: it does not
+ * follow the one before; ERR_LIMIT, ERR_NO_MEMORY. */
+MUST_CHECK enum err catalog_load(struct catalog *catalog, struct catalog_run *run);
 
 #endif

@@ -7,230 +7,226 @@
 
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
+#include "storage/catalog_build.h"
 
-enum {
-    PATH_SIZE = 4096,
-    /* Read at a time: a whole chunk always fits. */
-    WINDOW = 2 * CATALOG_CHUNK,
-    STORED_MIN = 3, /* Bytes of a key with its size: two empty names. */
-};
-static_assert((size_t)WINDOW >= sizeof(struct catalog_chunk_header) + CATALOG_CHUNK,
-              "loading goes on by at least one chunk for each window");
+enum { PATH_SIZE = 4096, WINDOW = 1 << 20 };
 
-static uint32_t header_crc(const struct catalog_file_header *header)
+/* ---- Which files --------------------------------------------------------------------------- */
+
+uint32_t catalog_files_series(const struct catalog_files *files)
 {
-    return crc32c(0, &header->version,
-                  sizeof *header - offsetof(struct catalog_file_header, version));
+    const struct catalog_file_info *last;
+
+    if (files->count == 0)
+        return 0;
+    last = &files->files[files->count - 1];
+    return last->first + last->count;
 }
 
-static uint32_t chunk_crc(const struct catalog_chunk_header *header, const void *keys)
+void catalog_files_encode(const struct catalog_files *files, struct bytes *out)
 {
-    uint32_t crc =
-        crc32c(0, &header->size, sizeof *header - offsetof(struct catalog_chunk_header, size));
-
-    return crc32c(crc, keys, header->size);
-}
-
-static void path_of(const char *dir, char *ret_path)
-{
-    (void)snprintf(ret_path, PATH_SIZE, "%s/%s", dir, CATALOG_FILE_NAME);
-}
-
-/* ---- Appending ----------------------------------------------------------------------------- */
-
-static enum err write_header(const struct disk *disk, struct file *file, uint32_t shard)
-{
-    struct catalog_file_header header = {
-        .magic = CATALOG_FILE_MAGIC, .version = CATALOG_FILE_VERSION, .shard = shard};
-
-    header.crc = header_crc(&header);
-    return disk->write(file, 0, &header, sizeof header);
-}
-
-static enum err write_chunks(const struct disk *disk, struct file *file, uint32_t shard,
-                             const struct catalog_view *view, uint32_t from, uint32_t to,
-                             uint64_t *size)
-{
-    while (from < to) {
-        uint32_t next = 0;
-        struct slice keys = catalog_stored(view->catalog, from, to, &next);
-        struct catalog_chunk_header header = {.magic = CATALOG_CHUNK_MAGIC,
-                                              .size = (uint32_t)keys.size,
-                                              .count = next - from,
-                                              .first_id = from,
-                                              .shard = shard,
-                                              .offset = *size};
-        enum err err;
-
-        header.crc = chunk_crc(&header, keys.data);
-        err = disk->write(file, *size, &header, sizeof header);
-        if (err == ERR_OK)
-            err = disk->write(file, *size + sizeof header, keys.data, keys.size);
-        if (err != ERR_OK)
-            return err;
-        *size += sizeof header + keys.size;
-        from = next;
+    bytes_put_u32(out, files->count);
+    for (uint32_t i = 0; i < files->count; i++) {
+        bytes_put_u32(out, files->files[i].first);
+        bytes_put_u32(out, files->files[i].count);
+        bytes_put_u64(out, files->files[i].size);
+        bytes_put_u32(out, files->files[i].crc);
     }
-    return ERR_OK;
 }
 
-enum err catalog_file_append(const struct disk *disk, const char *dir, uint32_t shard,
-                             uint64_t size, const struct catalog_view *view, uint32_t from,
-                             uint32_t to, uint64_t *ret_size)
+enum err catalog_files_decode(struct reader *reader, struct catalog_files *ret_files)
 {
-    unsigned flags = size == 0 ? FILE_WRITE | FILE_CREATE | FILE_TRUNCATE : FILE_WRITE;
-    bool fresh = size == 0;
-    char path[PATH_SIZE];
-    struct file *file;
-    enum err err;
+    struct catalog_files files = {.count = reader_u32(reader)};
+    uint32_t series = 0;
 
-    CHECK(to <= view->count);
-    path_of(dir, path);
-    err = disk->open(disk->ctx, path, flags, &file);
-    if (err != ERR_OK)
-        return err;
-    if (fresh) {
-        err = write_header(disk, file, shard);
-        size = sizeof(struct catalog_file_header);
+    if (files.count > CATALOG_FILES_MAX)
+        return err_set(ERR_CORRUPT, "%u files of the catalog, at most %d are allowed", files.count,
+                       CATALOG_FILES_MAX);
+    for (uint32_t i = 0; i < files.count; i++) {
+        struct catalog_file_info *info = &files.files[i];
+
+        info->first = reader_u32(reader);
+        info->count = reader_u32(reader);
+        info->size = reader_u64(reader);
+        info->crc = reader_u32(reader);
+        if (reader->bad || info->first != series || info->count == 0 ||
+            info->count > CATALOG_SERIES_MAX - series)
+            return err_set(ERR_CORRUPT, "file %u of %u of the catalog: not behind the one before",
+                           i, files.count);
+        series += info->count;
     }
-    if (err == ERR_OK)
-        err = write_chunks(disk, file, shard, view, from, to, &size);
-    if (err == ERR_OK)
-        err = disk->sync(file);
-    disk->close(file);
-    if (err == ERR_OK && fresh)
-        err = disk->sync_dir(disk->ctx, dir);
-    if (err != ERR_OK)
-        return err_wrap(err, "%s: appending series %u to %u", path, from, to);
-    *ret_size = size;
+    *ret_files = files;
     return ERR_OK;
 }
 
-/* ---- Loading ------------------------------------------------------------------------------- */
-
-static enum err check_header(const struct catalog_file_header *header, uint32_t shard)
+void catalog_file_name(const struct catalog_file_info *info, char ret_name[CATALOG_FILE_NAME_SIZE])
 {
-    if (header->magic != CATALOG_FILE_MAGIC || header->crc != header_crc(header))
-        return err_set(ERR_CORRUPT, "offset 0: not the header of a catalog, or damaged");
-    if (header->version != CATALOG_FILE_VERSION)
-        return err_set(ERR_VERSION, "written in version %u, this program reads %d", header->version,
-                       CATALOG_FILE_VERSION);
-    if (header->shard != shard)
-        return err_set(ERR_CORRUPT, "offset 0: it belongs to shard %u", header->shard);
-    return ERR_OK;
+    (void)snprintf(ret_name, CATALOG_FILE_NAME_SIZE, "%08" PRIu32 CATALOG_FILE_SUFFIX,
+                   info->first + info->count);
 }
 
-/* One chunk at file offset `offset`, of which `left` bytes are at hand. */
-static enum err load_chunk(struct catalog *catalog, uint32_t shard, uint64_t offset,
-                           const uint8_t *bytes, uint64_t left, size_t *ret_used)
+/* ---- Opening ------------------------------------------------------------------------------- */
+
+/* Sums over the whole file, by reading: an I/O error is an error here, not a signal later. */
+static enum err verify(const struct disk *disk, struct file *file,
+                       const struct catalog_run_header *header)
 {
-    struct catalog_chunk_header header;
-    enum err err;
-
-    if (left < sizeof header)
-        return err_set(ERR_CORRUPT, "offset %" PRIu64 ": %" PRIu64 " bytes are no chunk", offset,
-                       left);
-    memcpy(&header, bytes, sizeof header);
-    if (header.magic != CATALOG_CHUNK_MAGIC || header.size > CATALOG_CHUNK ||
-        header.size > left - sizeof header)
-        return err_set(ERR_CORRUPT, "offset %" PRIu64 ": not the header of a chunk", offset);
-    if (header.crc != chunk_crc(&header, bytes + sizeof header))
-        return err_set(ERR_CORRUPT, "offset %" PRIu64 ": bad checksum of a chunk", offset);
-    if (header.offset != offset || header.shard != shard ||
-        header.first_id != catalog_count(catalog))
-        return err_set(ERR_CORRUPT,
-                       "offset %" PRIu64 ": the chunk belongs to shard %u, offset %" PRIu64
-                       ", series %u",
-                       offset, header.shard, header.offset, header.first_id);
-    err = catalog_load(catalog, bytes + sizeof header, header.size, header.count);
-    if (err != ERR_OK)
-        return err_wrap(err, "offset %" PRIu64, offset);
-    *ret_used = sizeof header + header.size;
-    return ERR_OK;
-}
-
-static enum err load_window(struct catalog *catalog, uint32_t shard, uint64_t *offset,
-                            const uint8_t *window, size_t filled, bool last)
-{
-    size_t at = 0;
-    size_t used = 0;
-
-    /* Only a window that ends with the file may end in anything but the start of a chunk. */
-    while (at < filled &&
-           (last || filled - at >= sizeof(struct catalog_chunk_header) + CATALOG_CHUNK)) {
-        enum err err = load_chunk(catalog, shard, *offset, window + at, filled - at, &used);
-
-        if (err != ERR_OK)
-            return err;
-        at += used;
-        *offset += used;
-    }
-    return ERR_OK;
-}
-
-static enum err load_chunks(const struct disk *disk, struct file *file, uint32_t shard,
-                            uint64_t size, struct catalog *catalog)
-{
-    uint64_t offset = sizeof(struct catalog_file_header);
     uint8_t *window = malloc(WINDOW);
+    uint32_t crc = 0;
     enum err err = ERR_OK;
 
     if (window == NULL)
         return err_set(ERR_NO_MEMORY, "a window of %d bytes", WINDOW);
-    while (err == ERR_OK && offset < size) {
-        uint64_t left = size - offset;
+    for (uint64_t at = sizeof *header; at < header->size && err == ERR_OK;) {
+        uint64_t left = header->size - at;
         size_t part = left < WINDOW ? (size_t)left : WINDOW;
 
-        err = disk->read(file, offset, window, part);
+        err = disk->read(file, at, window, part);
         if (err == ERR_OK)
-            err = load_window(catalog, shard, &offset, window, part, part == left);
+            crc = crc32c(crc, window, part);
+        at += part;
     }
     free(window);
+    if (err == ERR_OK && crc != header->body_crc)
+        err = err_set(ERR_CORRUPT, "offset %zu to the end: bad checksum", sizeof *header);
     return err;
 }
 
-static enum err load_file(const struct disk *disk, struct file *file, uint32_t shard, uint64_t size,
-                          uint32_t count, struct catalog *catalog)
+static enum err open_file(const struct disk *disk, struct file *file, uint32_t shard,
+                          const struct catalog_file_info *info, struct catalog_run **ret_run)
 {
-    struct catalog_file_header header;
-    uint64_t file_size = 0;
-    enum err err = disk->size(file, &file_size);
+    struct catalog_run_header header;
+    const void *bytes = NULL;
+    uint64_t size = 0;
+    enum err err = disk->size(file, &size);
 
     if (err != ERR_OK)
         return err;
-    if (file_size < size || size < sizeof header || count > size / STORED_MIN)
-        return err_set(ERR_CORRUPT, "%" PRIu64 " bytes of the %" PRIu64 " in the manifest",
-                       file_size, size);
+    if (size != info->size || size < sizeof header)
+        return err_set(ERR_CORRUPT, "%" PRIu64 " bytes, the manifest has %" PRIu64, size,
+                       info->size);
     err = disk->read(file, 0, &header, sizeof header);
     if (err == ERR_OK)
-        err = check_header(&header, shard);
+        err = catalog_run_check(&header, size, shard);
+    if (err == ERR_OK &&
+        (header.crc != info->crc || header.first != info->first || header.count != info->count))
+        err = err_set(ERR_CORRUPT, "offset 0: a good catalog, but not the one in the manifest");
     if (err == ERR_OK)
-        err = catalog_expect(catalog, count);
+        err = verify(disk, file, &header);
     if (err == ERR_OK)
-        err = load_chunks(disk, file, shard, size, catalog);
-    if (err == ERR_OK && catalog_count(catalog) != count)
-        err = err_set(ERR_CORRUPT, "%u series of the %u in the manifest", catalog_count(catalog),
-                      count);
-    /* Synced with what is appended next. */
-    if (err == ERR_OK && file_size > size)
-        err = disk->truncate(file, size);
-    return err;
+        err = disk->map(file, size, &bytes);
+    return err == ERR_OK ? catalog_run_open(bytes, size, shard, disk, ret_run) : err;
 }
 
-enum err catalog_file_load(const struct disk *disk, const char *dir, uint32_t shard, uint64_t size,
-                           uint32_t count, struct catalog *catalog)
+enum err catalog_file_open(const struct disk *disk, const char *dir, uint32_t shard,
+                           const struct catalog_file_info *info, struct catalog_run **ret_run)
 {
+    char name[CATALOG_FILE_NAME_SIZE];
     char path[PATH_SIZE];
     struct file *file;
     enum err err;
 
-    path_of(dir, path);
-    err = disk->open(disk->ctx, path, FILE_WRITE, &file);
+    catalog_file_name(info, name);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    err = disk->open(disk->ctx, path, FILE_READ, &file);
     if (err == ERR_NOT_FOUND)
-        return err_set(ERR_CORRUPT, "%s: missing, the manifest has %u series in it", path, count);
+        return err_set(ERR_CORRUPT, "%s: missing, the manifest has %u series in it", path,
+                       info->count);
     if (err != ERR_OK)
         return err;
-    err = load_file(disk, file, shard, size, count, catalog);
+    err = open_file(disk, file, shard, info, ret_run);
     disk->close(file);
     return err == ERR_OK ? ERR_OK : err_wrap(err, "%s", path);
+}
+
+/* ---- Writing ------------------------------------------------------------------------------- */
+
+/* How many of the files stay, when so many series come. */
+static uint32_t keep(const struct catalog_files *files, uint64_t series)
+{
+    uint32_t kept = files->count;
+
+    while (kept > 0 && (files->files[kept - 1].count < CATALOG_FILE_SMALL ||
+                        files->files[kept - 1].count < CATALOG_FILE_GROWTH * series))
+        series += files->files[--kept].count;
+    return kept;
+}
+
+static enum err write_runs(const struct disk *disk, const char *path,
+                           struct catalog_run *const *runs, uint32_t count,
+                           const atomic_bool *cancel, struct catalog_run_header *ret_header)
+{
+    struct file *file;
+    enum err err = disk->open(disk->ctx, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
+
+    if (err != ERR_OK)
+        return err;
+    if (count == 1) {
+        *ret_header = runs[0]->header;
+        err = disk->write(file, 0, runs[0]->bytes, runs[0]->header.size);
+    } else {
+        err = catalog_merge(runs, count, disk, file, cancel, ret_header);
+    }
+    if (err == ERR_OK)
+        err = disk->sync(file);
+    disk->close(file);
+    return err;
+}
+
+static enum err write_file(const struct disk *disk, const char *dir,
+                           struct catalog_run *const *runs, uint32_t count,
+                           const atomic_bool *cancel, struct catalog_file_info *ret_info)
+{
+    const struct catalog_run_header *newest = &runs[count - 1]->header;
+    struct catalog_run_header header;
+    char name[CATALOG_FILE_NAME_SIZE];
+    char path[PATH_SIZE], temporary[PATH_SIZE];
+    struct err_note note;
+    enum err err;
+
+    ret_info->first = runs[0]->header.first;
+    ret_info->count = newest->first + newest->count - ret_info->first;
+    catalog_file_name(ret_info, name);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    (void)snprintf(temporary, sizeof temporary, "%s/%s.tmp", dir, name);
+    err = write_runs(disk, temporary, runs, count, cancel, &header);
+    if (err == ERR_OK)
+        err = disk->rename(disk->ctx, temporary, path);
+    if (err != ERR_OK) {
+        err_save(&note, err);
+        (void)disk->remove(disk->ctx, temporary); /* If it stays, the next start removes it. */
+        return err_wrap(err_restore(&note), "%s", path);
+    }
+    ret_info->size = header.size;
+    ret_info->crc = header.crc;
+    return disk->sync_dir(disk->ctx, dir);
+}
+
+enum err catalog_file_write(const struct disk *disk, const char *dir, uint32_t shard,
+                            const struct catalog_view *view, struct catalog_files *files,
+                            struct catalog_run *const *runs, const atomic_bool *cancel,
+                            struct catalog_run **ret_run)
+{
+    uint32_t series = catalog_files_series(files);
+    uint32_t kept = keep(files, view->count - series);
+    uint32_t merged = files->count - kept;
+    struct catalog_run *inputs[CATALOG_FILES_MAX + 1];
+    struct catalog_file_info info;
+    enum err err;
+
+    CHECK(kept < CATALOG_FILES_MAX);
+    for (uint32_t i = 0; i < merged; i++)
+        inputs[i] = runs[kept + i];
+    err = catalog_build(view, series, view->count, shard, cancel, &inputs[merged]);
+    if (err != ERR_OK)
+        return err;
+    err = write_file(disk, dir, inputs, merged + 1, cancel, &info);
+    catalog_run_unref(inputs[merged]);
+    if (err == ERR_OK)
+        err = catalog_file_open(disk, dir, shard, &info, ret_run);
+    if (err != ERR_OK)
+        return err;
+    files->count = kept + 1;
+    files->files[kept] = info;
+    return ERR_OK;
 }

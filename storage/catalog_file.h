@@ -1,66 +1,74 @@
 /*
- * catalog_file.h - the catalog on disk: catalog.mrc, to which every seal appends its new keys.
+ * catalog_file.h - the runs of a shard's catalog as files, and which of them count.
  *
- *     header (64) | chunk | chunk | ...        chunk: header (32), keys in the stored form
+ *     seal:  young keys --> run      and with the runs before it that are smaller than four of it,
+ *            or small anyway, merged into one --> SERIES.mrc --> manifest names it
  *
- * The manifest says how many bytes and series count: what stands behind them was written by a seal
- * that did not come to its end, and is cut off when the store is opened. Chunks say their own
- * place, so that a good chunk at the wrong place is noticed.
+ * So a run that stays is at least four times the next one: there are at most ten, a lookup asks
+ * few, and a series is written again a few times in its life. A run's name is the count of series
+ * at its end, which no other run of the shard has; its file does not change.
  *
- * Thread   Any, one at a time; it blocks on the disk.
+ * CHECKS    A file is read once and its sums are verified when it is opened; then it is mapped.
+ * CRASH     Files that the manifest does not name are left over, and are removed at start.
+ * Thread    Any, one at a time; it blocks on the disk.
  */
 #ifndef STORAGE_CATALOG_FILE_H
 #define STORAGE_CATALOG_FILE_H
 
-#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
+#include "storage/base/bytes.h"
 #include "storage/base/file.h"
 #include "storage/catalog.h"
 
-#define CATALOG_FILE_NAME   "catalog.mrc"
-#define CATALOG_FILE_MAGIC  0x3143524du /* "MRC1" */
-#define CATALOG_CHUNK_MAGIC 0x314b524du /* "MRK1" */
-
-enum { CATALOG_FILE_VERSION = 1 };
-
-struct catalog_file_header {
-    uint32_t magic;   /*  0 */
-    uint32_t crc;     /*  4: CRC-32C of bytes 8 to 63 */
-    uint16_t version; /*  8 */
-    uint16_t zero16;  /* 10 */
-    uint32_t shard;   /* 12 */
-    uint8_t zero[48]; /* 16 */
+enum {
+    CATALOG_FILES_MAX = 16, /* See above: there are at most ten. */
+    CATALOG_FILE_NAME_SIZE = 16,
+    CATALOG_FILE_SMALL = 1 << 16, /* Series: a run of fewer is always merged with the next one. */
+    CATALOG_FILE_GROWTH = 4,
 };
-static_assert(sizeof(struct catalog_file_header) == 64, "stored on disk: the size cannot change");
 
-struct catalog_chunk_header {
-    uint32_t magic;    /*  0 */
-    uint32_t crc;      /*  4: CRC-32C of bytes 8 to 31 and of the keys */
-    uint32_t size;     /*  8: bytes of keys, at most CATALOG_CHUNK */
-    uint32_t count;    /* 12: keys */
-    uint32_t first_id; /* 16: the first key's id; the others follow */
-    uint32_t shard;    /* 20 */
-    uint64_t offset;   /* 24: of this header in the file */
+#define CATALOG_FILE_SUFFIX ".mrc"
+
+struct catalog_file_info {
+    uint32_t first, count; /* Series. */
+    uint64_t size;         /* Bytes. */
+    uint32_t crc;          /* Of the header, which has that of the rest. */
 };
-static_assert(sizeof(struct catalog_chunk_header) == 32, "stored on disk: the size cannot change");
+
+/** The files that count, oldest first: in the manifest. A plain value. */
+struct catalog_files {
+    uint32_t count;
+    struct catalog_file_info files[CATALOG_FILES_MAX];
+};
+
+/** Series in all of them. */
+uint32_t catalog_files_series(const struct catalog_files *files);
+/** u32 count, then for each u32 first, u32 count, u64 size, u32 crc. */
+void catalog_files_encode(const struct catalog_files *files, struct bytes *out);
+/** ERR_CORRUPT */
+MUST_CHECK enum err catalog_files_decode(struct reader *reader, struct catalog_files *ret_files);
+
+/** "00012345.mrc" */
+void catalog_file_name(const struct catalog_file_info *info, char ret_name[CATALOG_FILE_NAME_SIZE]);
+
+/** Verify and map. ERR_CORRUPT names the file; ERR_VERSION, ERR_IO, ERR_NO_MEMORY. */
+MUST_CHECK enum err catalog_file_open(const struct disk *disk, const char *dir, uint32_t shard,
+                                      const struct catalog_file_info *info,
+                                      struct catalog_run **ret_run);
 
 /**
- * Append the keys of ids `from` to `to` - 1 at offset `size`, and sync. `size` 0: make the file
- * anew. to is at most view->count.
+ * Write series catalog_files_series() to view->count - 1, synced and under its name, and open it.
  *
- * Returns  *ret_size: bytes of the file that count now
- * Errors   ERR_IO, ERR_DISK_FULL, ...: what stood before is as good as it was
+ * files    in: those that count, whose runs are `runs`; out: with the new one instead of those
+ *          that it holds. Unchanged on failure
+ * ret_run  counted: the new one
+ * Errors   ERR_IO, ERR_DISK_FULL, ERR_NO_MEMORY, ERR_CANCELED, ERR_CORRUPT
  */
-MUST_CHECK enum err catalog_file_append(const struct disk *disk, const char *dir, uint32_t shard,
-                                        uint64_t size, const struct catalog_view *view,
-                                        uint32_t from, uint32_t to, uint64_t *ret_size);
-
-/**
- * Load `count` series from the first `size` bytes into an empty catalog; cut what is behind.
- *
- * Errors  ERR_CORRUPT names file and offset; ERR_VERSION, ERR_IO, ERR_NO_MEMORY
- */
-MUST_CHECK enum err catalog_file_load(const struct disk *disk, const char *dir, uint32_t shard,
-                                      uint64_t size, uint32_t count, struct catalog *catalog);
+MUST_CHECK enum err catalog_file_write(const struct disk *disk, const char *dir, uint32_t shard,
+                                       const struct catalog_view *view, struct catalog_files *files,
+                                       struct catalog_run *const *runs, const atomic_bool *cancel,
+                                       struct catalog_run **ret_run);
 
 #endif

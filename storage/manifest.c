@@ -87,8 +87,7 @@ void manifest_encode(const struct manifest *manifest, struct bytes *out)
     bytes_put_u64(out, manifest->chain);
     bytes_put_u64(out, manifest->rows);
     bytes_put_u64(out, manifest->points);
-    bytes_put_u64(out, manifest->catalog_size);
-    bytes_put_u32(out, manifest->series);
+    catalog_files_encode(&manifest->catalog, out);
     bytes_put_u32(out, manifest->segment_count);
     for (uint32_t i = 0; i < manifest->segment_count; i++)
         put_segment(&manifest->segments[i], out);
@@ -135,11 +134,12 @@ static enum err get_body(struct manifest *manifest, struct reader *reader)
     manifest->chain = reader_u64(reader);
     manifest->rows = reader_u64(reader);
     manifest->points = reader_u64(reader);
-    manifest->catalog_size = reader_u64(reader);
-    manifest->series = reader_u32(reader);
+    err = catalog_files_decode(reader, &manifest->catalog);
+    if (err != ERR_OK)
+        return err;
     segments = reader_u32(reader);
-    if (reader->bad || (manifest->catalog_size == 0 && manifest->series != 0))
-        return err_set(ERR_CORRUPT, "it ends early, or has series without a catalog");
+    if (reader->bad)
+        return err_set(ERR_CORRUPT, "it ends early");
     err = get_segments(manifest, segments, reader);
     if (err != ERR_OK)
         return err;

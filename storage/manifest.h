@@ -6,7 +6,7 @@
  *
  *     header: u32 magic "MRM1", u32 crc (of all behind it), u16 version, u16 0, u32 shard
  *     u64 size of the file | sealed index | next segment | chain | rows | points
- *     u64 bytes of the catalog | u32 series in it
+ *     files of the catalog (catalog_file.h)
  *     u32 segments, then for each: struct segment_info's fields in their order
  *     producers (producers.h)
  *
@@ -17,13 +17,14 @@
 
 #include "storage/base/bytes.h"
 #include "storage/base/file.h"
+#include "storage/catalog_file.h"
 #include "storage/segment.h"
 
 #define MANIFEST_NAME  "manifest.mrm"
 #define MANIFEST_MAGIC 0x314d524du /* "MRM1" */
 
 enum {
-    MANIFEST_VERSION = 1,
+    MANIFEST_VERSION = 2,
     MANIFEST_SEGMENTS_MAX = 1 << 20,
     MANIFEST_SIZE_MAX = 256 * 1024 * 1024, /* Bytes: bounds what a reader allocates. */
 };
@@ -34,8 +35,7 @@ struct manifest {
     uint64_t next_segment; /* Number of the next one. */
     uint64_t chain;        /* As of sealed_index: store.h. */
     uint64_t rows, points; /* Applied up to sealed_index, duplicates counted each time. */
-    uint64_t catalog_size; /* Bytes of the catalog's file; 0: there is none. */
-    uint32_t series;
+    struct catalog_files catalog;
     uint32_t segment_count;
     struct segment_info *segments; /* Owned, oldest first. */
     struct bytes producers;        /* Owned: as producers_encode() makes it. */

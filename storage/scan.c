@@ -103,7 +103,8 @@ static enum err add_to_digest(void *arg, uint32_t id, const struct scan_chunk *c
     struct digest_to *to = arg;
 
     if (id != to->id) {
-        struct slice key = catalog_view_key(to->regions->decode.snapshot->series, id);
+        char room[CATALOG_KEY_ROOM];
+        struct slice key = catalog_view_key(to->regions->decode.snapshot->series, id, room);
 
         to->key_hash = key_hash(key.data, key.size);
         to->id = id;

@@ -43,7 +43,8 @@ static enum err find_group(struct aggregate_to *to, uint32_t id, uint32_t *ret_g
 {
     const struct scan_decode *decode = &to->regions->decode;
     const struct query *query = decode->query;
-    struct slice key = catalog_view_key(decode->snapshot->series, id);
+    char room[CATALOG_KEY_ROOM];
+    struct slice key = catalog_view_key(decode->snapshot->series, id, room);
     struct slice values[QUERY_TAGS_MAX];
     struct key_parts parts;
 

@@ -104,9 +104,10 @@ static enum err begin(struct scan_batch *batch)
 
 /* ---- Series -------------------------------------------------------------------------------- */
 
-static enum err parse_series(const struct scan_batch *batch, uint32_t id, struct key_parts *parts)
+static enum err parse_series(const struct scan_batch *batch, uint32_t id, char *room,
+                             struct key_parts *parts)
 {
-    struct slice key = catalog_view_key(batch->decode->snapshot->series, id);
+    struct slice key = catalog_view_key(batch->decode->snapshot->series, id, room);
 
     if (key_parse(key.data, key.size, parts) != 0)
         return err_set(ERR_CORRUPT, "series %" PRIu32 " has no canonical key", id);
@@ -148,9 +149,10 @@ static enum err look_ahead(struct scan_batch *batch, uint32_t id)
     }
     for (uint32_t i = low; i < match->count && i - low < SERIES_AHEAD; i++) {
         uint32_t numbers[TAG_COUNT_MAX];
+        char room[CATALOG_KEY_ROOM];
         struct key_parts parts;
         bool news;
-        enum err err = parse_series(batch, match->ids[i], &parts);
+        enum err err = parse_series(batch, match->ids[i], room, &parts);
 
         if (err == ERR_OK)
             err = number_tags(batch, &parts, numbers, &news);
@@ -163,7 +165,7 @@ static enum err look_ahead(struct scan_batch *batch, uint32_t id)
 static enum err begin_series(struct scan_batch *batch, uint32_t id)
 {
     bool news = false;
-    enum err err = parse_series(batch, id, &batch->parts);
+    enum err err = parse_series(batch, id, batch->key, &batch->parts);
 
     if (err == ERR_OK)
         err = number_tags(batch, &batch->parts, batch->tag_numbers, &news);

@@ -33,6 +33,7 @@ struct scan_batch {
     /* The current series. */
     uint32_t id;
     struct key_parts parts;
+    char key[CATALOG_KEY_ROOM]; /* Of `parts`, unless it stands in memory. */
     uint32_t tag_numbers[TAG_COUNT_MAX];
     uint64_t tag_bits[TAG_COUNT_MAX]; /* Where the values stand in `columns`, once they do. */
     bool tags_stand;

@@ -18,12 +18,15 @@ struct slice scan_match_tag(const struct key_parts *parts, const char *name)
     return (struct slice){"", 0};
 }
 
-static bool satisfies(struct slice key, const struct query *query)
+static bool satisfies(const struct catalog_view *view, uint32_t id, const struct query *query)
 {
+    char room[CATALOG_KEY_ROOM];
     struct key_parts parts;
+    struct slice key;
 
     if (query->where_count == 0)
         return true;
+    key = catalog_view_key(view, id, room);
     if (key_parse(key.data, key.size, &parts) != 0)
         return false;
     for (uint32_t i = 0; i < query->where_count; i++) {
@@ -79,7 +82,7 @@ enum err scan_match_find(const struct catalog_view *view, const struct query *qu
             if (id % SERIES_A_CHECK == 0)
                 err = scan_check(limits);
             if (err == ERR_OK && (query == NULL || (catalog_view_table(view, id) == match.table &&
-                                                    satisfies(catalog_view_key(view, id), query))))
+                                                    satisfies(view, id, query))))
                 err = append(&match, &capacity, id);
         }
     }

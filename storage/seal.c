@@ -1,13 +1,16 @@
 #include "storage/seal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "storage/base/check.h"
 #include "storage/base/fault.h"
-#include "storage/catalog_file.h"
+#include "storage/catalog_run.h"
 #include "storage/merge.h"
+
+enum { PATH_SIZE = 4096 };
 
 enum err seal_job_new(struct sealer *sealer, const struct head_block *blocks, uint32_t count,
                       struct seal_job **ret_job)
@@ -40,6 +43,8 @@ void seal_job_free(struct seal_job *job)
     free(job->blocks);
     bytes_fini(&job->producers);
     segment_unref(job->segment);
+    catalog_view_fini(&job->series);
+    catalog_run_unref(job->run);
     free(job);
 }
 
@@ -75,16 +80,34 @@ static enum err write_segment(struct seal_job *job, struct manifest *manifest)
 
 static enum err write_catalog(struct seal_job *job, struct manifest *manifest)
 {
-    enum err err;
+    const struct sealer *sealer = job->sealer;
 
-    if (job->series.count == manifest->series)
+    if (job->series.count == catalog_files_series(&manifest->catalog))
         return ERR_OK;
-    err = catalog_file_append(job->sealer->disk, job->sealer->dir, manifest->shard,
-                              manifest->catalog_size, &job->series, manifest->series,
-                              job->series.count, &manifest->catalog_size);
-    if (err == ERR_OK)
-        manifest->series = job->series.count;
-    return err;
+    catalog_run_unref(job->run); /* Of an attempt that failed later. */
+    job->run = NULL;
+    return catalog_file_write(sealer->disk, sealer->dir, manifest->shard, &job->series,
+                              &manifest->catalog, sealer->runs, sealer->cancel, &job->run);
+}
+
+/* The manifest on disk names the new run: those that are in it are not needed any more. What cannot
+ * be removed is left to the next start. */
+static void take_run(struct sealer *sealer, struct catalog_run *run,
+                     const struct catalog_files *before, const struct catalog_files *now)
+{
+    if (run == NULL)
+        return;
+    for (uint32_t i = now->count - 1; i < before->count; i++) {
+        char name[CATALOG_FILE_NAME_SIZE];
+        char path[PATH_SIZE];
+
+        catalog_run_unref(sealer->runs[i]);
+        sealer->runs[i] = NULL;
+        catalog_file_name(&before->files[i], name);
+        (void)snprintf(path, sizeof path, "%s/%s", sealer->dir, name);
+        (void)(sealer->disk->remove(sealer->disk->ctx, path) == ERR_OK);
+    }
+    sealer->runs[now->count - 1] = catalog_run_ref(run);
 }
 
 /* A copy, so that a seal that fails half way leaves the manifest in memory as on the disk. */
@@ -143,6 +166,7 @@ static enum err seal_one(struct seal_job *job)
         return err_wrap(err, "shard %u: sealing log index %" PRIu64 " to %" PRIu64,
                         sealer->manifest.shard, sealer->manifest.sealed_index + 1, job->last_index);
     }
+    take_run(sealer, job->run, &sealer->manifest.catalog, &manifest.catalog);
     manifest_fini(&sealer->manifest);
     sealer->manifest = manifest;
     job->sealed = true;

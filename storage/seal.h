@@ -5,7 +5,7 @@
  *                 |
  *      merge --> segment NNNNNNNN.mrs, synced, renamed                (pool, seal_run())
  *                 |
- *      new series keys --> catalog.mrc, synced
+ *      new series keys --> SERIES.mrc, with older ones, synced, renamed: catalog_file.h
  *                 |
  *      manifest.mrm replaced: from now on it counts
  *                 |
@@ -23,7 +23,7 @@
 #ifndef STORAGE_SEAL_H
 #define STORAGE_SEAL_H
 
-#include "storage/catalog.h"
+#include "storage/catalog_file.h"
 #include "storage/head.h"
 #include "storage/manifest.h"
 #include "storage/store.h"
@@ -33,6 +33,7 @@ struct sealer {
     const struct disk *disk;
     const char *dir; /* Borrowed from the store. */
     struct manifest manifest;
+    struct catalog_run *runs[CATALOG_FILES_MAX]; /* Of manifest.catalog, counted. */
     size_t memory;             /* Bytes that merging may use for columns: merge.h. */
     const atomic_bool *cancel; /* Of the store's options. */
 };
@@ -45,9 +46,10 @@ struct seal_job {
     struct head_block *blocks; /* Owned, entries counted. */
     uint32_t block_count;
     uint64_t block_rows;
-    struct catalog_view series;
+    struct catalog_view series;   /* Owned. */
     uint64_t chain, rows, points; /* As of last_index. */
     struct bytes producers;
+    struct catalog_run *run; /* The catalog's newest one, counted; NULL without new series. */
     bool sealed;             /* Done: the manifest on disk holds it. */
     struct segment *segment; /* What came of it, opened; NULL if there were no rows. */
 };

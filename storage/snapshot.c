@@ -13,6 +13,8 @@ void snapshot_free(struct snapshot *snapshot)
         segment_unref(snapshot->sources[i].segment);
     }
     free(snapshot->sources);
+    if (snapshot->series != NULL)
+        catalog_view_fini(snapshot->series);
     free(snapshot->series);
     free(snapshot);
 }

@@ -7,6 +7,7 @@
 
 #include "storage/base/check.h"
 #include "storage/catalog_file.h"
+#include "storage/catalog_run.h"
 #include "storage/snapshot.h"
 #include "storage/store_internal.h"
 
@@ -36,7 +37,7 @@ static void look_at(void *arg, const char *name)
 {
     struct found *found = arg;
 
-    found->data |= ends_with(name, ".mrs") || strcmp(name, CATALOG_FILE_NAME) == 0;
+    found->data |= ends_with(name, ".mrs") || ends_with(name, CATALOG_FILE_SUFFIX);
 }
 
 /* No manifest: a new shard writes its first one before anything else, so that a manifest that is
@@ -59,10 +60,15 @@ static enum err begin_shard(struct store *store)
 
 static bool is_named(const struct store *store, const char *name)
 {
+    const struct catalog_files *catalog = &store->sealer.manifest.catalog;
     char own[SEGMENT_NAME_SIZE];
+    char run[CATALOG_FILE_NAME_SIZE];
 
-    if (strcmp(name, CATALOG_FILE_NAME) == 0)
-        return store->sealer.manifest.catalog_size > 0;
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        catalog_file_name(&catalog->files[i], run);
+        if (strcmp(name, run) == 0)
+            return true;
+    }
     for (uint32_t i = 0; i < store->segment_count; i++) {
         segment_name(segment_info(store->segments[i])->number, own);
         if (strcmp(name, own) == 0)
@@ -80,7 +86,7 @@ static void remove_leftover(void *arg, const char *name)
 
     if (found->err != ERR_OK || is_named(found->store, name) ||
         !(ends_with(name, ".mrs") || ends_with(name, ".tmp") ||
-          strcmp(name, CATALOG_FILE_NAME) == 0))
+          ends_with(name, CATALOG_FILE_SUFFIX)))
         return;
     (void)snprintf(path, sizeof path, "%s/%s", found->store->dir, name);
     found->err = disk->remove(disk->ctx, path);
@@ -95,6 +101,20 @@ static enum err load_producers(struct store *store)
     if (err == ERR_OK && !reader_done(&reader))
         err = err_set(ERR_CORRUPT, "%zu bytes behind the producers", reader_left(&reader));
     return err == ERR_OK ? ERR_OK : err_wrap(err, "%s/%s", store->dir, MANIFEST_NAME);
+}
+
+static enum err load_catalog(struct store *store)
+{
+    struct sealer *sealer = &store->sealer;
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < sealer->manifest.catalog.count && err == ERR_OK; i++) {
+        err = catalog_file_open(sealer->disk, store->dir, store->options.shard,
+                                &sealer->manifest.catalog.files[i], &sealer->runs[i]);
+        if (err == ERR_OK)
+            err = catalog_load(store->catalog, sealer->runs[i]);
+    }
+    return err;
 }
 
 static enum err load_segments(struct store *store)
@@ -125,9 +145,8 @@ static enum err load(struct store *store)
         err = begin_shard(store);
     else if (err == ERR_OK)
         err = load_producers(store);
-    if (err == ERR_OK && manifest->catalog_size > 0)
-        err = catalog_file_load(disk, store->dir, store->options.shard, manifest->catalog_size,
-                                manifest->series, store->catalog);
+    if (err == ERR_OK)
+        err = load_catalog(store);
     if (err == ERR_OK)
         err = load_segments(store);
     if (err == ERR_OK) {
@@ -217,6 +236,8 @@ void store_close(struct store *store)
     tentative_fini(&store->tentative);
     producers_free(store->producers);
     catalog_free(store->catalog);
+    for (uint32_t i = 0; i < CATALOG_FILES_MAX; i++)
+        catalog_run_unref(store->sealer.runs[i]);
     manifest_fini(&store->sealer.manifest);
     free(store->dir);
     free(store);
@@ -313,7 +334,7 @@ struct snapshot *store_snapshot(struct store *store)
     for (uint32_t i = 0; i < store->segment_count; i++)
         sources += segment_groups(store->segments[i]);
     snapshot->sources = malloc(sources * sizeof *snapshot->sources);
-    snapshot->series = malloc(sizeof *snapshot->series);
+    snapshot->series = calloc(1, sizeof *snapshot->series);
     if (snapshot->sources == NULL || snapshot->series == NULL) {
         snapshot_free(snapshot);
         return NULL;

@@ -185,8 +185,12 @@ static enum err freeze(struct store *store, uint64_t index, const struct head_bl
         err = seal_job_new(&store->sealer, blocks, count, &job);
     if (err != ERR_OK)
         return err;
+    err = catalog_freeze(store->catalog, &job->series);
+    if (err != ERR_OK) {
+        seal_job_free(job);
+        return err;
+    }
     job->last_index = index;
-    job->series = catalog_view(store->catalog);
     job->chain = store->chain;
     job->rows = store->rows;
     job->points = store->points;
@@ -236,6 +240,9 @@ static void take_segment(struct store *store, struct seal_job *job)
         job->segment = NULL;
         metric_add(METRIC_SEGMENT_SEALED, 1);
     }
+    /* Without memory for it, the keys in memory go on to do. */
+    if (job->run != NULL)
+        (void)(catalog_adopt(store->catalog, job->run) == ERR_OK);
     head_drop(&store->head, job->last_index);
     store->sealed_index = job->last_index;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -180,6 +181,24 @@ static enum err system_size(struct file *file, uint64_t *ret_size)
     return ERR_OK;
 }
 
+static enum err system_map(struct file *file, uint64_t size, const void **ret_bytes)
+{
+    void *bytes = MAP_FAILED;
+
+    errno = EIO;
+    if (!FAULT("disk.read"))
+        bytes = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, file->fd, 0);
+    if (bytes == MAP_FAILED)
+        return failed("map", file->path, errno);
+    *ret_bytes = bytes;
+    return ERR_OK;
+}
+
+static void system_unmap(const void *bytes, uint64_t size)
+{
+    (void)munmap((void *)(uintptr_t)bytes, (size_t)size);
+}
+
 static enum err system_truncate(struct file *file, uint64_t size)
 {
     int result;
@@ -276,6 +295,8 @@ const struct disk *disk_system(void)
         .read = system_read,
         .write = system_write,
         .sync = system_sync,
+        .map = system_map,
+        .unmap = system_unmap,
         .size = system_size,
         .truncate = system_truncate,
         .is_direct = system_is_direct,

@@ -38,6 +38,11 @@ struct disk {
     enum err (*read)(struct file *file, uint64_t offset, void *bytes, size_t size);
     enum err (*write)(struct file *file, uint64_t offset, const void *bytes, size_t size);
     enum err (*sync)(struct file *file); /* fdatasync */
+    /* The first `size` bytes (not 0, and inside the file) to read from, until unmap(); the file may
+     * be closed and removed meanwhile, not changed. Bytes that the disk cannot read later raise
+     * SIGBUS. */
+    enum err (*map)(struct file *file, uint64_t size, const void **ret_bytes);
+    void (*unmap)(const void *bytes, uint64_t size);
     enum err (*size)(struct file *file, uint64_t *ret_size);
     enum err (*truncate)(struct file *file, uint64_t size);
     bool (*is_direct)(const struct file *file);

@@ -160,6 +160,7 @@ static void free_data(struct data *data)
     for (uint32_t i = 0; i < data->snapshot.source_count; i++)
         buf_unref(data->snapshot.sources[i].entry);
     free(data->snapshot.sources);
+    catalog_view_fini(&data->view);
     catalog_free(data->catalog);
 }
 

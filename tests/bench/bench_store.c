@@ -1,7 +1,6 @@
 /*
  * What a shard's storage costs: bench.store [--json]
  *
- *   catalog   1 M series of about 60 bytes: adding, memory, loading from the file
  *   wide      1000 series, rows of 10 two-decimal floats, blocks of 10000 rows: admission, apply,
  *             seal (which copies by slices: about 90 MB decoded)
  *   narrow    100000 series, rows of one float, blocks of 10000 rows
@@ -18,7 +17,6 @@
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/block/block_builder.h"
-#include "storage/catalog_file.h"
 #include "storage/store.h"
 
 enum { SERIES = 1000000, BLOCK_ROWS = 10000, BLOCKS = 100 };
@@ -64,44 +62,6 @@ static size_t make_key(uint32_t number, char *ret_key, size_t room)
     tags[1].value.size = (size_t)snprintf(site, sizeof site, "site-%04u", number % 5000);
     return key_write((struct slice){"factory", 7}, (struct slice){"sensors", 7}, tags, 2, ret_key,
                      room);
-}
-
-/* ---- Catalog ------------------------------------------------------------------------------- */
-
-static void bench_catalog(void)
-{
-    const struct disk *disk = disk_system();
-    struct catalog *catalog;
-    struct catalog_view view;
-    struct key_parts parts;
-    char key[256];
-    uint64_t keys = 0, size = 0, start;
-
-    must(catalog_new(&catalog));
-    start = cpu_ns();
-    for (uint32_t i = 0; i < SERIES; i++) {
-        size_t key_size = make_key(i, key, sizeof key);
-
-        CHECK(key_parse(key, key_size, &parts) == 0);
-        must(catalog_add(catalog, (struct slice){key, key_size}, parts.table_key_size,
-                         key_hash(key, key_size)));
-        catalog_confirm(catalog);
-        keys += key_size;
-    }
-    report("catalog", "add", (double)(cpu_ns() - start) / SERIES, "ns a series, with its key");
-    report("catalog", "key", (double)keys / SERIES, "bytes a series");
-    report("catalog", "besides", ((double)catalog_bytes(catalog) - (double)keys) / SERIES,
-           "bytes a series");
-    view = catalog_view(catalog);
-    start = cpu_ns();
-    must(catalog_file_append(disk, dir, 0, 0, &view, 0, SERIES, &size));
-    report("catalog", "write", (double)(cpu_ns() - start) / NS_PER_MS, "ms");
-    catalog_free(catalog);
-    must(catalog_new(&catalog));
-    start = cpu_ns();
-    must(catalog_file_load(disk, dir, 0, size, SERIES, catalog));
-    report("catalog", "load", (double)(cpu_ns() - start) / NS_PER_MS, "ms");
-    catalog_free(catalog);
 }
 
 /* ---- Store --------------------------------------------------------------------------------- */
@@ -248,9 +208,6 @@ static void end_dir(void)
 int main(int argc, char **argv)
 {
     json = argc > 1 && strcmp(argv[1], "--json") == 0;
-    begin_dir("catalog");
-    bench_catalog();
-    end_dir();
     begin_dir("wide");
     bench_store("wide", 1000, 10);
     end_dir();

@@ -1,6 +1,6 @@
 /*
- * Catalog files from anybody. Checksums and places of chunks are made right first, because no
- * fuzzer guesses them; then the file is loaded, and what was loaded is asked for.
+ * Runs of a catalog from anybody. The header's sum is made right first, because no fuzzer guesses
+ * it; then all that is in the run is asked for, and it is merged with itself moved behind it.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,78 +8,81 @@
 
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
-#include "storage/catalog_file.h"
+#include "storage/catalog_build.h"
 #include "tests/support/mem_disk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Returns how many series the chunks claim to have. */
-static uint32_t make_right(uint8_t *bytes, size_t size)
+/* The bytes with a right header, as if they began with series `first`. */
+static struct catalog_run *open_run(const uint8_t *data, size_t size, uint32_t first)
 {
-    struct catalog_file_header header;
-    size_t at = sizeof header;
-    uint32_t series = 0;
+    struct catalog_run_header header;
+    struct catalog_run *run = NULL;
+    uint8_t *bytes = malloc(size + 1);
 
-    if (size < sizeof header)
-        return 0;
-    memcpy(&header, bytes, sizeof header);
-    header.crc = crc32c(0, (uint8_t *)&header + 8, sizeof header - 8);
-    memcpy(bytes, &header, sizeof header);
-    while (size - at >= sizeof(struct catalog_chunk_header)) {
-        struct catalog_chunk_header chunk;
-
-        memcpy(&chunk, bytes + at, sizeof chunk);
-        if (chunk.size > size - at - sizeof chunk)
-            chunk.size = (uint32_t)(size - at - sizeof chunk);
-        chunk.first_id = series;
-        chunk.shard = 0;
-        chunk.offset = at;
-        chunk.crc = crc32c(0, (uint8_t *)&chunk + 8, sizeof chunk - 8);
-        chunk.crc = crc32c(chunk.crc, bytes + at + sizeof chunk, chunk.size);
-        memcpy(bytes + at, &chunk, sizeof chunk);
-        series += chunk.count;
-        at += sizeof chunk + chunk.size;
+    CHECK(bytes != NULL);
+    memcpy(bytes, data, size);
+    if (size >= sizeof header) {
+        memcpy(&header, bytes, sizeof header);
+        header.magic = CATALOG_RUN_MAGIC;
+        header.version = CATALOG_RUN_VERSION;
+        header.shard = 0;
+        header.size = size;
+        header.first = first;
+        header.crc = crc32c(0, (const uint8_t *)&header + 8, sizeof header - 8);
+        memcpy(bytes, &header, sizeof header);
     }
-    return series;
+    return catalog_run_open(bytes, size, 0, NULL, &run) == ERR_OK ? run : NULL;
 }
 
-static void ask(const struct catalog *catalog)
+static void ask(const struct catalog_run *run)
 {
-    struct catalog_view view = catalog_view(catalog);
+    char key[CATALOG_KEY_ROOM];
 
-    for (uint32_t id = 0; id < view.count; id++) {
-        struct slice key = catalog_view_key(&view, id);
-        struct slice table = catalog_view_table_key(&view, catalog_view_table(&view, id));
+    for (uint32_t at = 0; at < run->header.count; at++) {
+        size_t size = catalog_run_key(run, at, key);
+        uint32_t found;
 
-        CHECK(catalog_find(catalog, key.data, key.size, key_hash(key.data, key.size)) == id);
-        CHECK(table.size <= key.size);
-        CHECK(memcmp(table.data, key.data, table.size) == 0);
+        (void)catalog_run_table(run, at);
+        CHECK(size <= KEY_SIZE_MAX);
+        found = catalog_run_find(run, (struct slice){key, size}, key_hash(key, size));
+        CHECK(found == CATALOG_RUN_NONE || found < run->header.count);
     }
-    for (uint32_t id = 0; id < view.count;) {
-        uint32_t next = 0;
+    for (uint32_t name = 0; name < run->header.names; name++) {
+        struct catalog_values_walk walk;
+        struct slice value;
 
-        (void)catalog_stored(catalog, id, view.count, &next);
-        CHECK(next > id);
-        id = next;
+        catalog_values_seek(&walk, &run->names[name].values, 0);
+        while (catalog_values_next(&walk, &value))
+            (void)key_hash(value.data, value.size);
+        (void)catalog_values_lower_bound(&run->names[name].values, (struct slice){"m", 1}, &walk);
     }
+}
+
+static void merge(struct catalog_run *const *runs)
+{
+    struct mem_disk *disk = mem_disk_new();
+    const struct disk *table = mem_disk_table(disk);
+    struct catalog_run_header header;
+    struct file *file;
+
+    CHECK(table->open(table->ctx, "./a", FILE_WRITE | FILE_CREATE, &file) == ERR_OK);
+    (void)(catalog_merge(runs, 2, table, file, NULL, &header) == ERR_OK);
+    table->close(file);
+    mem_disk_free(disk);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct mem_disk *disk = mem_disk_new();
-    uint8_t *bytes = malloc(size + 1);
-    struct catalog *catalog;
-    uint32_t series;
+    struct catalog_run *runs[2] = {open_run(data, size, 0), NULL};
 
-    CHECK(bytes != NULL);
-    memcpy(bytes, data, size);
-    series = make_right(bytes, size);
-    mem_disk_put(disk, "./catalog.mrc", bytes, size);
-    CHECK(catalog_new(&catalog) == ERR_OK);
-    if (catalog_file_load(mem_disk_table(disk), ".", 0, size, series, catalog) == ERR_OK)
-        ask(catalog);
-    catalog_free(catalog);
-    mem_disk_free(disk);
-    free(bytes);
+    if (runs[0] != NULL) {
+        ask(runs[0]);
+        runs[1] = open_run(data, size, runs[0]->header.count);
+        if (runs[1] != NULL)
+            merge(runs);
+    }
+    catalog_run_unref(runs[0]);
+    catalog_run_unref(runs[1]);
     return 0;
 }

@@ -65,6 +65,7 @@ static enum err read_field(const struct snapshot *snapshot, struct section_reade
     enum err err = section_read_field(reader, f, rows->present, rows->values, &strings);
 
     for (uint32_t row = 0; row < reader->section.rows && err == ERR_OK; row++, left--) {
+        char room[CATALOG_KEY_ROOM];
         char key[LINE_SIZE / 2];
         char place[LINE_SIZE];
         char value[LINE_SIZE];
@@ -74,7 +75,7 @@ static enum err read_field(const struct snapshot *snapshot, struct section_reade
             left = rows->counts[run++];
         if (!rows->present[row])
             continue;
-        print_key(catalog_view_key(snapshot->series, rows->ids[run - 1]), key, sizeof key);
+        print_key(catalog_view_key(snapshot->series, rows->ids[run - 1], room), key, sizeof key);
         (void)snprintf(place, sizeof place, "%s %020" PRId64 " %.*s", key, rows->times[row],
                        (int)field.name.size, field.name.data);
         if (field.type == FIELD_STRING)

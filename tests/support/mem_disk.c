@@ -352,6 +352,33 @@ static enum err disk_size(struct file *file, uint64_t *ret_size)
     return ERR_OK;
 }
 
+/* A copy: what is mapped does not change. */
+static enum err map_locked(struct file *file, uint64_t size, const void **ret_bytes)
+{
+    enum err err = admit_file(file, MEM_DISK_READ, "map");
+    uint8_t *bytes;
+
+    if (err != ERR_OK)
+        return err;
+    CHECK(size > 0);
+    CHECK(size <= file->node->live.size);
+    bytes = must(malloc((size_t)size));
+    mem_file_read(file->node, 0, bytes, (size_t)size);
+    *ret_bytes = bytes;
+    return ERR_OK;
+}
+
+static enum err disk_map(struct file *file, uint64_t size, const void **ret_bytes)
+{
+    WITH_LOCK(file->disk, map_locked(file, size, ret_bytes));
+}
+
+static void disk_unmap(const void *bytes, uint64_t size)
+{
+    (void)size;
+    free((void *)(uintptr_t)bytes);
+}
+
 static enum err truncate_locked(struct file *file, uint64_t size)
 {
     enum err err = admit_file(file, MEM_DISK_TRUNCATE, "truncate");
@@ -440,6 +467,8 @@ struct mem_disk *mem_disk_new(void)
         .read = disk_read,
         .write = disk_write,
         .sync = disk_sync,
+        .map = disk_map,
+        .unmap = disk_unmap,
         .size = disk_size,
         .truncate = disk_truncate,
         .is_direct = disk_is_direct,

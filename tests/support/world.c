@@ -8,6 +8,7 @@
 #include "storage/base/check.h"
 #include "storage/block/block_builder.h"
 #include "storage/block/block_reader.h"
+#include "storage/catalog_build.h"
 #include "tests/support/seed.h"
 
 enum { HEADROOM = 64, ROWS_MAX = 200 };
@@ -47,6 +48,19 @@ static void make_series(struct world_series *series, uint32_t id)
     series->table_key_size = 3 + 1 + strlen(series->table);
 }
 
+/* What is there becomes a run, as in a seal. */
+static void make_run(struct catalog *catalog)
+{
+    struct catalog_run *run;
+    struct catalog_view view;
+
+    CHECK(catalog_freeze(catalog, &view) == ERR_OK);
+    CHECK(catalog_build(&view, 0, view.count, 0, NULL, &run) == ERR_OK);
+    CHECK(catalog_adopt(catalog, run) == ERR_OK);
+    catalog_run_unref(run);
+    catalog_view_fini(&view);
+}
+
 static void make_catalog(struct world *world)
 {
     CHECK(catalog_new(&world->catalog) == ERR_OK);
@@ -54,6 +68,8 @@ static void make_catalog(struct world *world)
         struct world_series *series = &world->series[id];
 
         make_series(series, id);
+        if (id == WORLD_SERIES / 2)
+            make_run(world->catalog);
         CHECK(catalog_add(world->catalog, (struct slice){series->key, series->key_size},
                           series->table_key_size,
                           key_hash(series->key, series->key_size)) == ERR_OK);
@@ -192,5 +208,6 @@ void world_free(struct world *world)
     for (uint32_t i = 0; i < world->snapshot.source_count; i++)
         buf_unref(world->snapshot.sources[i].entry);
     free(world->snapshot.sources);
+    catalog_view_fini(&world->view);
     catalog_free(world->catalog);
 }

@@ -1,81 +1,175 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "storage/base/crc32c.h"
 #include "storage/catalog.h"
+#include "storage/catalog_build.h"
 #include "storage/catalog_file.h"
-#include "tests/support/entries.h"
 #include "tests/support/mem_disk.h"
 #include "tests/support/seed.h"
 
-static struct catalog *catalog;
-static struct mem_disk *disk;
+/* A catalog, the files that its seals have made, and the list that it must be equal to. */
+static struct shard {
+    struct mem_disk *disk;
+    struct catalog *catalog;
+    struct catalog_files files;
+    struct catalog_run *runs[CATALOG_FILES_MAX];
+    unsigned *list; /* Numbers of keys, by id. */
+} shard;
+
+enum { LIST_MAX = 300000 };
 
 static void set_up(void)
 {
-    disk = mem_disk_new();
-    cr_assert_eq(mem_disk_table(disk)->make_dir(disk, "data"), ERR_OK);
-    cr_assert_eq(mem_disk_table(disk)->sync_dir(disk, "."), ERR_OK);
-    cr_assert_eq(catalog_new(&catalog), ERR_OK);
+    memset(&shard, 0, sizeof shard);
+    shard.disk = mem_disk_new();
+    shard.list = malloc(LIST_MAX * sizeof *shard.list);
+    cr_assert_eq(mem_disk_table(shard.disk)->make_dir(shard.disk, "data"), ERR_OK);
+    cr_assert_eq(mem_disk_table(shard.disk)->sync_dir(shard.disk, "."), ERR_OK);
+    cr_assert_eq(catalog_new(&shard.catalog), ERR_OK);
+}
+
+static void close_catalog(void)
+{
+    catalog_free(shard.catalog);
+    for (uint32_t i = 0; i < shard.files.count; i++)
+        catalog_run_unref(shard.runs[i]);
+    memset(shard.runs, 0, sizeof shard.runs);
+    shard.catalog = NULL;
 }
 
 static void tear_down(void)
 {
-    catalog_free(catalog);
-    mem_disk_free(disk);
+    close_catalog();
+    mem_disk_free(shard.disk);
+    free(shard.list);
 }
 
 TestSuite(catalog, .init = set_up, .fini = tear_down);
 
-static size_t key_of(unsigned number, char *ret_key)
+/* Key `number`: seven tables, up to four tags, values that repeat and values that do not. */
+static size_t key_of(unsigned number, char *ret_key, size_t *ret_table_size)
 {
-    char table[16];
-    char host[32];
-
-    (void)snprintf(table, sizeof table, "table-%u", number % 7);
-    (void)snprintf(host, sizeof host, "host-%08u", number);
-    return entries_key(table, host, ret_key);
-}
-
-static enum err add(struct catalog *into, unsigned number)
-{
+    char texts[5][32];
+    struct tag tags[4] = {{{"host", 4}, {texts[1], 0}},
+                          {{"site", 4}, {texts[2], 0}},
+                          {{"rack", 4}, {texts[3], 0}},
+                          {{"empty", 5}, {"", 0}}};
     struct key_parts parts;
-    char key[256];
-    size_t size = key_of(number, key);
+    size_t size;
 
-    cr_assert_eq(key_parse(key, size, &parts), 0);
-    return catalog_add(into, (struct slice){key, size}, parts.table_key_size, key_hash(key, size));
+    (void)snprintf(texts[0], sizeof texts[0], "table-%u", number % 7);
+    tags[0].value.size = (size_t)snprintf(texts[1], sizeof texts[1], "host-%08u", number);
+    tags[1].value.size = (size_t)snprintf(texts[2], sizeof texts[2], "s%u", number % 13);
+    tags[2].value.size = (size_t)snprintf(texts[3], sizeof texts[3], "%x", number * 2654435761u);
+    size = key_write((struct slice){"db", 2}, (struct slice){texts[0], strlen(texts[0])}, tags,
+                     number % 11 % 5, ret_key, 256);
+    if (number % 11 % 5 == 0) /* Without a tag there are but seven keys. */
+        size = key_write((struct slice){"db", 2}, (struct slice){texts[0], strlen(texts[0])}, tags,
+                         1, ret_key, 256);
+    cr_assert_eq(key_parse(ret_key, size, &parts), 0);
+    *ret_table_size = parts.table_key_size;
+    return size;
 }
 
-static uint32_t find(const struct catalog *in, unsigned number)
+static enum err add(unsigned number)
 {
+    size_t table_size;
     char key[256];
-    size_t size = key_of(number, key);
+    size_t size = key_of(number, key, &table_size);
+    enum err err =
+        catalog_add(shard.catalog, (struct slice){key, size}, table_size, key_hash(key, size));
 
-    return catalog_find(in, key, size, key_hash(key, size));
+    if (err == ERR_OK)
+        shard.list[catalog_total(shard.catalog) - 1] = number;
+    return err;
 }
 
-static void fill(struct catalog *into, unsigned first, unsigned end)
+static uint32_t find(unsigned number)
+{
+    size_t table_size;
+    char key[256];
+    size_t size = key_of(number, key, &table_size);
+
+    return catalog_find(shard.catalog, key, size, key_hash(key, size));
+}
+
+static void fill(unsigned first, unsigned end)
 {
     for (unsigned i = first; i < end; i++) {
-        cr_assert_eq(add(into, i), ERR_OK);
-        catalog_confirm(into);
+        cr_assert_eq(add(i), ERR_OK);
+        catalog_confirm(shard.catalog);
     }
 }
 
-static void expect_same(const struct catalog *a, const struct catalog *b)
+/* What a seal does. */
+static enum err write_view(struct catalog_view *view)
 {
-    cr_assert_eq(catalog_count(a), catalog_count(b));
-    cr_assert_eq(catalog_tables(a), catalog_tables(b));
-    for (uint32_t id = 0; id < catalog_count(a); id++) {
-        struct slice left = catalog_key(a, id);
-        struct slice right = catalog_key(b, id);
+    struct catalog_files before = shard.files;
+    struct catalog_run *run = NULL;
+    enum err err;
 
-        cr_assert_eq(left.size, right.size);
-        cr_assert_arr_eq(left.data, right.data, left.size);
-        cr_assert_eq(catalog_table(a, id), catalog_table(b, id));
-        cr_assert_eq(catalog_find(b, right.data, right.size, key_hash(right.data, right.size)), id);
+    if (view->count == catalog_files_series(&shard.files))
+        return ERR_OK;
+    err = catalog_file_write(mem_disk_table(shard.disk), "data", 3, view, &shard.files, shard.runs,
+                             NULL, &run);
+    if (err != ERR_OK)
+        return err;
+    for (uint32_t i = shard.files.count - 1; i < before.count; i++) {
+        catalog_run_unref(shard.runs[i]);
+        shard.runs[i] = NULL;
     }
+    shard.runs[shard.files.count - 1] = run;
+    return catalog_adopt(shard.catalog, run);
+}
+
+static enum err seal(void)
+{
+    struct catalog_view view;
+    enum err err = catalog_freeze(shard.catalog, &view);
+
+    if (err == ERR_OK)
+        err = write_view(&view);
+    catalog_view_fini(&view);
+    return err;
+}
+
+static enum err open_files(const struct mem_disk *disk, const struct catalog_files *files)
+{
+    enum err err = ERR_OK;
+
+    cr_assert_eq(catalog_new(&shard.catalog), ERR_OK);
+    for (uint32_t i = 0; i < files->count && err == ERR_OK; i++) {
+        err = catalog_file_open(mem_disk_table((struct mem_disk *)(uintptr_t)disk), "data", 3,
+                                &files->files[i], &shard.runs[i]);
+        if (err == ERR_OK)
+            err = catalog_load(shard.catalog, shard.runs[i]);
+    }
+    return err;
+}
+
+static void expect_list(void)
+{
+    struct catalog_view view = catalog_view(shard.catalog);
+
+    for (uint32_t id = 0; id < catalog_total(shard.catalog); id++) {
+        char key[256];
+        char room[CATALOG_KEY_ROOM];
+        size_t table_size;
+        size_t size = key_of(shard.list[id], key, &table_size);
+        struct slice name, own;
+
+        cr_assert_eq(catalog_find(shard.catalog, key, size, key_hash(key, size)), id);
+        if (id >= view.count)
+            continue;
+        own = catalog_view_key(&view, id, room);
+        cr_assert_eq(own.size, size, "series %u", id);
+        cr_assert_arr_eq(own.data, key, size);
+        cr_assert_eq(catalog_view_table(&view, id), catalog_table(shard.catalog, id));
+        name = catalog_view_table_key(&view, catalog_view_table(&view, id));
+        cr_assert_eq(name.size, table_size);
+        cr_assert_arr_eq(name.data, key, table_size);
+    }
+    catalog_view_fini(&view);
 }
 
 /* ---- In memory ----------------------------------------------------------------------------- */
@@ -83,278 +177,286 @@ static void expect_same(const struct catalog *a, const struct catalog *b)
 Test(catalog, numbers_series_and_tables_in_order)
 {
     struct catalog_view view;
-    char key[256];
-    size_t size;
 
-    fill(catalog, 0, 200000);
-    cr_assert_eq(catalog_count(catalog), 200000);
-    cr_assert_eq(catalog_tables(catalog), 7);
-    for (unsigned i = 0; i < 200000; i += 97)
-        cr_assert_eq(find(catalog, i), i);
-    cr_assert_eq(find(catalog, 200000), CATALOG_NONE);
-    view = catalog_view(catalog);
-    size = key_of(12345, key);
-    cr_assert_eq(catalog_view_key(&view, 12345).size, size);
-    cr_assert_arr_eq(catalog_view_key(&view, 12345).data, key, size);
+    fill(0, 200000);
+    cr_assert_eq(catalog_count(shard.catalog), 200000);
+    cr_assert_eq(catalog_tables(shard.catalog), 7);
+    expect_list();
+    cr_assert_eq(find(200000), CATALOG_NONE);
+    view = catalog_view(shard.catalog);
     for (uint32_t table = 0; table < view.tables; table++) {
         struct slice name = catalog_view_table_key(&view, table);
 
         cr_assert_eq(catalog_view_find_table(&view, name), table);
-        cr_assert_eq(catalog_find_table(catalog, name), table);
+        cr_assert_eq(catalog_find_table(shard.catalog, name), table);
     }
     cr_assert_eq(catalog_view_find_table(&view, (struct slice){"x", 1}), CATALOG_NONE);
     cr_assert_eq(catalog_view_table(&view, 12345), 12345 % 7);
+    catalog_view_fini(&view);
 }
 
 Test(catalog, takes_back_tentative_series_and_their_tables)
 {
-    fill(catalog, 0, 3);
+    struct catalog_view view;
+
+    fill(0, 3);
     for (unsigned i = 3; i < 10; i++)
-        cr_assert_eq(add(catalog, i), ERR_OK);
-    cr_assert_eq(catalog_count(catalog), 3);
-    cr_assert_eq(catalog_total(catalog), 10);
-    cr_assert_eq(catalog_tables(catalog), 7);
-    cr_assert_eq(catalog_view(catalog).tables, 3);
-    catalog_forget(catalog, 5);
-    cr_assert_eq(find(catalog, 4), 4);
-    cr_assert_eq(find(catalog, 5), CATALOG_NONE);
-    cr_assert_eq(catalog_tables(catalog), 5);
-    catalog_forget(catalog, 3);
-    cr_assert_eq(catalog_tables(catalog), 3);
-    fill(catalog, 20, 24); /* In the places of those forgotten. */
-    cr_assert_eq(find(catalog, 20), 3);
-    cr_assert_eq(find(catalog, 4), CATALOG_NONE);
+        cr_assert_eq(add(i), ERR_OK);
+    cr_assert_eq(catalog_count(shard.catalog), 3);
+    cr_assert_eq(catalog_total(shard.catalog), 10);
+    cr_assert_eq(catalog_tables(shard.catalog), 7);
+    view = catalog_view(shard.catalog);
+    cr_assert_eq(view.tables, 3);
+    catalog_view_fini(&view);
+    catalog_forget(shard.catalog, 5);
+    cr_assert_eq(find(4), 4);
+    cr_assert_eq(find(5), CATALOG_NONE);
+    cr_assert_eq(catalog_tables(shard.catalog), 5);
+    catalog_forget(shard.catalog, 3);
+    cr_assert_eq(catalog_tables(shard.catalog), 3);
+    fill(20, 24); /* In the places of those forgotten. */
+    cr_assert_eq(find(20), 3);
+    cr_assert_eq(find(4), CATALOG_NONE);
 }
 
-Test(catalog, behaves_as_a_list_under_any_order_of_adding_and_forgetting)
+static void forget_some(uint64_t *chance)
+{
+    uint32_t tentative = catalog_total(shard.catalog) - catalog_count(shard.catalog);
+
+    catalog_forget(shard.catalog,
+                   catalog_total(shard.catalog) - (uint32_t)seed_below(chance, tentative + 1));
+}
+
+/* ---- With seals ---------------------------------------------------------------------------- */
+
+Test(catalog, behaves_as_a_list_under_any_order_of_adding_forgetting_and_sealing)
 {
     uint64_t chance = seed_of_run("catalog");
-    unsigned list[4096];
-    uint32_t count = 0;
+    struct catalog_view views[4] = {0};
+    uint32_t first = 0, count = 0; /* Of views that were frozen and are not written yet. */
     unsigned next = 0;
 
-    while (catalog_count(catalog) < 3000) {
-        switch (seed_below(&chance, 4)) {
-        case 0:
-        case 1:
-            if (catalog_total(catalog) == 4096)
-                break;
-            cr_assert_eq(add(catalog, next), ERR_OK);
-            list[catalog_total(catalog) - 1] = next++;
-            break;
-        case 2:
-            if (catalog_total(catalog) > catalog_count(catalog))
-                catalog_confirm(catalog);
-            break;
-        default:
-            if (seed_below(&chance, 8) == 0)
-                catalog_forget(catalog,
-                               catalog_count(catalog) +
-                                   (uint32_t)seed_below(&chance, catalog_total(catalog) -
-                                                                     catalog_count(catalog) + 1));
+    while (catalog_count(shard.catalog) < 5000) {
+        uint64_t what = seed_below(&chance, 200);
+
+        if (what < 130) {
+            cr_assert_eq(add(next++), ERR_OK);
+        } else if (what < 180) {
+            while (catalog_total(shard.catalog) > catalog_count(shard.catalog))
+                catalog_confirm(shard.catalog);
+        } else if (what < 196) {
+            forget_some(&chance);
+        } else if (what < 198 && count - first < 4) {
+            cr_assert_eq(catalog_freeze(shard.catalog, &views[count++ % 4]), ERR_OK);
+        } else if (first < count) {
+            cr_assert_eq(write_view(&views[first % 4]), ERR_OK, "%s", err_detail());
+            catalog_view_fini(&views[first++ % 4]);
         }
-        count = catalog_total(catalog);
-        if (count > 0)
-            cr_assert_eq(find(catalog, list[count - 1]), count - 1);
+        if (catalog_total(shard.catalog) > 0)
+            cr_assert_eq(find(shard.list[catalog_total(shard.catalog) - 1]),
+                         catalog_total(shard.catalog) - 1);
     }
-    for (uint32_t id = 0; id < count; id++)
-        cr_assert_eq(find(catalog, list[id]), id);
-}
-
-Test(catalog, hands_out_its_keys_in_pieces_that_load_again)
-{
-    struct catalog *other;
-
-    fill(catalog, 0, 100000); /* Several chunks of keys. */
-    cr_assert_eq(catalog_new(&other), ERR_OK);
-    for (uint32_t at = 0; at < 100000;) {
-        uint32_t next = 0;
-        struct slice piece = catalog_stored(catalog, at, 100000, &next);
-
-        cr_assert_gt(next, at);
-        cr_assert_eq(catalog_load(other, piece.data, piece.size, next - at), ERR_OK, "%s",
-                     err_detail());
-        at = next;
+    expect_list();
+    for (; first < count; first++) {
+        cr_assert_eq(write_view(&views[first % 4]), ERR_OK, "%s", err_detail());
+        catalog_view_fini(&views[first % 4]);
     }
-    expect_same(catalog, other);
-    catalog_free(other);
+    expect_list();
 }
 
-Test(catalog, refuses_to_load_what_are_no_keys)
+Test(catalog, comes_back_from_its_files_as_it_was)
 {
-    static const struct {
-        const char *bytes;
-        size_t size;
-        uint32_t count;
-    } cases[] = {
-        {"\x05\x01"
-         "a",
-         3, 1},              /* Ends early. */
-        {"\x02\x05z", 3, 1}, /* No table in it. */
-        {"\x04\x01"
-         "a\x01"
-         "b",
-         5, 2}, /* One key, not two. */
-        {"\x04\x01"
-         "a\x01"
-         "b\x04\x01"
-         "a\x01"
-         "b",
-         10, 2}, /* Twice the same. */
-        {"\x84\x00\x01"
-         "a\x01"
-         "b",
-         6, 1}, /* Its size is spelt too long. */
-        {"\x80", 1, 1},
-    };
+    /* The second is merged with the first, the third with none, the fourth with the third. */
+    static const unsigned ends[] = {100, 100000, 120000, 121000};
+    struct catalog_files files;
 
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct catalog *other;
-
-        cr_assert_eq(catalog_new(&other), ERR_OK);
-        cr_assert_eq(catalog_load(other, cases[i].bytes, cases[i].size, cases[i].count),
-                     ERR_CORRUPT, "case %zu", i);
-        catalog_free(other);
+    for (size_t i = 0; i < 4; i++) {
+        fill(i == 0 ? 0 : ends[i - 1], ends[i]);
+        cr_assert_eq(seal(), ERR_OK, "%s", err_detail());
+        cr_assert_eq(catalog_files_series(&shard.files), ends[i]);
     }
+    cr_assert_eq(shard.files.count, 2);
+    cr_assert_eq(shard.files.files[0].count, 100000);
+    expect_list();
+    mem_disk_crash(shard.disk, MEM_DISK_POWER, 0);
+    files = shard.files;
+    close_catalog();
+    cr_assert_eq(open_files(shard.disk, &files), ERR_OK, "%s", err_detail());
+    expect_list();
+    fill(121000, 121010); /* It can go on. */
+    expect_list();
 }
 
-/* ---- On disk ------------------------------------------------------------------------------- */
-
-static enum err append(const struct catalog *from, uint64_t size, uint32_t first, uint32_t end,
-                       uint64_t *ret_size)
+Test(catalog, makes_the_same_bytes_whenever_it_gets_to_it)
 {
-    struct catalog_view view = catalog_view(from);
+    struct catalog_view views[2];
+    struct catalog_files files;
+    uint8_t *first, *second;
+    size_t size, other_size;
+    char path[64];
 
-    return catalog_file_append(mem_disk_table(disk), "data", 3, size, &view, first, end, ret_size);
+    fill(0, 1000);
+    cr_assert_eq(seal(), ERR_OK);
+    fill(1000, 1500);
+    cr_assert_eq(seal(), ERR_OK);
+    files = shard.files;
+    (void)snprintf(path, sizeof path, "data/%08u.mrc", 1500u);
+    first = mem_disk_get(shard.disk, path, &size);
+    cr_assert_not_null(first);
+    tear_down();
+    set_up();
+    fill(0, 1000);
+    cr_assert_eq(catalog_freeze(shard.catalog, &views[0]), ERR_OK);
+    fill(1000, 1500);
+    cr_assert_eq(catalog_freeze(shard.catalog, &views[1]), ERR_OK);
+    fill(1500, 1600);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(write_view(&views[i]), ERR_OK);
+        catalog_view_fini(&views[i]);
+    }
+    cr_assert_eq(files.count, shard.files.count);
+    cr_assert_eq(files.files[0].crc, shard.files.files[0].crc);
+    second = mem_disk_get(shard.disk, path, &other_size);
+    cr_assert_eq(size, other_size);
+    cr_assert_arr_eq(first, second, size);
+    free(first);
+    free(second);
 }
 
-static enum err load(struct mem_disk *from, uint64_t size, uint32_t count,
-                     struct catalog **ret_catalog)
+Test(catalog, a_view_stays_as_it_was_while_seals_replace_its_parts)
 {
-    cr_assert_eq(catalog_new(ret_catalog), ERR_OK);
-    return catalog_file_load(mem_disk_table(from), "data", 3, size, count, *ret_catalog);
+    struct catalog_view view;
+    char room[CATALOG_KEY_ROOM];
+
+    fill(0, 500);
+    view = catalog_view(shard.catalog);
+    cr_assert_eq(seal(), ERR_OK);
+    fill(500, 1000);
+    cr_assert_eq(seal(), ERR_OK);
+    for (uint32_t id = 0; id < 500; id++) {
+        char key[256];
+        size_t table_size;
+        size_t size = key_of(id, key, &table_size);
+        struct slice own = catalog_view_key(&view, id, room);
+
+        cr_assert_eq(own.size, size);
+        cr_assert_arr_eq(own.data, key, size);
+    }
+    catalog_view_fini(&view);
 }
 
-Test(catalog, comes_back_from_its_file_as_it_was)
-{
-    struct catalog *loaded;
-    uint64_t size = 0;
-
-    fill(catalog, 0, 60000);
-    cr_assert_eq(append(catalog, 0, 0, 1, &size), ERR_OK);
-    cr_assert_eq(append(catalog, size, 1, 2, &size), ERR_OK);
-    cr_assert_eq(append(catalog, size, 2, 60000, &size), ERR_OK);
-    mem_disk_crash(disk, MEM_DISK_POWER, 0);
-    cr_assert_eq(load(disk, size, 60000, &loaded), ERR_OK, "%s", err_detail());
-    expect_same(catalog, loaded);
-    fill(loaded, 60000, 60010); /* It can go on. */
-    cr_assert_eq(find(loaded, 60009), 60009);
-    catalog_free(loaded);
-}
-
-Test(catalog, cuts_what_a_seal_left_behind)
-{
-    struct catalog *loaded;
-    uint64_t size = 0;
-    uint64_t longer = 0;
-    size_t left = 0;
-
-    fill(catalog, 0, 20);
-    cr_assert_eq(append(catalog, 0, 0, 10, &size), ERR_OK);
-    cr_assert_eq(append(catalog, size, 10, 20, &longer), ERR_OK);
-    cr_assert_eq(load(disk, size, 10, &loaded), ERR_OK, "%s", err_detail());
-    cr_assert_eq(catalog_count(loaded), 10);
-    catalog_free(loaded);
-    free(mem_disk_get(disk, "data/catalog.mrc", &left));
-    cr_assert_eq(left, size);
-}
+/* ---- Damage -------------------------------------------------------------------------------- */
 
 Test(catalog, notices_every_flipped_bit_and_every_cut_of_its_file)
 {
-    struct catalog *loaded;
-    uint64_t size = 0;
+    struct catalog_files files;
+    const char *path = "data/00000012.mrc";
     uint8_t *bytes;
     size_t length;
 
-    fill(catalog, 0, 12);
-    cr_assert_eq(append(catalog, 0, 0, 5, &size), ERR_OK);
-    cr_assert_eq(append(catalog, size, 5, 12, &size), ERR_OK);
-    bytes = mem_disk_get(disk, "data/catalog.mrc", &length);
-    cr_assert_eq(length, size);
+    fill(0, 12);
+    cr_assert_eq(seal(), ERR_OK);
+    files = shard.files;
+    bytes = mem_disk_get(shard.disk, path, &length);
+    cr_assert_not_null(bytes);
     for (size_t bit = 0; bit < length * 8; bit++) {
-        mem_disk_flip(disk, "data/catalog.mrc", bit / 8, (uint8_t)(1u << bit % 8));
-        cr_assert_eq(load(disk, size, 12, &loaded), ERR_CORRUPT, "bit %zu", bit);
-        cr_assert_neq(strstr(err_detail(), "data/catalog.mrc"), NULL, "%s", err_detail());
-        catalog_free(loaded);
-        mem_disk_flip(disk, "data/catalog.mrc", bit / 8, (uint8_t)(1u << bit % 8));
+        enum err err;
+
+        mem_disk_flip(shard.disk, path, bit / 8, (uint8_t)(1u << bit % 8));
+        close_catalog();
+        err = open_files(shard.disk, &files);
+        cr_assert_eq(err, ERR_CORRUPT, "bit %zu: %s", bit, err_name(err));
+        cr_assert_not_null(strstr(err_detail(), path), "%s", err_detail());
+        mem_disk_flip(shard.disk, path, bit / 8, (uint8_t)(1u << bit % 8));
     }
     for (size_t cut = 0; cut < length; cut++) {
-        mem_disk_put(disk, "data/catalog.mrc", bytes, cut);
-        cr_assert_eq(load(disk, size, 12, &loaded), ERR_CORRUPT, "cut at %zu", cut);
-        catalog_free(loaded);
+        mem_disk_put(shard.disk, path, bytes, cut);
+        close_catalog();
+        cr_assert_eq(open_files(shard.disk, &files), ERR_CORRUPT, "cut %zu", cut);
+        cr_assert_not_null(strstr(err_detail(), path), "%s", err_detail());
     }
+    cr_assert_eq(mem_disk_table(shard.disk)->remove(mem_disk_table(shard.disk)->ctx, path), ERR_OK);
+    close_catalog();
+    cr_assert_eq(open_files(shard.disk, &files), ERR_CORRUPT);
+    cr_assert_not_null(strstr(err_detail(), "missing"), "%s", err_detail());
+    mem_disk_put(shard.disk, path, bytes, length);
+    close_catalog();
+    cr_assert_eq(open_files(shard.disk, &files), ERR_OK);
     free(bytes);
 }
 
-Test(catalog, refuses_good_chunks_at_the_wrong_place)
+Test(catalog, refuses_a_good_file_in_the_place_of_another)
 {
-    struct catalog *loaded;
-    uint64_t first = 0;
-    uint64_t size = 0;
+    struct catalog_files files;
     uint8_t *bytes;
     size_t length;
 
-    fill(catalog, 0, 2);
-    cr_assert_eq(append(catalog, 0, 0, 1, &first), ERR_OK);
-    cr_assert_eq(append(catalog, first, 1, 2, &size), ERR_OK);
-    bytes = mem_disk_get(disk, "data/catalog.mrc", &length);
-    /* The first chunk again, where the second one stood: both are as long. */
-    memcpy(bytes + first, bytes + 64, size - first);
-    mem_disk_put(disk, "data/catalog.mrc", bytes, length);
-    cr_assert_eq(load(disk, size, 2, &loaded), ERR_CORRUPT);
-    catalog_free(loaded);
+    fill(0, 70000);
+    cr_assert_eq(seal(), ERR_OK);
+    fill(70000, 70001);
+    cr_assert_eq(seal(), ERR_OK);
+    files = shard.files;
+    cr_assert_eq(files.count, 2);
+    bytes = mem_disk_get(shard.disk, "data/00070000.mrc", &length);
+    mem_disk_put(shard.disk, "data/00070001.mrc", bytes, length);
     free(bytes);
+    files.files[1].size = files.files[0].size;
+    close_catalog();
+    cr_assert_eq(open_files(shard.disk, &files), ERR_CORRUPT);
+    cr_assert_not_null(strstr(err_detail(), "not the one in the manifest"), "%s", err_detail());
 }
 
-Test(catalog, names_the_version_that_it_cannot_read)
+Test(catalog, a_seal_that_fails_leaves_what_was_and_can_be_tried_again)
 {
-    struct catalog_file_header header;
-    struct catalog *loaded;
-    uint64_t size = 0;
-    uint8_t *bytes;
-    size_t length;
+    struct catalog_view view;
+    struct catalog_files files;
 
-    fill(catalog, 0, 1);
-    cr_assert_eq(append(catalog, 0, 0, 1, &size), ERR_OK);
-    bytes = mem_disk_get(disk, "data/catalog.mrc", &length);
-    memcpy(&header, bytes, sizeof header);
-    header.version = 9;
-    header.crc = crc32c(0, &header.version, sizeof header - 8);
-    memcpy(bytes, &header, sizeof header);
-    mem_disk_put(disk, "data/catalog.mrc", bytes, length);
-    cr_assert_eq(load(disk, size, 1, &loaded), ERR_VERSION);
-    cr_assert_neq(strstr(err_detail(), "version 9"), NULL, "%s", err_detail());
-    catalog_free(loaded);
-    free(bytes);
-}
+    fill(0, 10);
+    cr_assert_eq(seal(), ERR_OK);
+    fill(10, 20);
+    cr_assert_eq(catalog_freeze(shard.catalog, &view), ERR_OK);
+    files = shard.files;
+    for (uint64_t nth = 1;; nth++) {
+        enum err err;
 
-Test(catalog, keeps_what_stood_when_appending_fails)
-{
-    struct catalog *loaded;
-    uint64_t size = 0;
-    uint64_t longer = 0;
-
-    fill(catalog, 0, 20);
-    cr_assert_eq(append(catalog, 0, 0, 10, &size), ERR_OK);
-    for (uint64_t nth = 1; nth <= 4; nth++) { /* Open, two writes, sync. */
-        mem_disk_fail(disk, MEM_DISK_ANY, nth, ERR_IO, false);
-        cr_assert_eq(append(catalog, size, 10, 20, &longer), ERR_IO, "call %lu",
-                     (unsigned long)nth);
-        mem_disk_fail(disk, 0, 0, ERR_IO, false);
+        mem_disk_fail(shard.disk, MEM_DISK_ANY, nth, ERR_IO, false);
+        err = write_view(&view);
+        mem_disk_fail(shard.disk, 0, 0, ERR_IO, false);
+        if (err == ERR_OK) {
+            cr_assert_gt(nth, 8); /* Open, writes, sync, rename, the folder, reading it again. */
+            break;
+        }
+        cr_assert_eq(err, ERR_IO);
+        cr_assert_arr_eq(&files, &shard.files, sizeof files);
+        expect_list();
     }
-    cr_assert_eq(append(catalog, size, 10, 20, &longer), ERR_OK);
-    mem_disk_crash(disk, MEM_DISK_POWER, 0);
-    cr_assert_eq(load(disk, longer, 20, &loaded), ERR_OK, "%s", err_detail());
-    expect_same(catalog, loaded);
-    catalog_free(loaded);
+    catalog_view_fini(&view);
+    expect_list();
+    mem_disk_crash(shard.disk, MEM_DISK_POWER, 0);
+    files = shard.files;
+    close_catalog();
+    cr_assert_eq(open_files(shard.disk, &files), ERR_OK, "%s", err_detail());
+    expect_list();
+}
+
+Test(catalog, files_of_the_manifest_follow_each_other)
+{
+    struct catalog_files files = {2, {{0, 5, 300, 1}, {5, 7, 400, 2}}}, read;
+    struct bytes bytes = {0};
+    struct reader reader;
+
+    catalog_files_encode(&files, &bytes);
+    reader = reader_on(bytes.data, bytes.size);
+    cr_assert_eq(catalog_files_decode(&reader, &read), ERR_OK);
+    cr_assert_arr_eq(&files, &read, sizeof files);
+    for (size_t cut = 0; cut < bytes.size; cut++) {
+        reader = reader_on(bytes.data, cut);
+        cr_assert(catalog_files_decode(&reader, &read) != ERR_OK || cut < 4);
+    }
+    files.files[1].first = 6;
+    bytes_clear(&bytes);
+    catalog_files_encode(&files, &bytes);
+    reader = reader_on(bytes.data, bytes.size);
+    cr_assert_eq(catalog_files_decode(&reader, &read), ERR_CORRUPT);
+    bytes_fini(&bytes);
 }

@@ -12,7 +12,7 @@
 #include "storage/base/types.h"
 #include "tests/support/replica.h"
 
-static const char *const names[] = {"manifest.mrm", "catalog.mrc", "00000001.mrs", "00000002.mrs"};
+static const char *const names[] = {"manifest.mrm", "00000004.mrc", "00000001.mrs", "00000002.mrs"};
 
 /* Two seals: all types, two tables, one row that is written in both. */
 static void write_sample(struct replica *replica)

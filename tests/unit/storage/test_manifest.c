@@ -13,8 +13,7 @@ static struct manifest sample(void)
                                 .chain = 0x1122334455667788,
                                 .rows = 10,
                                 .points = 20,
-                                .catalog_size = 300,
-                                .series = 4};
+                                .catalog = {2, {{0, 3, 300, 7}, {3, 1, 200, 8}}}};
     struct segment_info info = {.number = 2,
                                 .first_index = 1,
                                 .last_index = 40,
@@ -43,8 +42,9 @@ static void expect_sample(const struct manifest *manifest)
     cr_assert_eq(manifest->chain, 0x1122334455667788);
     cr_assert_eq(manifest->rows, 10);
     cr_assert_eq(manifest->points, 20);
-    cr_assert_eq(manifest->catalog_size, 300);
-    cr_assert_eq(manifest->series, 4);
+    cr_assert_eq(manifest->catalog.count, 2);
+    cr_assert_eq(manifest->catalog.files[1].first, 3);
+    cr_assert_eq(manifest->catalog.files[1].size, 200);
     cr_assert_eq(manifest->segment_count, 2);
     cr_assert_eq(manifest->segments[0].number, 2);
     cr_assert_eq(manifest->segments[0].time_min_ns, -7);
@@ -107,10 +107,10 @@ static enum err decode_changed(size_t at, uint8_t value)
 
 Test(manifest, refuses_contents_that_contradict_themselves)
 {
-    enum { SEGMENTS = 80, SEGMENT = 76 }; /* Offsets: docs/formats.md. */
+    enum { SEGMENTS = 120, SEGMENT = 76 }; /* Offsets: docs/formats.md. */
 
     cr_assert_eq(decode_changed(12, 3), ERR_OK);
-    cr_assert_eq(decode_changed(8, 2), ERR_VERSION);
+    cr_assert_eq(decode_changed(8, 99), ERR_VERSION);
     cr_assert_eq(decode_changed(16, 1), ERR_CORRUPT);                 /* Size. */
     cr_assert_eq(decode_changed(24, 80), ERR_CORRUPT);                /* Sealed before a segment. */
     cr_assert_eq(decode_changed(32, 4), ERR_CORRUPT);                 /* Next number is in use. */

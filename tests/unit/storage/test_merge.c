@@ -93,6 +93,7 @@ static struct segment *merge_some(uint64_t number, const struct merge_filter *fi
         ERR_OK, "%s", err_detail());
     cr_assert_eq(segment_writer_finish(writer, &info), ERR_OK, "%s", err_detail());
     segment_writer_free(writer);
+    catalog_view_fini(&view);
     cr_assert_eq(segment_open(mem_disk_table(fixture.disk), "data", 0, &info, &segment), ERR_OK,
                  "%s", err_detail());
     return segment;
@@ -124,6 +125,7 @@ static struct contents read(struct segment *segment)
     }
     cr_assert_eq(contents_read(&snapshot, &contents), ERR_OK, "%s", err_detail());
     free(snapshot.sources);
+    catalog_view_fini(&view);
     return contents;
 }
 
@@ -394,4 +396,5 @@ Test(merge, says_which_block_is_damaged)
                  ERR_CORRUPT);
     cr_assert_neq(strstr(err_detail(), "log index 2"), NULL, "%s", err_detail());
     segment_writer_free(writer);
+    catalog_view_fini(&view);
 }

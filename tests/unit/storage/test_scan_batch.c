@@ -38,6 +38,7 @@ static void tear_down(void)
     for (uint32_t i = 0; i < shard.snapshot.source_count; i++)
         buf_unref(shard.sources[i].entry);
     block_builder_free(shard.builder);
+    catalog_view_fini(&shard.view);
     catalog_free(shard.catalog);
 }
 
@@ -86,6 +87,7 @@ static void end_block(void)
     source->time_min_ns = view.header.time_min_ns;
     source->time_max_ns = view.header.time_max_ns;
     source->series_max = catalog_count(shard.catalog) - 1;
+    catalog_view_fini(&shard.view);
     shard.view = catalog_view(shard.catalog);
 }
 

@@ -343,7 +343,7 @@ Test(seal, can_be_failed_between_its_steps)
         replica.log_count = 1;
         cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
         cr_assert_not(mem_disk_exists(replica.disk, "data/00000001.mrs"));
-        cr_assert_not(mem_disk_exists(replica.disk, "data/catalog.mrc"));
+        cr_assert_not(mem_disk_exists(replica.disk, "data/00000001.mrc"));
         replica.log_count = 2;
         replica_fini(&replica);
     }
@@ -413,7 +413,7 @@ static bool refused(struct replica *replica, const char *path, const struct cont
     return err != ERR_OK;
 }
 
-static const char *const files[] = {"data/manifest.mrm", "data/catalog.mrc", "data/00000001.mrs",
+static const char *const files[] = {"data/manifest.mrm", "data/00000004.mrc", "data/00000001.mrs",
                                     "data/00000002.mrs"};
 
 Test(seal, never_shows_wrong_data_for_a_flipped_bit)

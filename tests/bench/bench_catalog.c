@@ -1,0 +1,339 @@
+/*
+ * What 10.8 million series cost a node: bench.catalog [SERIES] [--json FILE]
+ *
+ *   random    each device registers its ten sensors, devices in random order; four shards by hash
+ *   ordered   the same in order
+ *   one       the same as random, in one shard
+ *   unique    one series a device: a value that no other has
+ *
+ * Keys are those of a plant: database, table, tags site, line, device and sensor, about 80 bytes.
+ * They are admitted as a leader does (hash, look up, add), applied, and sealed whenever a shard has
+ * SEAL_SERIES new ones. Files are in a folder of $TMPDIR (or /tmp) that is removed at the end.
+ * Times are of this thread's CPU, but for starts, which are by the clock.
+ */
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "storage/base/check.h"
+#include "storage/base/clk.h"
+#include "storage/base/rand.h"
+#include "storage/catalog_build.h"
+#include "storage/catalog_file.h"
+
+enum { SHARDS = 4, SENSORS = 10, SEAL_SERIES = 500000, LOOKUPS = 1000000, TAIL = 200000 };
+
+struct shard {
+    struct catalog *catalog;
+    struct catalog_files files;
+    struct catalog_run *runs[CATALOG_FILES_MAX];
+    char dir[4096];
+};
+
+static struct shard shards[SHARDS];
+static uint32_t shard_count;
+static uint32_t series_count = 10800000;
+static char dir[4000];
+static FILE *json;
+static const char *json_between = "[\n";
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * (uint64_t)NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static void must(enum err err)
+{
+    if (err == ERR_OK)
+        return;
+    (void)fprintf(stderr, "bench.catalog: %s: %s\n", err_name(err), err_detail());
+    exit(1);
+}
+
+static void report(const char *name, const char *what, double value, const char *unit)
+{
+    (void)printf("%-8s %-28s %10.2f %s\n", name, what, value, unit);
+    (void)fflush(stdout);
+    if (json != NULL)
+        (void)fprintf(json,
+                      "%s{\"case\": \"%s\", \"what\": \"%s\", \"value\": %.3f, \"unit\": \"%s\"}",
+                      json_between, name, what, value, unit);
+    json_between = ",\n";
+}
+
+/* Bytes of this process in memory: of its own, and of mapped files. */
+static uint64_t resident(const char *what)
+{
+    char line[256];
+    uint64_t kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, what, strlen(what)) == 0)
+            kib = strtoull(line + strlen(what), NULL, 10);
+    (void)fclose(file);
+    return kib * 1024;
+}
+
+/* ---- Keys ---------------------------------------------------------------------------------- */
+
+enum order { RANDOM, ORDERED, UNIQUE };
+
+static const char *const sensors[SENSORS] = {"temperature", "pressure", "vibration", "current",
+                                             "voltage",     "speed",    "torque",    "humidity",
+                                             "level",       "flow"};
+
+static size_t make_key(enum order order, uint32_t number, char *ret_key)
+{
+    uint32_t sensor = number % SENSORS, devices = series_count / SENSORS + 1;
+    uint32_t device = number / SENSORS;
+    char site[24], line[24], name[32];
+    struct tag tags[4] = {{{"site", 4}, {site, 0}},
+                          {{"line", 4}, {line, 0}},
+                          {{"device", 6}, {name, 0}},
+                          {{"sensor", 6}, {sensors[sensor], strlen(sensors[sensor])}}};
+
+    if (order == RANDOM) /* A prime that is larger than all devices: each once. */
+        device = (uint32_t)(device * UINT64_C(1000000007) % devices);
+    if (order == UNIQUE)
+        device = number;
+    tags[0].value.size = (size_t)snprintf(site, sizeof site, "plant-%03u", device % 400);
+    tags[1].value.size = (size_t)snprintf(line, sizeof line, "line-%02u", device % 23);
+    tags[2].value.size = (size_t)snprintf(name, sizeof name, "press-%08u", device);
+    return key_write((struct slice){"factory", 7}, (struct slice){"measurements", 12}, tags, 4,
+                     ret_key, 256);
+}
+
+/* ---- What the worker and a seal do --------------------------------------------------------- */
+
+static void add(struct shard *shard, struct slice key, uint64_t hash)
+{
+    struct key_parts parts;
+
+    if (catalog_find(shard->catalog, key.data, key.size, hash) != CATALOG_NONE)
+        return;
+    CHECK(key_parse(key.data, key.size, &parts) == 0);
+    must(catalog_add(shard->catalog, key, parts.table_key_size, hash));
+    /* Applying looks it up again. */
+    CHECK(catalog_find(shard->catalog, key.data, key.size, hash) == catalog_count(shard->catalog));
+    catalog_confirm(shard->catalog);
+}
+
+static void seal(struct shard *shard)
+{
+    struct catalog_files before = shard->files;
+    struct catalog_run *run = NULL;
+    struct catalog_view view;
+
+    if (catalog_count(shard->catalog) == catalog_files_series(&shard->files))
+        return;
+    must(catalog_freeze(shard->catalog, &view));
+    must(catalog_file_write(disk_system(), shard->dir, 0, &view, &shard->files, shard->runs, NULL,
+                            &run));
+    catalog_view_fini(&view);
+    for (uint32_t i = shard->files.count - 1; i < before.count; i++) {
+        char name[CATALOG_FILE_NAME_SIZE], path[8192];
+
+        catalog_run_unref(shard->runs[i]);
+        shard->runs[i] = NULL;
+        catalog_file_name(&before.files[i], name);
+        (void)snprintf(path, sizeof path, "%s/%s", shard->dir, name);
+        (void)(remove(path) == 0);
+    }
+    shard->runs[shard->files.count - 1] = run;
+    must(catalog_adopt(shard->catalog, run));
+}
+
+static void begin(uint32_t count)
+{
+    memset(shards, 0, sizeof shards);
+    shard_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        (void)snprintf(shards[i].dir, sizeof shards[i].dir, "%s/%u", dir, i);
+        must(disk_system()->make_dir(NULL, shards[i].dir));
+        must(catalog_new(&shards[i].catalog));
+    }
+}
+
+static void close_all(void)
+{
+    for (uint32_t i = 0; i < shard_count; i++) {
+        catalog_free(shards[i].catalog);
+        for (uint32_t r = 0; r < CATALOG_FILES_MAX; r++) {
+            catalog_run_unref(shards[i].runs[r]);
+            shards[i].runs[r] = NULL;
+        }
+    }
+    (void)malloc_trim(0);
+}
+
+static void open_all(void)
+{
+    for (uint32_t i = 0; i < shard_count; i++) {
+        must(catalog_new(&shards[i].catalog));
+        for (uint32_t r = 0; r < shards[i].files.count; r++) {
+            must(catalog_file_open(disk_system(), shards[i].dir, 0, &shards[i].files.files[r],
+                                   &shards[i].runs[r]));
+            must(catalog_load(shards[i].catalog, shards[i].runs[r]));
+        }
+    }
+}
+
+static void remove_all(void)
+{
+    for (uint32_t i = 0; i < shard_count; i++) {
+        for (uint32_t r = 0; r < shards[i].files.count; r++) {
+            char name[CATALOG_FILE_NAME_SIZE], path[8192];
+
+            catalog_file_name(&shards[i].files.files[r], name);
+            (void)snprintf(path, sizeof path, "%s/%s", shards[i].dir, name);
+            (void)remove(path);
+        }
+        (void)remove(shards[i].dir);
+    }
+}
+
+/* ---- What is measured ---------------------------------------------------------------------- */
+
+static void fill(const char *name, enum order order)
+{
+    uint64_t text = 0, seal_ns = 0, longest_ns = 0, seals = 0, files = 0, start = cpu_ns();
+    uint64_t keys_ns;
+    char key[256];
+
+    for (uint32_t i = 0; i < series_count; i++)
+        text += make_key(order, i, key);
+    keys_ns = cpu_ns() - start;
+    start = cpu_ns();
+    for (uint32_t i = 0; i < series_count; i++) {
+        size_t size = make_key(order, i, key);
+        uint64_t hash = key_hash(key, size);
+        struct shard *shard = &shards[key_shard(hash, shard_count)];
+        uint64_t before;
+
+        add(shard, (struct slice){key, size}, hash);
+        if (catalog_count(shard->catalog) - catalog_files_series(&shard->files) < SEAL_SERIES)
+            continue;
+        before = cpu_ns();
+        seal(shard);
+        seal_ns += cpu_ns() - before;
+        longest_ns = cpu_ns() - before > longest_ns ? cpu_ns() - before : longest_ns;
+        seals++;
+    }
+    start = cpu_ns() - start - seal_ns - keys_ns;
+    for (uint32_t i = 0; i < shard_count; i++)
+        seal(&shards[i]);
+    report(name, "key", (double)text / series_count, "bytes a series");
+    report(name, "registration", series_count / ((double)start / 1e9) / 1e6, "M series/s a core");
+    report(name, "checkpoints", (double)seal_ns / 1e6, "ms in all");
+    report(name, "checkpoints", (double)seals, "");
+    report(name, "longest checkpoint", (double)longest_ns / 1e6, "ms");
+    report(name, "checkpoints", (double)seal_ns / series_count, "ns a series");
+    for (uint32_t i = 0; i < shard_count; i++)
+        for (uint32_t r = 0; r < shards[i].files.count; r++)
+            files += shards[i].files.files[r].size;
+    report(name, "disk", (double)files / series_count, "bytes a series");
+    report(name, "disk of text", 100.0 * (double)files / (double)text, "%");
+}
+
+static void look_up(const char *name, enum order order, const char *what)
+{
+    uint64_t chance = 7, spent = 0, start = cpu_ns();
+    char key[256];
+
+    for (int pass = 0; pass < 2; pass++) {
+        chance = 7;
+        start = cpu_ns();
+        for (uint32_t i = 0; i < LOOKUPS; i++) {
+            uint32_t number =
+                (uint32_t)((chance = chance * 6364136223846793005u + 1442695040888963407u) >> 33) %
+                series_count;
+            size_t size = make_key(order, number, key);
+            uint64_t hash = key_hash(key, size);
+
+            if (pass == 1)
+                CHECK(catalog_find(shards[key_shard(hash, shard_count)].catalog, key, size, hash) !=
+                      CATALOG_NONE);
+        }
+        spent = cpu_ns() - start - (pass == 1 ? spent : 0);
+    }
+    report(name, what, (double)spent / LOOKUPS, "ns");
+}
+
+static void restart(const char *name, enum order order)
+{
+    uint64_t before, anon, start;
+    char key[256];
+
+    close_all();
+    anon = resident("RssAnon:");
+    before = resident("RssFile:");
+    start = clk_now_ns();
+    open_all();
+    report(name, "start", (double)(clk_now_ns() - start) / 1e6, "ms");
+    report(name, "resident after start",
+           (double)(resident("RssAnon:") + resident("RssFile:") - anon - before) / series_count,
+           "bytes a series");
+    look_up(name, order, "lookup, first");
+    look_up(name, order, "lookup");
+    report(name, "resident, own", ((double)resident("RssAnon:") - (double)anon) / series_count,
+           "bytes a series");
+    report(name, "resident, all touched",
+           ((double)resident("RssAnon:") + (double)resident("RssFile:") - (double)anon -
+            (double)before) /
+               series_count,
+           "bytes a series");
+    /* A log tail: as many series again are replayed. */
+    start = cpu_ns();
+    for (uint32_t i = 0; i < TAIL; i++) {
+        size_t size = make_key(order == UNIQUE ? UNIQUE : ORDERED, series_count + SENSORS + i, key);
+        uint64_t hash = key_hash(key, size);
+
+        add(&shards[key_shard(hash, shard_count)], (struct slice){key, size}, hash);
+    }
+    report(name, "replay of 200000 new series", (double)(cpu_ns() - start) / 1e6, "ms");
+}
+
+static void run(const char *name, enum order order, uint32_t count)
+{
+    begin(count);
+    fill(name, order);
+    restart(name, order);
+    close_all();
+    remove_all();
+}
+
+int main(int argc, char **argv)
+{
+    const char *above = getenv("TMPDIR");
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0 && i + 1 < argc)
+            json = fopen(argv[++i], "w");
+        else
+            series_count = (uint32_t)strtoul(argv[i], NULL, 10);
+    }
+    (void)snprintf(dir, sizeof dir, "%s/bench-catalog-XXXXXX", above == NULL ? "/tmp" : above);
+    if (mkdtemp(dir) == NULL) {
+        perror(dir);
+        return 1;
+    }
+    run("random", RANDOM, SHARDS);
+    run("ordered", ORDERED, SHARDS);
+    run("one", RANDOM, 1);
+    run("unique", UNIQUE, SHARDS);
+    (void)remove(dir);
+    if (json != NULL) {
+        (void)fprintf(json, "\n]\n");
+        (void)fclose(json);
+    }
+    return 0;
+}
