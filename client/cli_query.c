@@ -13,7 +13,8 @@ static const char usage[] =
     "millrace query --table NAME [options]  rows, aggregates or newest values of a table\n"
     "\n" CLI_CONNECT_HELP "  --table NAME            the table (needed)\n"
     "  --field NAME[,...]      only these fields; may be repeated (default: all)\n"
-    "  --where TAG=VALUE[,...] only series with these tags; TAG!=VALUE: without. All must hold;\n"
+    "  --where TAG=VALUE[,...] only series with these tags; TAG!=VALUE: without; TAG=~PATTERN and\n"
+    "                          TAG!~PATTERN: a PCRE2 pattern for the whole value. All must hold;\n"
     "                          a comma or backslash in a value is written \\, \\\\\n"
     "  --from TIME             from this time on (default: the beginning)\n"
     "  --to TIME               before this time (default: the end)\n"
@@ -50,7 +51,7 @@ struct arguments {
     struct millrace_options connect;
     struct millrace_query query;
     struct list fields, groups, conditions;
-    struct millrace_tag where[LIST_MAX];
+    struct millrace_condition where[LIST_MAX];
     const char *format;
     unsigned width, height;
     int64_t now_ns;
@@ -100,16 +101,24 @@ static bool add_items(struct list *list, char *text)
     }
 }
 
-/* "tag=value", "tag!=value". millrace.h wants the mark behind the tag's name: "tag!". */
-static bool parse_condition(char *text, struct millrace_tag *ret_tag)
+/* "tag=value" and so on. */
+static bool parse_condition(char *text, struct millrace_condition *ret_condition)
 {
-    char *equals = strchr(text, '=');
+    static const char *const ops[] = {"!=", "!~", "=~", "="};
+    char *mark = text + strcspn(text, "=!");
 
-    if (!equals || equals == text || (equals == text + 1 && *text == '!'))
+    if (mark == text)
         return false;
-    *equals = '\0';
-    *ret_tag = (struct millrace_tag){text, equals + 1};
-    return true;
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+        size_t size = strlen(ops[i]);
+
+        if (strncmp(mark, ops[i], size) != 0)
+            continue;
+        *mark = '\0';
+        *ret_condition = (struct millrace_condition){text, ops[i], mark + size};
+        return true;
+    }
+    return false;
 }
 
 static int parse_number(const char *name, const char *text, uint64_t min, uint64_t max,
@@ -235,7 +244,8 @@ static int check(struct arguments *arguments, bool has_from, bool has_to)
         /* The items are pieces of argv. */
         if (!parse_condition((char *)(uintptr_t)arguments->conditions.items[i],
                              &arguments->where[i]))
-            return cli_usage("query", "--where %s: want TAG=VALUE or TAG!=VALUE",
+            return cli_usage("query",
+                             "--where %s: want TAG=VALUE, TAG!=VALUE, TAG=~PATTERN or TAG!~PATTERN",
                              arguments->conditions.items[i]);
     }
     return CLI_OK;

@@ -188,12 +188,19 @@ MILLRACE_API void millrace_counts(const struct millrace *m, struct millrace_coun
 
 /* ---- Asking -------------------------------------------------------------------------------- */
 
+/** A condition on a tag. A series without it has the value "". Patterns (PCRE2) match the whole
+ * value. */
+struct millrace_condition {
+    const char *tag;
+    const char *op; /* "=", "!=", "=~", "!~"; NULL: "=" */
+    const char *value;
+};
+
 struct millrace_query {
     const char *table;
     const char *const *fields; /* count 0: all */
     size_t field_count;
-    const struct millrace_tag
-        *where; /* tag = value, all must hold; a name that ends in '!': not equal */
+    const struct millrace_condition *where; /* all must hold */
     size_t where_count;
     const char *const *group_by; /* Aggregates: a result for each combination of these tags. */
     size_t group_count;

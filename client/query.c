@@ -14,6 +14,12 @@ static const char *const agg_names[QUERY_AGG_END] = {
     [QUERY_RAW] = "none", [QUERY_COUNT] = "count", [QUERY_MIN] = "min",     [QUERY_MAX] = "max",
     [QUERY_SUM] = "sum",  [QUERY_MEAN] = "mean",   [QUERY_FIRST] = "first", [QUERY_LAST] = "last",
 };
+static const char *const op_names[QUERY_OP_END] = {
+    [QUERY_EQUAL] = "=",
+    [QUERY_NOT_EQUAL] = "!=",
+    [QUERY_MATCHES] = "=~",
+    [QUERY_NOT_MATCHES] = "!~",
+};
 static const char *const consistency_names[] = {
     [QUERY_LEADER] = "leader",
     [QUERY_LINEARIZABLE] = "linearizable",
@@ -35,26 +41,21 @@ static enum err find_name(const char *what, const char *name, const char *const 
     return ERR_OK;
 }
 
-/* "rack!" means: not equal. The names without their marks go into `room`. */
-static enum err fill_where(const struct millrace_query *from, char *room[QUERY_TAGS_MAX],
-                           struct query *query)
+static enum err fill_where(const struct millrace_query *from, struct query *query)
 {
-    for (size_t i = 0; i < from->where_count; i++) {
-        size_t size = strlen(from->where[i].name);
+    enum err err = ERR_OK;
+
+    for (size_t i = 0; i < from->where_count && err == ERR_OK; i++) {
         struct query_match *match = &query->where[query->where_count++];
 
-        match->negate = size > 0 && from->where[i].name[size - 1] == '!';
-        room[i] = strndup(from->where[i].name, match->negate ? size - 1 : size);
-        if (!room[i])
-            return err_set(ERR_NO_MEMORY, "a query");
-        match->name = room[i];
+        match->name = from->where[i].tag;
         match->value = from->where[i].value;
+        err = find_name("operator", from->where[i].op, op_names, QUERY_OP_END, &match->op);
     }
-    return ERR_OK;
+    return err;
 }
 
-static enum err fill(const struct millrace_query *from, char *room[QUERY_TAGS_MAX],
-                     struct query *query)
+static enum err fill(const struct millrace_query *from, struct query *query)
 {
     bool everything = from->from_ns == 0 && from->to_ns == 0;
     enum err err;
@@ -84,7 +85,7 @@ static enum err fill(const struct millrace_query *from, char *room[QUERY_TAGS_MA
     if (err == ERR_OK)
         err = find_name("consistency", from->consistency, consistency_names, QUERY_ANY + 1,
                         &query->consistency);
-    return err == ERR_OK ? fill_where(from, room, query) : err;
+    return err == ERR_OK ? fill_where(from, query) : err;
 }
 
 /* ---- The answer (I/O thread) --------------------------------------------------------------- */
@@ -156,21 +157,18 @@ enum millrace_code millrace_query(struct millrace *m, const struct millrace_quer
     struct query *query = calloc(1, sizeof *query);
     struct millrace_result *result = calloc(1, sizeof *result);
     char *copy = strndup(database.data, database.size);
-    char *room[QUERY_TAGS_MAX] = {NULL};
     enum err err;
 
     if (!query || !result || !copy) {
         err = err_set(ERR_NO_MEMORY, "a query");
     } else {
         query->database = copy;
-        err = fill(from, room, query);
+        err = fill(from, query);
     }
     if (err == ERR_OK)
         err = run(m, query, from->timeout_ms ? from->timeout_ms : TIMEOUT_MS, result);
     if (err == ERR_OK)
         err = result_order(result, from->fields, from->field_count, from->limit);
-    for (size_t i = 0; i < QUERY_TAGS_MAX; i++)
-        free(room[i]);
     free(copy);
     free(query);
     if (err != ERR_OK) {

@@ -40,7 +40,7 @@ static int write_hour(struct millrace *m, int64_t start_ns)
 
 static int print_means(struct millrace *m, int64_t start_ns)
 {
-    struct millrace_tag where[] = {{"pump", "7"}};
+    struct millrace_condition where[] = {{"pump", "=", "7"}};
     const char *fields[] = {"pressure"};
     struct millrace_query query = {
         .table = "pump",

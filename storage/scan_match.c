@@ -3,7 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/catalog_match.h"
+#include "storage/catalog_run.h"
+
 enum { SERIES_A_CHECK = 4096 }; /* Between looks at the clock: about half a millisecond. */
+
+/* What is being found. */
+struct finder {
+    const struct catalog_view *view;
+    const struct scan_limits *limits;
+    struct label_match *conditions;
+    struct scan_match match;
+    uint32_t capacity;
+};
 
 struct slice scan_match_tag(const struct key_parts *parts, const char *name)
 {
@@ -18,42 +30,129 @@ struct slice scan_match_tag(const struct key_parts *parts, const char *name)
     return (struct slice){"", 0};
 }
 
-static bool satisfies(const struct catalog_view *view, uint32_t id, const struct query *query)
+/* Room for `more` ids. */
+static enum err reserve(struct finder *finder, uint32_t more)
 {
+    uint64_t capacity = finder->capacity;
+    uint32_t *ids;
+
+    if (more <= finder->capacity - finder->match.count)
+        return ERR_OK;
+    while (capacity < (uint64_t)finder->match.count + more)
+        capacity = capacity == 0 ? 1024 : 2 * capacity;
+    ids = realloc(finder->match.ids, capacity * sizeof *ids);
+    if (ids == NULL)
+        return err_set(ERR_NO_MEMORY, "scan: no memory for the ids of %u series",
+                       finder->match.count + more);
+    finder->match.ids = ids;
+    finder->capacity = capacity < UINT32_MAX ? (uint32_t)capacity : UINT32_MAX;
+    return ERR_OK;
+}
+
+static enum err take_all(struct finder *finder)
+{
+    enum err err = reserve(finder, finder->view->count);
+
+    for (uint32_t id = 0; id < finder->view->count && err == ERR_OK; id++)
+        finder->match.ids[finder->match.count++] = id;
+    return err;
+}
+
+/* ---- Runs ---------------------------------------------------------------------------------- */
+
+static enum err take_masks(struct finder *finder, uint32_t first, const uint64_t *masks,
+                           uint32_t groups)
+{
+    uint32_t more = 0;
+    enum err err;
+
+    for (uint32_t at = 0; at < groups; at++)
+        more += (uint32_t)__builtin_popcountll(masks[at]);
+    err = reserve(finder, more);
+    if (err != ERR_OK)
+        return err;
+    for (uint32_t at = 0; at < groups; at++)
+        for (uint64_t mask = masks[at]; mask != 0; mask &= mask - 1)
+            finder->match.ids[finder->match.count++] =
+                first + at * CATALOG_GROUP + (uint32_t)__builtin_ctzll(mask);
+    return ERR_OK;
+}
+
+static enum err find_in_run(struct finder *finder, const struct catalog_run *run)
+{
+    uint32_t groups = (run->header.count - 1) / CATALOG_GROUP + 1;
+    uint64_t *masks = malloc(groups * sizeof *masks);
+    enum err err;
+
+    if (masks == NULL)
+        return err_set(ERR_NO_MEMORY, "scan: no memory for a bit each of %u series",
+                       run->header.count);
+    err = catalog_match(run, finder->match.table, finder->conditions, finder->limits, masks);
+    if (err == ERR_OK)
+        err = take_masks(finder, run->header.first, masks, groups);
+    free(masks);
+    return err;
+}
+
+/* ---- Keys in memory ------------------------------------------------------------------------ */
+
+static enum err satisfies(struct finder *finder, uint32_t id, bool *ret_holds)
+{
+    uint32_t count = label_match_count(finder->conditions);
     char room[CATALOG_KEY_ROOM];
     struct key_parts parts;
     struct slice key;
+    enum err err = ERR_OK;
 
-    if (query->where_count == 0)
-        return true;
-    key = catalog_view_key(view, id, room);
-    if (key_parse(key.data, key.size, &parts) != 0)
-        return false;
-    for (uint32_t i = 0; i < query->where_count; i++) {
-        const struct query_match *match = &query->where[i];
-        struct slice value = scan_match_tag(&parts, match->name);
-        bool equal =
-            value.size == strlen(match->value) && memcmp(value.data, match->value, value.size) == 0;
-
-        if (equal == match->negate)
-            return false;
-    }
-    return true;
+    *ret_holds = catalog_view_table(finder->view, id) == finder->match.table;
+    if (!*ret_holds || count == 0)
+        return ERR_OK;
+    key = catalog_view_key(finder->view, id, room);
+    *ret_holds = key_parse(key.data, key.size, &parts) == 0;
+    for (uint32_t i = 0; i < count && err == ERR_OK && *ret_holds; i++)
+        err = label_match_holds(finder->conditions, i,
+                                scan_match_tag(&parts, label_match_at(finder->conditions, i)->name),
+                                ret_holds);
+    return err;
 }
 
-static enum err append(struct scan_match *match, uint32_t *capacity, uint32_t id)
+static enum err find_in_keys(struct finder *finder, uint32_t first, uint32_t end)
 {
-    if (match->count == *capacity) {
-        uint32_t more = *capacity == 0 ? 1024 : 2 * *capacity;
-        uint32_t *ids = realloc(match->ids, more * sizeof *ids);
+    enum err err = ERR_OK;
 
-        if (ids == NULL)
-            return err_set(ERR_NO_MEMORY, "scan: no memory for the ids of %u series", more);
-        match->ids = ids;
-        *capacity = more;
+    for (uint32_t id = first; id < end && err == ERR_OK; id++) {
+        bool holds = false;
+
+        if (id % SERIES_A_CHECK == 0)
+            err = scan_check(finder->limits);
+        if (err == ERR_OK)
+            err = satisfies(finder, id, &holds);
+        if (err == ERR_OK && holds)
+            err = reserve(finder, 1);
+        if (err == ERR_OK && holds)
+            finder->match.ids[finder->match.count++] = id;
     }
-    match->ids[match->count++] = id;
-    return ERR_OK;
+    return err;
+}
+
+/* ---- All ----------------------------------------------------------------------------------- */
+
+static enum err find(struct finder *finder, const struct query *query)
+{
+    uint32_t count = 0;
+    const struct catalog_part *parts = catalog_view_parts(finder->view, &count);
+    enum err err = label_match_new(query->where, query->where_count, &finder->conditions);
+
+    for (uint32_t i = 0; i < count && err == ERR_OK; i++) {
+        uint32_t end = i + 1 < count ? parts[i + 1].first : finder->view->count;
+
+        if (parts[i].run != NULL)
+            err = find_in_run(finder, parts[i].run);
+        else
+            err = find_in_keys(finder, parts[i].first, end);
+    }
+    label_match_free(finder->conditions);
+    return err;
 }
 
 /* False if the query's table is not in this shard. */
@@ -73,24 +172,18 @@ static bool find_table(const struct catalog_view *view, const struct query *quer
 enum err scan_match_find(const struct catalog_view *view, const struct query *query,
                          const struct scan_limits *limits, struct scan_match *ret_match)
 {
-    struct scan_match match = {.table = CATALOG_NONE};
-    uint32_t capacity = 0;
-    enum err err = ERR_OK;
+    struct finder finder = {.view = view, .limits = limits, .match = {.table = CATALOG_NONE}};
+    enum err err = scan_check(limits);
 
-    if (query == NULL || find_table(view, query, &match.table)) {
-        for (uint32_t id = 0; id < view->count && err == ERR_OK; id++) {
-            if (id % SERIES_A_CHECK == 0)
-                err = scan_check(limits);
-            if (err == ERR_OK && (query == NULL || (catalog_view_table(view, id) == match.table &&
-                                                    satisfies(view, id, query))))
-                err = append(&match, &capacity, id);
-        }
-    }
+    if (err == ERR_OK && query == NULL)
+        err = take_all(&finder);
+    else if (err == ERR_OK && find_table(view, query, &finder.match.table))
+        err = find(&finder, query);
     if (err != ERR_OK) {
-        scan_match_fini(&match);
+        scan_match_fini(&finder.match);
         return err;
     }
-    *ret_match = match;
+    *ret_match = finder.match;
     return ERR_OK;
 }
 

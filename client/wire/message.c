@@ -310,7 +310,7 @@ void message_put_query(const struct query *query, uint32_t shard, uint32_t timeo
     for (uint32_t i = 0; i < query->where_count; i++) {
         put_name(query->where[i].name, out);
         put_name(query->where[i].value, out);
-        bytes_put_u8(out, query->where[i].negate);
+        bytes_put_u8(out, (uint8_t)query->where[i].op);
     }
     bytes_put_u32(out, query->group_count);
     for (uint32_t i = 0; i < query->group_count; i++)
@@ -373,7 +373,7 @@ static void get_query_names(struct reader *r, struct query *query, struct bytes 
     for (uint32_t i = 0; i < query->where_count; i++) {
         query->where[i].name = get_name(r, 1, room);
         query->where[i].value = get_name(r, 0, room);
-        query->where[i].negate = get_bool(r);
+        query->where[i].op = reader_u8(r);
     }
     query->group_count = get_count(r, QUERY_TAGS_MAX);
     for (uint32_t i = 0; i < query->group_count; i++)
@@ -384,6 +384,10 @@ static enum err check_query(const struct query *query)
 {
     if (query->agg >= QUERY_AGG_END)
         return out_of_range("QUERY", "agg", query->agg);
+    for (uint32_t i = 0; i < query->where_count; i++) {
+        if (query->where[i].op >= QUERY_OP_END)
+            return out_of_range("QUERY", "operator", query->where[i].op);
+    }
     if (query->consistency > QUERY_ANY)
         return out_of_range("QUERY", "consistency", query->consistency);
     if (query->every_ns < 0)

@@ -25,14 +25,23 @@ enum query_agg {
     QUERY_AGG_END
 };
 
+/* What a condition on a tag asks of its value. Numbers are sent: append only. */
+enum query_op {
+    QUERY_EQUAL = 0,
+    QUERY_NOT_EQUAL = 1,
+    QUERY_MATCHES = 2, /* The pattern (PCRE2) matches the whole value. */
+    QUERY_NOT_MATCHES = 3,
+    QUERY_OP_END
+};
+
 enum query_consistency { QUERY_LEADER = 0, QUERY_LINEARIZABLE = 1, QUERY_ANY = 2 };
 
 enum { QUERY_FIELDS_MAX = 256, QUERY_TAGS_MAX = 32 };
 
 struct query_match {
     const char *name;
-    const char *value; /* "" also matches series without the tag. */
-    bool negate;       /* != */
+    const char *value; /* Or pattern. A series without the tag has the value "". */
+    uint32_t op;       /* enum query_op */
 };
 
 struct query {

@@ -24,6 +24,7 @@
 #include "storage/base/rand.h"
 #include "storage/catalog_build.h"
 #include "storage/catalog_file.h"
+#include "storage/scan_match.h"
 
 enum { SHARDS = 4, SENSORS = 10, SEAL_SERIES = 500000, LOOKUPS = 1000000, TAIL = 200000 };
 
@@ -268,6 +269,50 @@ static void look_up(const char *name, enum order order, const char *what)
     report(name, what, (double)spent / LOOKUPS, "ns");
 }
 
+static void match(const char *name, const char *what, struct query_match first,
+                  const struct query_match *second)
+{
+    struct query query = {.database = "factory", .table = "measurements", .where_count = 1};
+    struct scan_limits limits = {0};
+    uint64_t found = 0, best = UINT64_MAX;
+    char text[64];
+
+    query.where[0] = first;
+    if (second != NULL)
+        query.where[query.where_count++] = *second;
+    for (int turn = 0; turn < 3; turn++) {
+        uint64_t start = cpu_ns();
+
+        found = 0;
+        for (uint32_t i = 0; i < shard_count; i++) {
+            struct catalog_view view = catalog_view(shards[i].catalog);
+            struct scan_match match;
+
+            must(scan_match_find(&view, &query, &limits, &match));
+            found += match.count;
+            scan_match_fini(&match);
+            catalog_view_fini(&view);
+        }
+        best = cpu_ns() - start < best ? cpu_ns() - start : best;
+    }
+    (void)snprintf(text, sizeof text, "%s: %" PRIu64, what, found);
+    report(name, text, (double)best / 1e6, "ms");
+}
+
+static void match_all(const char *name)
+{
+    struct query_match sensor = {"sensor", "pressure", QUERY_EQUAL};
+    struct query_match line = {"line", "line-0[1-3]", QUERY_MATCHES};
+
+    match(name, "device=", (struct query_match){"device", "press-00123456", QUERY_EQUAL}, NULL);
+    match(name, "site=, sensor=", (struct query_match){"site", "plant-017", QUERY_EQUAL}, &sensor);
+    match(name, "site=, line=~", (struct query_match){"site", "plant-017", QUERY_EQUAL}, &line);
+    match(name, "sensor!=", (struct query_match){"sensor", "pressure", QUERY_NOT_EQUAL}, NULL);
+    match(name, "device=~prefix", (struct query_match){"device", "press-00123.*", QUERY_MATCHES},
+          NULL);
+    match(name, "device=~", (struct query_match){"device", ".*9999", QUERY_MATCHES}, NULL);
+}
+
 static void restart(const char *name, enum order order)
 {
     uint64_t before, anon, start;
@@ -284,6 +329,7 @@ static void restart(const char *name, enum order order)
            "bytes a series");
     look_up(name, order, "lookup, first");
     look_up(name, order, "lookup");
+    match_all(name);
     report(name, "resident, own", ((double)resident("RssAnon:") - (double)anon) / series_count,
            "bytes a series");
     report(name, "resident, all touched",

@@ -239,7 +239,7 @@ static void measure_all(const char *set, uint32_t series, uint32_t blocks, uint3
     query = all;
     measure(set, &data, "rows", &query, values);
     query.where_count = 1;
-    query.where[0] = (struct query_match){"site", "s3", false};
+    query.where[0] = (struct query_match){"site", "s3", QUERY_EQUAL};
     measure(set, &data, "rows of one site", &query, values / 16);
     free_data(&data);
 }

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <math.h>
+#include <regex.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,14 +110,32 @@ static const char *tag_of(const struct world_series *series, const char *name)
     return strcmp(name, "site") == 0 && series->site != NULL ? series->site : "";
 }
 
+/* Patterns of the tests are also POSIX ones. */
+static bool world_matches(const char *value, const char *pattern)
+{
+    char whole[256];
+    regex_t compiled;
+    bool matches;
+
+    (void)snprintf(whole, sizeof whole, "^(%s)$", pattern);
+    CHECK(regcomp(&compiled, whole, REG_EXTENDED | REG_NOSUB) == 0);
+    matches = regexec(&compiled, value, 0, NULL, 0) == 0;
+    regfree(&compiled);
+    return matches;
+}
+
 static bool matches(const struct world_series *series, const struct query *query)
 {
     if (strcmp(series->table, query->table) != 0 || strcmp(query->database, "db") != 0)
         return false;
     for (uint32_t i = 0; i < query->where_count; i++) {
         const struct query_match *match = &query->where[i];
+        const char *value = tag_of(series, match->name);
+        bool is_pattern = match->op == QUERY_MATCHES || match->op == QUERY_NOT_MATCHES;
+        bool holds =
+            is_pattern ? world_matches(value, match->value) : strcmp(value, match->value) == 0;
 
-        if ((strcmp(tag_of(series, match->name), match->value) == 0) == match->negate)
+        if (holds == (match->op == QUERY_NOT_EQUAL || match->op == QUERY_NOT_MATCHES))
             return false;
     }
     return true;

@@ -44,6 +44,7 @@ static struct query random_query(uint64_t *chance)
 {
     static const char *const names[] = {"host", "site", "rack"};
     static const char *const values[] = {"h1", "h3", "a", "b", "", "other"};
+    static const char *const patterns[] = {"h1.*", "h[0-9]*", "a|b|", "h1?", "", "x", ".+"};
     struct query query = everything();
 
     query.table = seed_below(chance, 4) == 0 ? "mem" : "cpu";
@@ -54,10 +55,14 @@ static struct query random_query(uint64_t *chance)
     if (seed_below(chance, 3) == 0)
         query.field_count = 0;
     query.where_count = (uint32_t)seed_below(chance, 3);
-    for (uint32_t i = 0; i < query.where_count; i++)
-        query.where[i] =
-            (struct query_match){names[seed_below(chance, 3)], values[seed_below(chance, 6)],
-                                 seed_below(chance, 2) == 0};
+    for (uint32_t i = 0; i < query.where_count; i++) {
+        struct query_match *where = &query.where[i];
+
+        where->name = names[seed_below(chance, 3)];
+        where->op = (uint32_t)seed_below(chance, QUERY_OP_END);
+        where->value = where->op < QUERY_MATCHES ? values[seed_below(chance, 6)]
+                                                 : patterns[seed_below(chance, 7)];
+    }
     if (seed_below(chance, 2) == 0)
         query.from_ns = world_time((uint32_t)seed_below(chance, WORLD_TIMES));
     if (seed_below(chance, 2) == 0)

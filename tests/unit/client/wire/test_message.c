@@ -372,7 +372,7 @@ static struct query make_query(void)
                           .table = "cpu",
                           .fields = {"user", "system"},
                           .field_count = 2,
-                          .where = {{"host", "a", false}, {"rack", "", true}},
+                          .where = {{"host", "a", QUERY_EQUAL}, {"rack", "", QUERY_NOT_EQUAL}},
                           .where_count = 2,
                           .group_by = {"site"},
                           .group_count = 1,
@@ -402,7 +402,8 @@ Test(message, brings_queries_back)
     cr_assert_eq(back.query.where_count, 2);
     cr_assert_str_eq(back.query.where[1].name, "rack");
     cr_assert_str_eq(back.query.where[1].value, "");
-    cr_assert(back.query.where[1].negate && !back.query.where[0].negate);
+    cr_assert_eq(back.query.where[0].op, QUERY_EQUAL);
+    cr_assert_eq(back.query.where[1].op, QUERY_NOT_EQUAL);
     cr_assert_str_eq(back.query.group_by[0], "site");
     cr_assert_eq(back.query.from_ns, -5);
     cr_assert_eq(back.query.to_ns, INT64_MAX);
@@ -474,7 +475,7 @@ Test(message, takes_a_query_with_all_names_at_their_limits)
     for (int i = 0; i < QUERY_FIELDS_MAX; i++)
         query.fields[i] = name;
     for (int i = 0; i < QUERY_TAGS_MAX; i++) {
-        query.where[i] = (struct query_match){name, name, false};
+        query.where[i] = (struct query_match){name, name, QUERY_EQUAL};
         query.group_by[i] = name;
     }
     message_put_query(&query, 0, 0, &bytes);
