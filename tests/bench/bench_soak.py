@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Full load for minutes: bench_soak.py BIN [--minutes M] [--json FILE] [--svg FILE]
+
+Three nodes on this machine, sealing and whatever else runs in the background on, and the load
+generator at full speed. Each second: points acknowledged, resident memory of the largest node, bytes
+of its segments and of its log. At the end a plot, and what the seconds say together: mean, slowest
+second, memory, bytes a value, and how often a byte was written to the disk.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integration"))
+
+PROGRESS = re.compile(r"\s*(\d+) s\s+(\d+) points/s")
+PANEL_W, PANEL_H, LEFT, TOP = 760, 130, 90, 30
+
+
+def written_bytes(process):
+    """Bytes that this process gave to the disk."""
+    text = pathlib.Path(f"/proc/{process.pid}/io").read_text()
+    return int(re.search(r"^write_bytes: (\d+)", text, re.M)[1])
+
+
+def sample(cluster):
+    """Of all nodes at this moment."""
+    status = [node.status() for node in cluster.nodes]
+    shards = [shard for one in status for shard in one["shards"]]
+    return {"memory_bytes": max(one["memory_bytes"] for one in status),
+            "segment_bytes": sum(shard["segment_bytes"] for shard in shards),
+            "segments": sum(shard["segments"] for shard in shards),
+            "disk_bytes": sum(path.stat().st_size for node in cluster.nodes
+                              for path in node.dir.rglob("*") if path.is_file())}
+
+
+# ---- The plot ------------------------------------------------------------------------------------
+
+def panel(number, title, values, unit, scale):
+    """One curve over the seconds, as SVG."""
+    top = TOP + number * (PANEL_H + 50)
+    most = max(values) * 1.05 or 1
+    points = " ".join(
+        f"{LEFT + i * PANEL_W / max(len(values) - 1, 1):.1f},{top + PANEL_H * (1 - v / most):.1f}"
+        for i, v in enumerate(values))
+    return (f'<text x="{LEFT}" y="{top - 8}" font-weight="bold">{title}</text>'
+            f'<rect x="{LEFT}" y="{top}" width="{PANEL_W}" height="{PANEL_H}" fill="#f6f6f6"/>'
+            f'<text x="{LEFT - 6}" y="{top + 10}" text-anchor="end">{most / scale:.3g} {unit}</text>'
+            f'<text x="{LEFT - 6}" y="{top + PANEL_H}" text-anchor="end">0</text>'
+            f'<text x="{LEFT + PANEL_W}" y="{top + PANEL_H + 16}" text-anchor="end">'
+            f'{len(values)} s</text>'
+            f'<polyline points="{points}" fill="none" stroke="#0a5" stroke-width="1.5"/>')
+
+
+def draw(result):
+    seconds = result["seconds"]
+    panels = [panel(0, "points acknowledged a second", [s["points"] for s in seconds], "M", 1e6),
+              panel(1, "resident memory of the largest node",
+                    [s["memory_bytes"] for s in seconds], "MiB", 1 << 20),
+              panel(2, "segments of all nodes", [s["segment_bytes"] for s in seconds], "MiB", 1 << 20),
+              panel(3, "all files of all nodes", [s["disk_bytes"] for s in seconds], "MiB", 1 << 20)]
+    height = TOP + len(panels) * (PANEL_H + 50)
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + PANEL_W + 20}" '
+            f'height="{height}" font-family="sans-serif" font-size="12">'
+            f'<rect width="100%" height="100%" fill="white"/>{"".join(panels)}</svg>\n')
+
+
+# ---- The run -------------------------------------------------------------------------------------
+
+def run(cluster, arguments):
+    command = [cluster_bin(arguments) / "millrace-loadgen", "--nodes", cluster.natives(),
+               "--duration", str(arguments.minutes * 60), "--json", cluster.dir / "load.json",
+               *(["--verify"] if arguments.verify else [])]
+    rates = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        def read_progress():
+            for line in process.stderr:
+                match = PROGRESS.match(line)
+                if match:
+                    rates[int(match[1])] = int(match[2])
+
+        reader = threading.Thread(target=read_progress)
+        reader.start()
+        samples = []
+        while process.poll() is None and len(samples) < arguments.minutes * 60:
+            time.sleep(1)
+            samples.append(sample(cluster))
+        summary = process.stdout.read()
+        reader.join()
+    print(summary)
+    if process.returncode != 0:
+        raise SystemExit("the load generator found faults")
+    count = min(len(samples), len(rates))
+    return [dict(samples[i], points=rates[i + 1]) for i in range(count)]
+
+
+def cluster_bin(arguments):
+    return arguments.bin.resolve()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bin", type=pathlib.Path, help="directory with the programs")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--settings", default="", help="lines of YAML for each node")
+    parser.add_argument("--verify", action="store_true", help="read everything back at the end")
+    parser.add_argument("--json", help="file for the figures")
+    parser.add_argument("--svg", help="file for the plot")
+    arguments = parser.parse_args()
+    os.environ["MILLRACE_BIN"] = str(cluster_bin(arguments))
+    from cluster import Cluster  # pylint: disable=import-outside-toplevel  # Reads MILLRACE_BIN.
+
+    with tempfile.TemporaryDirectory(prefix="millrace-soak.") as directory:
+        cluster = Cluster(pathlib.Path(directory) / "site", nodes=3, shards=4, workers=1,
+                          settings=arguments.settings.replace("\\n", "\n"))
+        cluster.start()
+        try:
+            seconds = run(cluster, arguments)
+            load = json.loads((cluster.dir / "load.json").read_text())
+            shards = cluster.nodes[0].status()["shards"]
+            written = sum(written_bytes(node.process) for node in cluster.nodes)
+        finally:
+            cluster.close()
+    points = [second["points"] for second in seconds]
+    # The first seconds meet all series for the first time; the last one may be cut short.
+    settled = sorted(points[5:-1] or points)
+    rows = sum(shard["rows"] for shard in shards)
+    sealed_rows = sum(shard["segment_rows"] for shard in shards)
+    sealed_bytes = sum(shard["segment_bytes"] for shard in shards)
+    result = {
+        "bench": "soak", "load_average": os.getloadavg()[0],
+        "points_per_s": {"mean": load["acknowledged_points_per_s"], "slowest": settled[0],
+                         "median": settled[len(settled) // 2]},
+        "memory_bytes": {"max": max(second["memory_bytes"] for second in seconds),
+                         "last": seconds[-1]["memory_bytes"]},
+        "bytes_per_value": sealed_bytes / (load["acknowledged_points"] * sealed_rows / rows)
+                           if sealed_rows else None,
+        "disk_bytes_written_per_point": written / 3 / load["acknowledged_points"],
+        "seconds": seconds}
+    print(json.dumps({key: value for key, value in result.items() if key != "seconds"}, indent=2))
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.svg:
+        pathlib.Path(arguments.svg).write_text(draw(result))
+
+
+if __name__ == "__main__":
+    main()
