@@ -51,7 +51,7 @@ def panel(number, title, values, unit, scale):
         for i, v in enumerate(values))
     return (f'<text x="{LEFT}" y="{top - 8}" font-weight="bold">{title}</text>'
             f'<rect x="{LEFT}" y="{top}" width="{PANEL_W}" height="{PANEL_H}" fill="#f6f6f6"/>'
-            f'<text x="{LEFT - 6}" y="{top + 10}" text-anchor="end">{most / scale:.3g} {unit}</text>'
+            f'<text x="{LEFT - 6}" y="{top + 10}" text-anchor="end">{most / scale:.4g} {unit}</text>'
             f'<text x="{LEFT - 6}" y="{top + PANEL_H}" text-anchor="end">0</text>'
             f'<text x="{LEFT + PANEL_W}" y="{top + PANEL_H + 16}" text-anchor="end">'
             f'{len(values)} s</text>'
