@@ -8,11 +8,14 @@
  *
  * All integers little-endian. docs/formats.md is the specification.
  *
- * DIRECTORY  u32 ids of the series that the sender knows, ascending; then for each key that it
- *            does not know a u32 slot (0xffffffff until the leader stamps an id); then those keys:
- *            varint size, bytes. A *place* is a position in this list: 0 to known + fresh - 1. Two
- *            places may turn out to be one series (a key became known meanwhile): readers map
- *            places to ids and must not rely on ids being distinct or ascending.
+ * DIRECTORY  Ids of the series that the sender knows, ascending, packed in groups of 32, so that
+ *            each can be read alone: u8 width; u32 first id of each group; for each id `width` bits
+ *            (pack.h), what it is above its group's. None of it if there are no such series. Then
+ *            for each key that the sender does not know a u32 slot (0xffffffff until the leader
+ *            stamps an id); then those keys: varint size, bytes. A *place* is a position in this
+ *            list: 0 to known + fresh - 1. Two places may turn out to be one series (a key became
+ *            known meanwhile): readers map places to ids and must not rely on ids being distinct
+ *            or ascending.
  *
  * BODY       LZ4 block of `body_raw_size` bytes, or those bytes as they are if `body_size` ==
  *            `body_raw_size`. For each table: a section of
@@ -38,10 +41,11 @@
 #define BLOCK_MAGIC 0x3142524du /* "MRB1" */
 
 enum {
-    BLOCK_VERSION = 1,
+    BLOCK_VERSION = 2,
     BLOCK_ROWS_MAX = 65536,
     BLOCK_SERIES_MAX = 65536, /* Ids and keys of one directory. */
     BLOCK_TABLES_MAX = 1024,
+    BLOCK_ID_GROUP = 32,                   /* Known ids with one base. */
     BLOCK_BODY_RAW_MAX = 64 * 1024 * 1024, /* Bytes: bounds what a reader allocates. */
 };
 

@@ -268,7 +268,7 @@ static enum err add_series(struct block_builder *builder, const struct builder_s
     builder->series[at] = *series;
     builder->series[at].key.data = key;
     builder->series_count++;
-    builder->encoded_max += series->key.size + SERIES_COST;
+    builder->encoded_max += (key != NULL ? series->key.size : 0) + SERIES_COST;
     put_slot(builder, at);
     *ret_series = at;
     return ERR_OK;

@@ -18,6 +18,7 @@
 #include "storage/block/column_int.h"
 #include "storage/block/column_time.h"
 #include "storage/block/entry.h"
+#include "storage/block/pack.h"
 #include "storage/block/radix.h"
 
 enum { SAVED_PERCENT_MIN = 3 }; /* Less than this, and LZ4 is not worth the reader's time. */
@@ -106,9 +107,26 @@ static void give_places(struct work *work)
         work->places[work->directory[place]] = place;
 }
 
-static size_t directory_size(const struct work *work)
+/* Distances of known ids from their groups' first ones, into work->keys. Returns their width. */
+static unsigned find_id_offsets(struct work *work)
 {
-    size_t size = (size_t)(work->known + work->fresh) * sizeof(uint32_t);
+    const struct builder_series *series = work->builder->series;
+    uint64_t any = 0;
+
+    for (uint32_t place = 0; place < work->known; place++) {
+        uint32_t first = place / BLOCK_ID_GROUP * BLOCK_ID_GROUP;
+
+        work->keys[place] = series[work->directory[place]].id - series[work->directory[first]].id;
+        any |= work->keys[place];
+    }
+    return pack_width(any);
+}
+
+static size_t directory_size(const struct work *work, unsigned id_width)
+{
+    size_t groups = (work->known + BLOCK_ID_GROUP - 1) / BLOCK_ID_GROUP;
+    size_t size = (work->known > 0) + (groups + work->fresh) * sizeof(uint32_t) +
+                  pack_size(work->known, id_width);
 
     for (uint32_t at = work->known; at < work->known + work->fresh; at++) {
         uint8_t varint[VARINT_SIZE_MAX];
@@ -119,15 +137,21 @@ static size_t directory_size(const struct work *work)
     return size;
 }
 
-static void put_directory(const struct work *work, uint8_t *out)
+static void put_directory(const struct work *work, unsigned id_width, uint8_t *out)
 {
-    const struct block_builder *builder = work->builder;
+    const struct builder_series *series = work->builder->series;
     uint32_t count = work->known + work->fresh;
 
-    for (uint32_t at = 0; at < count; at++, out += sizeof(uint32_t))
-        memcpy(out, &builder->series[work->directory[at]].id, sizeof(uint32_t));
+    if (work->known > 0)
+        *out++ = (uint8_t)id_width;
+    for (uint32_t at = 0; at < work->known; at += BLOCK_ID_GROUP, out += sizeof(uint32_t))
+        memcpy(out, &series[work->directory[at]].id, sizeof(uint32_t));
+    pack_put(work->keys, work->known, id_width, out);
+    out += pack_size(work->known, id_width);
+    for (uint32_t at = work->known; at < count; at++, out += sizeof(uint32_t))
+        memcpy(out, &series[work->directory[at]].id, sizeof(uint32_t));
     for (uint32_t at = work->known; at < count; at++) {
-        struct slice key = builder->series[work->directory[at]].key;
+        struct slice key = series[work->directory[at]].key;
 
         out = varint_put(out, key.size);
         memcpy(out, key.data, key.size);
@@ -368,6 +392,7 @@ enum err block_builder_finish(struct block_builder *builder, size_t headroom, st
     struct work work;
     struct buf *buf;
     size_t directory, size;
+    unsigned id_width;
     uint8_t *block;
 
     if (!take_work(builder, &work))
@@ -380,7 +405,8 @@ enum err block_builder_finish(struct block_builder *builder, size_t headroom, st
         return err_set(ERR_TOO_LARGE, "block of %u rows: body of %zu bytes", builder->rows,
                        builder->body.size);
     body = compress(builder);
-    directory = directory_size(&work);
+    id_width = find_id_offsets(&work);
+    directory = directory_size(&work, id_width);
     size = headroom + sizeof(struct block_header) + directory + body->size;
     if (size > ENTRY_SIZE_MAX)
         return err_set(ERR_TOO_LARGE, "block of %u rows: %zu bytes", builder->rows, size);
@@ -390,7 +416,7 @@ enum err block_builder_finish(struct block_builder *builder, size_t headroom, st
     buf->size = (uint32_t)size;
     block = buf->bytes + headroom;
     memset(buf->bytes, 0, headroom);
-    put_directory(&work, block + sizeof(struct block_header));
+    put_directory(&work, id_width, block + sizeof(struct block_header));
     if (body->size > 0)
         memcpy(block + sizeof(struct block_header) + directory, body->data, body->size);
     fill_header(&work, body, block, directory);

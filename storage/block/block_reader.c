@@ -9,6 +9,7 @@
 #include "storage/block/column.h"
 #include "storage/block/column_int.h"
 #include "storage/block/column_time.h"
+#include "storage/block/pack.h"
 
 enum {
     LZ4_RATIO_MAX = 255, /* No byte of an LZ4 block makes more bytes than this. */
@@ -61,13 +62,30 @@ static const char *header_fault(const struct block_header *header, size_t size)
         return "time range";
     if ((uint64_t)sizeof *header + header->directory_size + header->body_size != size)
         return "sizes";
-    if (header->directory_size < (header->known + header->fresh) * sizeof(uint32_t))
-        return "directory size";
     if (header->body_raw_size > BLOCK_BODY_RAW_MAX || header->body_raw_size < header->body_size ||
         header->body_raw_size > (uint64_t)header->body_size * LZ4_RATIO_MAX ||
         (header->rows == 0 && header->body_raw_size != 0))
         return "body size";
     return NULL;
+}
+
+/* Find the directory's parts; false if it is too small for them. */
+static bool find_directory(struct block_view *view, const uint8_t *directory)
+{
+    const struct block_header *header = &view->header;
+    uint32_t groups = (header->known + BLOCK_ID_GROUP - 1) / BLOCK_ID_GROUP;
+    struct reader reader = reader_on(directory, header->directory_size);
+
+    if (header->known > 0)
+        view->id_width = reader_u8(&reader);
+    if (view->id_width > 32)
+        return false;
+    view->bases = reader_take(&reader, groups * sizeof(uint32_t));
+    view->offsets = reader_take(&reader, pack_size(header->known, view->id_width));
+    view->slots = reader_take(&reader, header->fresh * sizeof(uint32_t));
+    view->keys = reader.at;
+    view->body = directory + header->directory_size;
+    return !reader.bad;
 }
 
 /* Known ids ascend, fresh keys are canonical and fill the rest. */
@@ -117,14 +135,12 @@ enum err block_view(const void *bytes, size_t size, bool verify_body, struct blo
     if (fault != NULL)
         return err_set(ERR_CORRUPT, "block of %zu bytes, version %u: bad %s", size, header->version,
                        fault);
-    view.ids = start + sizeof *header;
-    view.keys = view.ids + (size_t)(header->known + header->fresh) * sizeof(uint32_t);
-    view.body = view.ids + header->directory_size;
-    crc = crc32c(0, view.ids, header->directory_size);
+    crc = crc32c(0, start + sizeof *header, header->directory_size);
     if (crc != header->directory_crc)
         return err_set(ERR_CORRUPT, "block: directory checksum is 0x%08x, not 0x%08x", crc,
                        header->directory_crc);
-    fault = directory_fault(&view);
+    fault =
+        find_directory(&view, start + sizeof *header) ? directory_fault(&view) : "size of parts";
     if (fault != NULL)
         return err_set(ERR_CORRUPT, "block: bad %s in the directory of %u ids and %u keys", fault,
                        header->known, header->fresh);
@@ -153,10 +169,11 @@ bool block_view_next_key(const struct block_view *view, size_t *at, const char *
 void block_stamp(void *bytes, struct block_view *view, const uint32_t *ids)
 {
     struct block_header *header = &view->header;
-    uint8_t *directory = (uint8_t *)bytes + sizeof *header;
+    uint8_t *start = bytes;
+    uint8_t *directory = start + sizeof *header;
 
     if (header->fresh > 0)
-        memcpy(directory + (size_t)header->known * sizeof *ids, ids, header->fresh * sizeof *ids);
+        memcpy(start + (view->slots - start), ids, header->fresh * sizeof *ids);
     header->directory_crc = crc32c(0, directory, header->directory_size);
     header->header_crc = block_header_crc(header);
     memcpy(bytes, header, sizeof *header);

@@ -19,18 +19,37 @@
 /** A block whose header, sizes and checksums are good. Borrows the bytes. */
 struct block_view {
     struct block_header header;
-    const uint8_t *ids;  /* (known + fresh) u32, not aligned: block_view_id(). */
-    const uint8_t *keys; /* Fresh keys: varint size, bytes. */
+    unsigned id_width;      /* Bits of a known id: 0 to 32. */
+    const uint8_t *bases;   /* u32, not aligned, one for BLOCK_ID_GROUP known ids. */
+    const uint8_t *offsets; /* Known ids, packed. */
+    const uint8_t *slots;   /* u32, not aligned, one a fresh key. Behind the offsets. */
+    const uint8_t *keys;    /* Fresh keys: varint size, bytes. */
     const uint8_t *body;
     size_t size; /* Bytes of the whole block. */
 };
 
+/** The id at a place. */
 static inline uint32_t block_view_id(const struct block_view *view, uint32_t place)
 {
-    uint32_t id;
+    uint32_t known = view->header.known, id;
+    uint64_t bit, word;
+    const uint8_t *at;
 
-    __builtin_memcpy(&id, view->ids + (size_t)place * sizeof id, sizeof id);
-    return id;
+    if (place >= known) {
+        __builtin_memcpy(&id, view->slots + (size_t)(place - known) * sizeof id, sizeof id);
+        return id;
+    }
+    bit = (uint64_t)place * view->id_width;
+    at = view->offsets + bit / 8;
+    bit %= 8;
+    if (at > view->slots - sizeof word) { /* Before the offsets there are bytes to be read too. */
+        bit += 8 * (uint64_t)(at - (view->slots - sizeof word));
+        at = view->slots - sizeof word;
+    }
+    __builtin_memcpy(&word, at, sizeof word);
+    __builtin_memcpy(&id, view->bases + place / BLOCK_ID_GROUP * sizeof id, sizeof id);
+    /* Of width 0 there are no bits: what is shifted does not matter, but it must be below 64. */
+    return id + (uint32_t)(word >> bit % 64 & ((1ull << view->id_width) - 1));
 }
 
 /** `verify_body` false skips body_crc (it was checked before and stayed in memory). ERR_CORRUPT. */

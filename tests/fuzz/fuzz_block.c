@@ -18,7 +18,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SERIES = 300, COLUMN_ROWS = 1500 };
+enum {
+    SERIES = 320,
+    DIRECTORY = 1 + SERIES / BLOCK_ID_GROUP * (int)sizeof(uint32_t),
+    COLUMN_ROWS = 1500,
+};
 
 static void *take(size_t size)
 {
@@ -112,7 +116,7 @@ static void read_body(const uint8_t *data, size_t size)
         .time_min_ns = INT64_MIN,
         .time_max_ns = INT64_MAX,
         .known = SERIES,
-        .directory_size = SERIES * sizeof(uint32_t),
+        .directory_size = DIRECTORY,
     };
     size_t body = size - sizeof counts;
     size_t whole = sizeof header + header.directory_size + body;
@@ -124,8 +128,10 @@ static void read_body(const uint8_t *data, size_t size)
     header.points = counts[2];
     header.body_size = header.body_raw_size = (uint32_t)body;
     memcpy(bytes, &header, sizeof header);
-    for (uint32_t id = 0; id < SERIES; id++)
-        memcpy(bytes + sizeof header + id * sizeof id, &id, sizeof id);
+    bytes[sizeof header] = 0; /* Width: */
+    for (uint32_t group = 0; group < SERIES / BLOCK_ID_GROUP;
+         group++) /* of a group all the same. */
+        memcpy(bytes + sizeof header + 1 + group * sizeof group, &group, sizeof group);
     memcpy(bytes + whole - body, data + sizeof counts, body);
     make_sums_right(bytes, whole);
     read_block(bytes, whole, false);
