@@ -4,6 +4,7 @@
 #include "storage/block/column_decimal.h"
 #include "storage/block/column_float.h"
 #include "storage/block/column_int.h"
+#include "storage/block/lanes.h"
 
 static void get_integers(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
                          bool has_sign, struct column_aggregate *ret_aggregate)
@@ -22,42 +23,52 @@ static void get_integers(struct reader *reader, uint32_t count, uint32_t first, 
 
 /* ---- Floats -------------------------------------------------------------------------------- */
 
+#define INFINITE 0x7ff0000000000000
+#define NOT_ONE  0x7ff8000000000000
+
+/* Of numbers that are none, the same on every CPU. */
+static double make_canonical(double sum)
+{
+    return sum != sum ? column_decimal_float(NOT_ONE) : sum;
+}
+
 static bool is_nan(uint64_t bits)
 {
-    return (bits & ~(1ull << 63)) > 0x7ff0000000000000;
+    return (bits & ~(1ull << 63)) > INFINITE;
 }
 
-/* Bits as numbers that compare as the floats do; -0.0 is below 0.0. */
-static int64_t order_of(uint64_t bits)
+/* With NaNs among them: those count only if there is nothing else. */
+static void find_ends(const uint64_t *bits, uint32_t count, struct lanes_float_totals *totals)
 {
-    return (int64_t)(bits ^ (((bits >> 63) * UINT64_MAX) >> 1));
-}
+    struct lanes_float_totals found = {.min = INT64_MAX, .max = INT64_MIN};
 
-/* Whether `a` replaces `b`. A NaN replaces nothing, anything replaces it. */
-static bool is_below(uint64_t a, uint64_t b)
-{
-    if (is_nan(a) || is_nan(b))
-        return !is_nan(a);
-    return order_of(a) < order_of(b);
-}
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t order = lanes_float_order(bits[i]);
 
-static bool is_above(uint64_t a, uint64_t b)
-{
-    if (is_nan(a) || is_nan(b))
-        return !is_nan(a);
-    return order_of(a) > order_of(b);
+        if (is_nan(bits[i]))
+            continue;
+        found.min = order < found.min ? order : found.min;
+        found.max = order > found.max ? order : found.max;
+    }
+    if (found.min > found.max)
+        found.min = found.max = lanes_float_order(NOT_ONE);
+    totals->min = found.min;
+    totals->max = found.max;
 }
 
 static void add_up(const uint64_t *bits, uint32_t count, struct column_aggregate *ret_aggregate)
 {
-    struct column_aggregate aggregate = {.min = bits[0], .max = bits[0]};
+    struct lanes_float_totals totals;
 
-    for (uint32_t i = 0; i < count; i++) {
-        aggregate.sum += column_decimal_float(bits[i]);
-        aggregate.min = is_below(bits[i], aggregate.min) ? bits[i] : aggregate.min;
-        aggregate.max = is_above(bits[i], aggregate.max) ? bits[i] : aggregate.max;
-    }
-    *ret_aggregate = aggregate;
+    lanes_kernels()->reduce_floats(bits, count, &totals);
+    if (is_nan((uint64_t)lanes_float_order((uint64_t)totals.min)) ||
+        is_nan((uint64_t)lanes_float_order((uint64_t)totals.max)))
+        find_ends(bits, count, &totals);
+    *ret_aggregate = (struct column_aggregate){
+        .min = (uint64_t)lanes_float_order((uint64_t)totals.min),
+        .max = (uint64_t)lanes_float_order((uint64_t)totals.max),
+        .sum = make_canonical(totals.sum),
+    };
 }
 
 /* A chunk of decimals whose exceptions, if any, come behind it. */

@@ -27,11 +27,12 @@ struct column_aggregate {
      * Else: min and max are the bits of floats, as is the sum. */
     bool exact;
     uint8_t exponent;
-    uint64_t min; /* Of floats that are not exact: NaNs count only among themselves, -0.0 < 0.0. */
+    uint64_t min; /* Not exact: -0.0 is below 0.0; a NaN only if there is nothing else. */
     uint64_t max;
     uint64_t sum_low; /* Exact: 128 bits, two's complement. */
     int64_t sum_high;
-    double sum; /* Not exact: from the first value to the last, one after the other. */
+    double
+        sum; /* Not exact: in a fixed order (lanes.h), the same on every CPU; all NaNs are one. */
 };
 
 /**

@@ -78,6 +78,19 @@ struct lanes_totals {
     int64_t max;
 };
 
+struct lanes_float_totals {
+    double sum;
+    int64_t min; /* As lanes_float_order() gives it. */
+    int64_t max;
+};
+
+/** Bits of a float as a number that compares as the float does; -0.0 is below 0.0, NaNs with a sign
+ * are below all others, those without above. Its own inverse. */
+static inline int64_t lanes_float_order(uint64_t bits)
+{
+    return (int64_t)(bits ^ ((0 - (bits >> 63)) >> 1));
+}
+
 struct lanes_kernels {
     /** Ranges of the numbers, their differences, and the differences of those. */
     void (*find_spans)(const uint64_t *numbers, uint32_t count, struct lanes_span ret_spans[3]);
@@ -120,6 +133,11 @@ struct lanes_kernels {
 
     /** And back, in place. Not 0 if an integer is none that to_integers() makes. */
     uint64_t (*to_floats)(uint64_t *values, uint32_t count, unsigned exponent);
+
+    /** Sum, minimum and maximum. Sum k of eight is that of values k, k + 8, ...; then 0 + 4, 1 + 5,
+     * 2 + 6, 3 + 7; of those 0 + 2, 1 + 3; and those two. */
+    void (*reduce_floats)(const uint64_t *bits, uint32_t count,
+                          struct lanes_float_totals *ret_totals);
 
     /** Times in units of 1000^unit ns, unit 1 to 3; false if one is no multiple. */
     bool (*divide_times)(const int64_t *times_ns, uint32_t count, unsigned unit,

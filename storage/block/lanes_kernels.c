@@ -446,6 +446,32 @@ static uint64_t to_floats(uint64_t *values, uint32_t count, unsigned exponent)
     return outside;
 }
 
+static void reduce_floats(const uint64_t *bits, uint32_t count,
+                          struct lanes_float_totals *ret_totals)
+{
+    double sums[LANES] = {0};
+    int64_t min = INT64_MAX, max = INT64_MIN;
+    uint32_t i = 0;
+
+    for (; i + LANES <= count; i += LANES)
+        for (unsigned k = 0; k < LANES; k++) {
+            int64_t order = lanes_float_order(bits[i + k]);
+
+            sums[k] += column_decimal_float(bits[i + k]);
+            min = lesser_one(min, order);
+            max = greater_one(max, order);
+        }
+    for (unsigned k = 0; i < count; i++, k++) {
+        sums[k] += column_decimal_float(bits[i]);
+        min = lesser_one(min, lanes_float_order(bits[i]));
+        max = greater_one(max, lanes_float_order(bits[i]));
+    }
+    for (unsigned half = LANES / 2; half > 0; half /= 2)
+        for (unsigned k = 0; k < half; k++)
+            sums[k] += sums[k + half];
+    *ret_totals = (struct lanes_float_totals){sums[0], min, max};
+}
+
 static const uint64_t units_ns[] = {1, 1000, 1000000, 1000000000};
 
 /* 1000^unit is 125^unit, which has an inverse modulo 2^64, times 8^unit. */
@@ -502,6 +528,7 @@ const struct lanes_kernels LANES_TABLE = {
     .reduce = reduce,
     .to_integers = to_integers,
     .to_floats = to_floats,
+    .reduce_floats = reduce_floats,
     .divide_times = divide_times,
     .multiply_times = multiply_times,
     .times_ascend = times_ascend,

@@ -1,17 +1,18 @@
 /*
  * How small and how fast columns and blocks are: bench.codec [--json FILE]
  *
- *   columns   one field, 1 Mi values, a new series every 1024, in columns of 64 Ki values: bytes a
- *             value coded, and after LZ4 over the column; ns a value to encode and decode
- *   times     the same for the times of a section with runs of 1024 rows
- *   blocks    through the builder and the reader: bytes a point, ns a point to add, finish, read
+ *   columns   one field, 256 Ki values, a new series every 1024, in columns of 64 Ki; ours beside
+ *             what others do with the same column (codec_peers.h). Bytes a value as stored: packed,
+ *             then LZ4 over the column if that saves 3 %. ns a value to encode and decode, LZ4
+ *             included. Aggregating: sum, minimum and maximum from the stored bytes; for the
+ *             others, and for times, by decoding first.
+ *   entries   rows through the block builder and the reader: bytes a point, ns a point
  *
  * CPU time of the thread, so that a busy machine disturbs little; best of several runs, after one
- * warm-up. Data from a fixed seed.
+ * warm-up. Data from a fixed seed, but for "real: " (codec_data.h).
  */
-#include <inttypes.h>
+#define LZ4_STATIC_LINKING_ONLY /* For LZ4_compress_fast_extState_fastReset(). */
 #include <lz4.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,21 +20,25 @@
 #include <time.h>
 
 #include "storage/base/check.h"
-#include "storage/block/block_builder.h"
-#include "storage/block/block_reader.h"
+#include "storage/base/cpu.h"
 #include "storage/block/column.h"
+#include "storage/block/column_aggregate.h"
+#include "storage/block/column_int.h"
 #include "storage/block/column_time.h"
+#include "tests/bench/codec_blocks.h"
+#include "tests/bench/codec_data.h"
+#include "tests/bench/codec_peers.h"
 
-enum {
-    RUN = 1024,        /* Rows of one series. */
-    COLUMN = 64 * RUN, /* Values of one column. */
-    COLUMNS = 16,
-    VALUES = COLUMN * COLUMNS,
-    RUNS = 5,
+enum { RUNS = 5 };
+
+struct cost {
+    double bytes;                     /* A value. */
+    double encode, decode, aggregate; /* ns a value. */
 };
 
 static FILE *json;
 static const char *separator = "";
+static volatile double sink; /* What aggregates go into. */
 
 static uint64_t now_ns(void)
 {
@@ -43,483 +48,218 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void report(const char *name, const char *metric, double value)
+static void report(const char *data, const char *codec, struct cost cost)
 {
+    char aggregate[32] = "null";
+
+    printf("%-34s %-12s %8.3f %8.2f %8.2f", data, codec, cost.bytes, cost.encode, cost.decode);
+    if (cost.aggregate > 0) {
+        printf(" %8.2f", 1 / cost.aggregate);
+        (void)snprintf(aggregate, sizeof aggregate, "%.0f", 1e9 / cost.aggregate);
+    }
+    printf("\n");
     if (json == NULL)
         return;
     (void)fprintf(json,
-                  "%s\n  {\"bench\": \"codec\", \"set\": \"%s\", \"metric\": \"%s\", "
-                  "\"value\": %.4f}",
-                  separator, name, metric, value);
+                  "%s\n  {\"data\": \"%s\", \"codec\": \"%s\", \"bytes_per_value\": %.4f, "
+                  "\"encode_ns\": %.3f, \"decode_ns\": %.3f, \"aggregate_points_per_s\": %s}",
+                  separator, data, codec, cost.bytes, cost.encode, cost.decode, aggregate);
     separator = ",";
 }
 
-/* ---- Chance -------------------------------------------------------------------------------- */
+/* ---- Ours ---------------------------------------------------------------------------------- */
 
-static uint64_t state;
-
-static uint64_t next(void)
-{
-    uint64_t z = state += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static double unit(void)
-{
-    return (double)(next() >> 11) * 0x1p-53;
-}
-
-static double gauss(void)
-{
-    return sqrt(-2 * log(1 - unit())) * cos(6.283185307179586 * unit());
-}
-
-/* ---- Data ---------------------------------------------------------------------------------- */
-
-struct walk {
-    double base; /* 0 to 100: where this series starts. */
-    double x;
-    uint32_t at;
+/* A column as it is stored. */
+struct stored {
+    struct bytes packed;
+    struct bytes bytes; /* With LZ4. */
+    bool compressed;
 };
 
-static double temperature(struct walk *walk)
+static uint64_t counts[CODEC_COLUMN / CODEC_RUN];
+static uint64_t scratch[2 * CODEC_COLUMN];
+static uint64_t back[CODEC_COLUMN];
+static struct stored stored;
+
+static size_t ours_encode(const struct codec_data *data, const uint64_t *values)
 {
-    walk->x += gauss() * 0.05;
-    return round((20 + walk->base / 10 + walk->x) * 100) / 100;
+    static LZ4_stream_t lz4;
+    size_t room;
+    int size;
+
+    bytes_clear(&stored.packed);
+    bytes_clear(&stored.bytes);
+    if (data->times)
+        column_time_put((const int64_t *)values, counts, CODEC_COLUMN / CODEC_RUN, scratch,
+                        &stored.packed);
+    else
+        column_put_values(data->type, values, CODEC_COLUMN, NULL, &stored.packed);
+    room = stored.packed.size - (stored.packed.size * 3 + 99) / 100;
+    size = LZ4_compress_fast_extState_fastReset(&lz4, (const char *)stored.packed.data,
+                                                (char *)bytes_add(&stored.bytes, room),
+                                                (int)stored.packed.size, (int)room, 1);
+    stored.compressed = size > 0;
+    stored.bytes.size = (size_t)size;
+    return stored.compressed ? stored.bytes.size : stored.packed.size;
 }
 
-static double humidity(struct walk *walk)
+static struct reader ours_open(void)
 {
-    walk->x += gauss() * 0.03;
-    return round((40 + walk->base / 5 + walk->x) * 10) / 10;
+    static uint8_t room[CODEC_COLUMN * 10];
+
+    if (!stored.compressed)
+        return reader_on(stored.packed.data, stored.packed.size);
+    CHECK(LZ4_decompress_safe((const char *)stored.bytes.data, (char *)room, (int)stored.bytes.size,
+                              (int)sizeof room) == (int)stored.packed.size);
+    return reader_on(room, stored.packed.size);
 }
 
-static double counter(struct walk *walk)
+static void ours_decode(const struct codec_data *data)
 {
-    walk->x += floor(350 + 60 * gauss());
-    return floor(walk->base * 1e6) + walk->x;
+    struct reader reader = ours_open();
+    const char *text;
+
+    if (data->times)
+        column_time_get(&reader, counts, CODEC_COLUMN / CODEC_RUN, CODEC_COLUMN, scratch,
+                        (int64_t *)back);
+    else
+        column_get_values(&reader, data->type, CODEC_COLUMN, back, &text);
+    CHECK(reader_done(&reader));
 }
 
-static double gauge(struct walk *walk)
+/* Of whatever type: the bits as floats. */
+static void add_up_decoded(void)
 {
-    if (unit() < 1 / 500.0)
-        walk->x = floor(unit() * 3);
-    return 230 + walk->x;
+    double sums[8] = {0}, min = 1e300, max = -1e300;
+
+    for (uint32_t i = 0; i < CODEC_COLUMN; i += 8)
+        for (uint32_t k = 0; k < 8; k++) {
+            double value;
+
+            memcpy(&value, &back[i + k], sizeof value);
+            sums[k] += value;
+            min = value < min ? value : min;
+            max = value > max ? value : max;
+        }
+    sink =
+        sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7] + min + max;
 }
 
-static double noise(struct walk *walk)
+static void ours_aggregate(const struct codec_data *data)
 {
-    return 50 + 10 * sin(walk->at / 200.0) + gauss() * 0.5;
-}
+    struct reader reader;
 
-static double small_integer(struct walk *walk)
-{
-    double r = unit();
-    double v;
-
-    walk->x += r < 0.05 ? -1 : r > 0.95 ? 1 : 0;
-    v = 50 + floor(walk->base / 4) + walk->x;
-    return v < 0 ? 0 : v > 100 ? 100 : v;
-}
-
-static double boolean(struct walk *walk)
-{
-    if (unit() < 1 / 60.0)
-        walk->x = 1 - walk->x;
-    return walk->x;
-}
-
-static double position(struct walk *walk)
-{
-    walk->x += gauss() * 1e-5;
-    return round((48.1 + walk->base / 100 + walk->x) * 1e6) / 1e6;
-}
-
-static double power(struct walk *walk)
-{
-    (void)walk;
-    return round((1500 + 3 * gauss()) * 1000) / 1000;
-}
-
-static double narrow_noise(struct walk *walk)
-{
-    return (double)(float)noise(walk);
-}
-
-static const struct {
-    const char *name;
-    double (*make)(struct walk *walk);
-    enum field_type type;
-    double share; /* Of the mix. */
-} sets[] = {
-    {"temp, 2 decimals", temperature, FIELD_FLOAT, 0.30},
-    {"humidity, 1 decimal", humidity, FIELD_FLOAT, 0.15},
-    {"counter", counter, FIELD_FLOAT, 0.15},
-    {"gauge, near constant", gauge, FIELD_FLOAT, 0.10},
-    {"noise, full precision", noise, FIELD_FLOAT, 0.05},
-    {"integer 0..100", small_integer, FIELD_INT, 0.10},
-    {"boolean, runs of 60", boolean, FIELD_BOOL, 0.05},
-    {"GPS, 6 decimals", position, FIELD_FLOAT, 0.05},
-    {"power, 3 decimals", power, FIELD_FLOAT, 0.05},
-    {"float32 widened", narrow_noise, FIELD_FLOAT, 0},
-};
-
-enum { SETS = sizeof sets / sizeof sets[0] };
-
-static uint64_t to_bits(enum field_type type, double value)
-{
-    uint64_t bits;
-
-    if (type != FIELD_FLOAT)
-        return (uint64_t)(int64_t)value;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static void make_values(size_t set, uint64_t *values)
-{
-    struct walk walk = {0};
-
-    state = set + 1;
-    for (uint32_t i = 0; i < VALUES; i++) {
-        if (i % RUN == 0)
-            walk = (struct walk){.base = unit() * 100};
-        walk.at = i;
-        values[i] = to_bits(sets[set].type, sets[set].make(&walk));
+    if (data->times) {
+        ours_decode(data);
+        add_up_decoded();
+        return;
     }
+    reader = ours_open();
+    column_open_values(&reader);
+    for (uint32_t at = 0; at < CODEC_COLUMN; at += COLUMN_CHUNK) {
+        struct column_aggregate aggregate;
+
+        column_aggregate_chunk(&reader, data->type, COLUMN_CHUNK, 0, COLUMN_CHUNK, &aggregate);
+        sink = (double)aggregate.sum_low + aggregate.sum + (double)aggregate.min +
+               (double)aggregate.max;
+    }
+    CHECK(reader_done(&reader));
 }
 
-/* Times of runs, in ns, by what their clock does. */
-enum { TIME_SETS = 6 };
-static const char *const time_names[TIME_SETS] = {
-    "ms, exact 1 s",     "ms, 1 s +- 5 ms",  "ms, 10 s, drifting",
-    "ns, 1 s +- 200 us", "ms, 5 s and gaps", "us, 1 s and jitter",
-};
+/* ---- Measuring ----------------------------------------------------------------------------- */
 
-static void make_times(int set, int64_t *times)
+static void keep_best(double *best, uint64_t start_ns, int run)
 {
-    int64_t ms = 0;
+    double took = (double)(now_ns() - start_ns) / CODEC_COLUMN;
 
-    state = (uint64_t)set + 100;
-    for (uint32_t i = 0; i < VALUES; i++) {
-        int64_t at = i % RUN;
+    if (run <= 1 || took < *best) /* Run 0 warms up. */
+        *best = took;
+}
 
-        if (at == 0)
-            ms = 1700000000000 + (int64_t)(next() % 1000);
-        if (set == 0) {
-            times[i] = (ms + at * 1000) * 1000000;
-        } else if (set == 1) {
-            times[i] = (ms + at * 1000 + (int64_t)(next() % 11) - 5) * 1000000;
-        } else if (set == 2) {
-            ms += 10000 + (int64_t)(next() % 101) - 50;
-            times[i] = ms * 1000000;
-        } else if (set == 3) {
-            times[i] = (ms + at * 1000) * 1000000 + (int64_t)(next() % 400001) - 200000;
-        } else if (set == 4) {
-            ms += 5000 + (int64_t)(next() % 7) - 3;
-            if (next() % 250 == 0)
-                ms += 5000 * (int64_t)(1 + next() % 20);
-            times[i] = ms * 1000000;
+/* `peer` NULL: ours. */
+static struct cost measure_column(const struct codec_data *data, const struct codec_peer *peer,
+                                  const uint64_t *values)
+{
+    static uint8_t out[CODEC_PEER_ROOM];
+    struct cost cost = {0};
+
+    for (int run = 0; run <= RUNS; run++) {
+        uint64_t start = now_ns();
+        size_t size = peer != NULL ? peer->encode(values, out) : ours_encode(data, values);
+
+        keep_best(&cost.encode, start, run);
+        start = now_ns();
+        if (peer != NULL)
+            peer->decode(out, size, back);
+        else
+            ours_decode(data);
+        keep_best(&cost.decode, start, run);
+        CHECK(memcmp(values, back, sizeof back) == 0);
+        start = now_ns();
+        if (peer != NULL) {
+            peer->decode(out, size, back);
+            add_up_decoded();
         } else {
-            times[i] = ((ms + at * 1000) * 1000 + (int64_t)(fabs(gauss()) * 300)) * 1000;
+            ours_aggregate(data);
         }
+        keep_best(&cost.aggregate, start, run);
+        cost.bytes = (double)size / CODEC_COLUMN;
     }
-}
-
-/* ---- Columns ------------------------------------------------------------------------------- */
-
-struct cost {
-    double coded, stored;  /* Bytes a value: coded, then after LZ4 where it helps. */
-    double encode, decode; /* ns a value. */
-};
-
-static double best(double before, uint64_t start_ns)
-{
-    double took = (double)(now_ns() - start_ns) / COLUMN;
-
-    return before == 0 || took < before ? took : before;
-}
-
-static size_t stored_size(const struct bytes *bytes)
-{
-    static char out[LZ4_COMPRESSBOUND(COLUMN * 10)];
-    int size = LZ4_compress_default((const char *)bytes->data, out, (int)bytes->size, sizeof out);
-
-    return (size_t)size < bytes->size - bytes->size * 3 / 100 ? (size_t)size : bytes->size;
-}
-
-static void add_cost(struct cost *total, const struct bytes *bytes, double encode, double decode)
-{
-    total->coded += (double)bytes->size / VALUES;
-    total->stored += (double)stored_size(bytes) / VALUES;
-    total->encode += encode / COLUMNS;
-    total->decode += decode / COLUMNS;
-}
-
-static struct cost measure_values(enum field_type type, const uint64_t *values)
-{
-    static uint64_t back[COLUMN];
-    struct bytes out = {0};
-    struct cost cost = {0};
-
-    for (uint32_t column = 0; column < COLUMNS; column++, values += COLUMN) {
-        double encode = 0, decode = 0;
-
-        for (int run = 0; run <= RUNS; run++) {
-            uint64_t start = now_ns();
-            struct reader reader;
-            const char *text;
-
-            bytes_clear(&out);
-            column_put_values(type, values, COLUMN, NULL, &out);
-            encode = best(run == 0 ? 0 : encode, start);
-            start = now_ns();
-            reader = reader_on(out.data, out.size);
-            column_get_values(&reader, type, COLUMN, back, &text);
-            decode = best(run == 0 ? 0 : decode, start);
-            CHECK(reader_done(&reader));
-            CHECK(memcmp(values, back, sizeof back) == 0);
-        }
-        add_cost(&cost, &out, encode, decode);
-    }
-    bytes_fini(&out);
     return cost;
 }
 
-static struct cost measure_times(const int64_t *times)
+static void add_cost(struct cost *sum, struct cost cost, double share)
 {
-    static uint64_t counts[COLUMN / RUN], scratch[2 * COLUMN];
-    static int64_t back[COLUMN];
-    struct bytes out = {0};
-    struct cost cost = {0};
-
-    for (uint32_t run = 0; run < COLUMN / RUN; run++)
-        counts[run] = RUN;
-    for (uint32_t column = 0; column < COLUMNS; column++, times += COLUMN) {
-        double encode = 0, decode = 0;
-
-        for (int run = 0; run <= RUNS; run++) {
-            uint64_t start = now_ns();
-            struct reader reader;
-
-            bytes_clear(&out);
-            column_time_put(times, counts, COLUMN / RUN, scratch, &out);
-            encode = best(run == 0 ? 0 : encode, start);
-            start = now_ns();
-            reader = reader_on(out.data, out.size);
-            column_time_get(&reader, counts, COLUMN / RUN, COLUMN, scratch, back);
-            decode = best(run == 0 ? 0 : decode, start);
-            CHECK(reader_done(&reader));
-            CHECK(memcmp(times, back, sizeof back) == 0);
-        }
-        add_cost(&cost, &out, encode, decode);
-    }
-    bytes_fini(&out);
-    return cost;
-}
-
-static void print_cost(const char *name, struct cost cost)
-{
-    printf("%-24s %7.3f %7.3f %8.2f %8.2f\n", name, cost.coded, cost.stored, cost.encode,
-           cost.decode);
-    report(name, "coded_bytes_per_value", cost.coded);
-    report(name, "stored_bytes_per_value", cost.stored);
-    report(name, "encode_ns_per_value", cost.encode);
-    report(name, "decode_ns_per_value", cost.decode);
+    sum->bytes += cost.bytes * share;
+    sum->encode += cost.encode * share;
+    sum->decode += cost.decode * share;
+    sum->aggregate += cost.aggregate * share;
 }
 
 static void bench_columns(void)
 {
-    uint64_t *values = malloc(VALUES * sizeof *values);
-    struct cost mix = {0};
+    uint64_t *values = malloc(CODEC_VALUES * sizeof *values);
+    size_t codecs = codec_peers_count() + 1;
+    struct cost mix[8] = {{0}};
 
     CHECK(values != NULL);
-    printf("%-24s %7s %7s %8s %8s\n", "columns of 64 Ki", "B/val", "+LZ4", "enc ns", "dec ns");
-    for (size_t set = 0; set < SETS; set++) {
-        struct cost cost;
+    CHECK(codecs <= sizeof mix / sizeof mix[0]);
+    printf("%-34s %-12s %8s %8s %8s %8s\n", "columns", "codec", "B/value", "enc ns", "dec ns",
+           "agg G/s");
+    for (uint32_t run = 0; run < CODEC_COLUMN / CODEC_RUN; run++)
+        counts[run] = CODEC_RUN;
+    for (size_t set = 0; set < codec_data_sets(); set++) {
+        const struct codec_data *data = codec_data_set(set);
 
-        make_values(set, values);
-        cost = measure_values(sets[set].type, values);
-        print_cost(sets[set].name, cost);
-        mix.coded += cost.coded * sets[set].share;
-        mix.stored += cost.stored * sets[set].share;
-        mix.encode += cost.encode * sets[set].share;
-        mix.decode += cost.decode * sets[set].share;
+        if (!codec_data_fill(set, values))
+            continue;
+        for (size_t codec = 0; codec < codecs; codec++) {
+            const struct codec_peer *peer = codec == 0 ? NULL : codec_peers_at(codec - 1);
+            struct cost cost = {0};
+
+            for (uint32_t column = 0; column < CODEC_COLUMNS; column++)
+                add_cost(&cost, measure_column(data, peer, values + column * CODEC_COLUMN),
+                         1.0 / CODEC_COLUMNS);
+            report(data->name, peer == NULL ? "millrace" : peer->name, cost);
+            add_cost(&mix[codec], cost, data->share);
+        }
     }
-    print_cost("mix", mix);
-    for (int set = 0; set < TIME_SETS; set++) {
-        make_times(set, (int64_t *)values);
-        print_cost(time_names[set], measure_times((const int64_t *)values));
-    }
+    for (size_t codec = 0; codec < codecs; codec++)
+        report("mix", codec == 0 ? "millrace" : codec_peers_at(codec - 1)->name, mix[codec]);
     free(values);
-}
-
-/* ---- Blocks -------------------------------------------------------------------------------- */
-
-struct plan {
-    const char *name;
-    uint32_t rows; /* Of a block. */
-    uint32_t fields;
-    uint32_t series; /* That rows choose from; a row's time is its arrival, in ms. */
-    bool known;      /* Ids are known to the sender. */
-};
-
-static const struct plan plans[] = {
-    {"1 field, 512 rows, 1 M", 512, 1, 1000000, true},
-    {"1 field, 4096 rows, 1 M", 4096, 1, 1000000, true},
-    {"1 field, 64 Ki, 1 M", 65536, 1, 1000000, true},
-    {"1 field, 64 Ki, 1 K", 65536, 1, 1000, true},
-    {"10 fields, 512 rows, 4 K", 512, 10, 4000, true},
-    {"10 fields, 4096, 4 K", 4096, 10, 4000, true},
-    {"10 fields, 4096, fresh", 4096, 10, 1000000, false},
-};
-
-struct block_cost {
-    double bytes, add, finish, read;
-};
-
-enum { FIELDS_MAX = 10 };
-
-struct row {
-    uint32_t series;
-    int64_t time_ns;
-    uint64_t bits[FIELDS_MAX];
-};
-
-static struct row *make_rows(const struct plan *plan)
-{
-    struct row *rows = malloc(plan->rows * sizeof *rows);
-
-    CHECK(rows != NULL);
-    state = 7;
-    for (uint32_t i = 0; i < plan->rows; i++) {
-        rows[i].series = (uint32_t)(next() % plan->series);
-        rows[i].time_ns = (1700000000000 + i / 100) * 1000000;
-        for (uint32_t field = 0; field < plan->fields; field++)
-            rows[i].bits[field] = to_bits(FIELD_FLOAT, round((20 + field + gauss()) * 100) / 100);
-    }
-    return rows;
-}
-
-/* A key looks like those of devices: a table and three tags. */
-static size_t write_key(uint32_t series, char *key, size_t *ret_table)
-{
-    char name[32];
-    struct tag tags[3] = {{{"device", 6}, {name, 0}},
-                          {{"region", 6}, {"eu-central-1", 12}},
-                          {{"site", 4}, {"hall-07", 7}}};
-    struct key_parts parts;
-    size_t size;
-
-    tags[0].value.size = (size_t)snprintf(name, sizeof name, "sensor-%07u", series);
-    size = key_write((struct slice){"plant", 5}, (struct slice){"env", 3}, tags, 3, key, 256);
-    CHECK(key_parse(key, size, &parts) == 0);
-    *ret_table = parts.table_key_size;
-    return size;
-}
-
-static void add_rows(struct block_builder *builder, const struct plan *plan, const struct row *rows,
-                     char (*keys)[128], const size_t *sizes, const uint64_t *hashes, size_t table)
-{
-    static const char names[FIELDS_MAX][16] = {
-        "usage_user", "usage_system",  "usage_idle",  "usage_nice",  "usage_iowait",
-        "usage_irq",  "usage_softirq", "usage_steal", "usage_guest", "usage_gnice"};
-
-    for (uint32_t i = 0; i < plan->rows; i++) {
-        uint32_t series;
-
-        CHECK(block_builder_series(builder, keys[i], sizes[i], table, hashes[i],
-                                   plan->known ? rows[i].series : BLOCK_ID_NONE,
-                                   &series) == ERR_OK);
-        CHECK(block_builder_row(builder, series, rows[i].time_ns) == ERR_OK);
-        for (uint32_t field = 0; field < plan->fields; field++)
-            CHECK(block_builder_value(builder, names[field], strlen(names[field]), FIELD_FLOAT,
-                                      rows[i].bits[field]) == ERR_OK);
-    }
-}
-
-static void read_block(const struct buf *buf)
-{
-    static uint32_t places[BLOCK_ROWS_MAX], counts[BLOCK_ROWS_MAX];
-    static int64_t times[BLOCK_ROWS_MAX];
-    static uint8_t present[BLOCK_ROWS_MAX];
-    static uint64_t values[BLOCK_ROWS_MAX];
-    struct block_view view;
-    struct block *block;
-    const char *strings;
-
-    CHECK(block_view(buf->bytes, buf->size, true, &view) == ERR_OK);
-    CHECK(block_load(&view, &block) == ERR_OK);
-    CHECK(block_read_runs(block, 0, places, counts) == ERR_OK);
-    CHECK(block_read_times(block, 0, times) == ERR_OK);
-    for (uint32_t field = 0; field < block_section(block, 0)->fields; field++)
-        CHECK(block_read_field(block, 0, field, present, values, &strings) == ERR_OK);
-    block_free(block);
-}
-
-static double best_of(double before, uint64_t from_ns, uint64_t to_ns, double points)
-{
-    double took = (double)(to_ns - from_ns) / points;
-
-    return before == 0 || took < before ? took : before;
-}
-
-static struct block_cost measure_block(const struct plan *plan)
-{
-    struct row *rows = make_rows(plan);
-    char(*keys)[128] = malloc(plan->rows * sizeof *keys);
-    size_t *sizes = malloc(plan->rows * sizeof *sizes), table = 0;
-    uint64_t *hashes = malloc(plan->rows * sizeof *hashes);
-    double points = (double)plan->rows * plan->fields;
-    struct block_cost cost = {0};
-    struct block_builder *builder;
-
-    CHECK(keys != NULL);
-    CHECK(sizes != NULL);
-    CHECK(hashes != NULL);
-    CHECK(block_builder_new(&builder) == ERR_OK);
-    for (uint32_t i = 0; i < plan->rows; i++) {
-        sizes[i] = write_key(rows[i].series, keys[i], &table);
-        hashes[i] = key_hash(keys[i], sizes[i]);
-    }
-    for (uint32_t run = 0; run < 20 + 400000 / plan->rows; run++) {
-        uint64_t start = now_ns(), added, finished;
-        struct buf *buf;
-
-        add_rows(builder, plan, rows, keys, sizes, hashes, table);
-        added = now_ns();
-        CHECK(block_builder_finish(builder, 0, &buf, NULL) == ERR_OK);
-        finished = now_ns();
-        read_block(buf);
-        cost.add = best_of(cost.add, start, added, points);
-        cost.finish = best_of(cost.finish, added, finished, points);
-        cost.read = best_of(cost.read, finished, now_ns(), points);
-        cost.bytes = (double)buf->size / points;
-        buf_unref(buf);
-    }
-    block_builder_free(builder);
-    free(rows);
-    free(keys);
-    free(sizes);
-    free(hashes);
-    return cost;
+    bytes_fini(&stored.packed);
+    bytes_fini(&stored.bytes);
 }
 
 static void bench_blocks(void)
 {
-    printf("%-26s %7s %8s %8s %8s\n", "blocks, ns a point", "B/point", "add", "finish", "read");
-    for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
-        struct block_cost cost = measure_block(&plans[i]);
+    printf("%-34s %-12s %8s %8s %8s\n", "entries: a point", "", "B", "enc ns", "dec ns");
+    for (size_t plan = 0; plan < codec_blocks_plans(); plan++) {
+        struct codec_block_cost cost = codec_blocks_measure(plan);
 
-        printf("%-26s %7.3f %8.2f %8.2f %8.2f\n", plans[i].name, cost.bytes, cost.add, cost.finish,
-               cost.read);
-        report(plans[i].name, "bytes_per_point", cost.bytes);
-        report(plans[i].name, "add_ns_per_point", cost.add);
-        report(plans[i].name, "finish_ns_per_point", cost.finish);
-        report(plans[i].name, "read_ns_per_point", cost.read);
+        report(codec_blocks_name(plan), "millrace",
+               (struct cost){cost.bytes, cost.add + cost.finish, cost.read, 0});
+        printf("%-34s   add %.2f, finish %.2f\n", "", cost.add, cost.finish);
     }
 }
 
@@ -536,6 +276,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: bench.codec [--json FILE]\n");
         return 2;
     }
+    printf("instructions: %s\n", cpu_level_name(cpu_level()));
     bench_columns();
     bench_blocks();
     if (json != NULL) {

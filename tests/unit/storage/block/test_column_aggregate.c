@@ -130,9 +130,9 @@ Test(column_aggregate, adds_decimals_as_integers)
     }
 }
 
-Test(column_aggregate, adds_other_floats_one_after_the_other)
+Test(column_aggregate, adds_other_floats_in_a_fixed_order)
 {
-    static const double odd[] = {NAN, -0.0, 0.0, INFINITY, 1.0 / 3, 1e300};
+    static const double odd[] = {NAN, -NAN, -0.0, 0.0, INFINITY, 1.0 / 3, 1e300};
     uint64_t state = seed_of_run("column_aggregate");
     uint64_t values[COLUMN_CHUNK];
 
@@ -140,26 +140,28 @@ Test(column_aggregate, adds_other_floats_one_after_the_other)
         uint32_t count = pick_count(&state), first, end;
         uint64_t rare = seed_below(&state, 3) * 200;
         struct column_aggregate want = {0};
-        double min = NAN, max = NAN;
+        double min = NAN, max = NAN, sums[8] = {0};
 
         for (uint32_t i = 0; i < count; i++) {
             values[i] = column_decimal_pattern((double)seed_below(&state, 1000) / 10);
             if (rare == 0 || i == count / 2 || seed_below(&state, rare) == 0)
-                values[i] = column_decimal_pattern(odd[seed_below(&state, 6)]);
+                values[i] = column_decimal_pattern(odd[seed_below(&state, 7)]);
         }
         values[count / 2] = column_decimal_pattern(1.0 / 3);
         pick_range(&state, count, &first, &end);
         for (uint32_t i = first; i < end; i++) {
             double value = column_decimal_float(values[i]);
 
-            want.sum += value;
+            sums[(i - first) % 8] += value;
             if (isnan(min) || value < min || (value == 0 && min == 0 && signbit(value)))
                 min = value;
             if (isnan(max) || value > max || (value == 0 && max == 0 && !signbit(value)))
                 max = value;
         }
-        want.min = column_decimal_pattern(min);
-        want.max = column_decimal_pattern(max);
+        want.sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
+                   ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+        want.min = isnan(min) ? 0x7ff8000000000000 : column_decimal_pattern(min);
+        want.max = isnan(max) ? 0x7ff8000000000000 : column_decimal_pattern(max);
         check(FIELD_FLOAT, values, count, first, end, &want);
     }
 }
