@@ -32,7 +32,7 @@ struct work {
     uint32_t *places;    /* Place by series. */
     uint64_t *keys;      /* What is sorted by; then gathered values. */
     uint64_t *counts;    /* Rows of each run. */
-    uint64_t *scratch;   /* Two a row. */
+    uint64_t *scratch;
     int64_t *times_ns;
     uint32_t *order; /* Rows in their new order. */
     uint32_t *spare;
@@ -65,7 +65,7 @@ static bool take_work(struct block_builder *builder, struct work *ret_work)
     work.places = block_arena_take(arena, series * sizeof *work.places);
     work.keys = block_arena_take(arena, rows * sizeof *work.keys);
     work.counts = block_arena_take(arena, rows * sizeof *work.counts);
-    work.scratch = block_arena_take(arena, 2 * rows * sizeof *work.scratch);
+    work.scratch = block_arena_take(arena, rows * sizeof *work.scratch);
     work.times_ns = block_arena_take(arena, rows * sizeof *work.times_ns);
     work.order = block_arena_take(arena, rows * sizeof *work.order);
     work.spare = block_arena_take(arena, rows * sizeof *work.spare);

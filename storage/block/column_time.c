@@ -17,33 +17,75 @@ static const int64_t units_ns[UNIT + 1] = {1, 1000, 1000000, 1000000000};
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-/* Times in the largest unit that divides them all, and that unit. */
-static const int64_t *divide(const int64_t *times_ns, uint32_t rows, int64_t *scratch,
-                             unsigned *ret_unit)
+/* Up to COLUMN_CHUNK times in a unit that divides them; false if it does not. */
+static bool divide(const int64_t *times_ns, uint32_t count, unsigned unit, int64_t *ret_times)
 {
-    for (unsigned unit = UNIT; unit > 0; unit--)
-        if (times_ns[0] % units_ns[unit] == 0 && times_ns[rows - 1] % units_ns[unit] == 0 &&
-            lanes_kernels()->divide_times(times_ns, rows, unit, scratch)) {
-            *ret_unit = unit;
-            return scratch;
-        }
-    *ret_unit = 0;
-    return times_ns;
+    if (unit > 0)
+        return lanes_kernels()->divide_times(times_ns, count, unit, ret_times);
+    memcpy(ret_times, times_ns, count * sizeof *times_ns);
+    return true;
 }
 
-static void put_differences(const int64_t *times, const uint64_t *counts, uint32_t runs,
-                            uint32_t rows, uint64_t *scratch, struct bytes *out)
+static uint32_t chunk_at(uint32_t at, uint32_t rows)
 {
-    uint64_t *delta = scratch + runs;
+    return rows - at < COLUMN_CHUNK ? rows - at : COLUMN_CHUNK;
+}
+
+/* The largest unit that divides all times. */
+static unsigned find_unit(const int64_t *times_ns, uint32_t rows)
+{
+    int64_t times[COLUMN_CHUNK];
+    unsigned unit = UNIT;
     uint32_t at = 0;
 
-    for (uint32_t run = 0; run < runs; run++) {
-        uint32_t end = at + (uint32_t)counts[run];
+    while (at < rows)
+        if (times_ns[at] % units_ns[unit] == 0 &&
+            divide(times_ns + at, chunk_at(at, rows), unit, times))
+            at += COLUMN_CHUNK;
+        else
+            unit--; /* What a larger one divides, this one does too. */
+    return unit;
+}
 
-        scratch[run] = (uint64_t)times[at];
-        for (at++; at < end; at++)
-            *delta++ = (uint64_t)times[at] - (uint64_t)times[at - 1];
+static void put_whole(const int64_t *times_ns, uint32_t rows, unsigned unit, struct bytes *out)
+{
+    int64_t times[COLUMN_CHUNK];
+
+    bytes_put_u8(out, (uint8_t)(unit + WHOLE));
+    for (uint32_t at = 0; at < rows; at += COLUMN_CHUNK) {
+        (void)divide(times_ns + at, chunk_at(at, rows), unit, times);
+        column_int_put_chunk((const uint64_t *)times, chunk_at(at, rows), out);
     }
+}
+
+static void put_differences(const int64_t *times_ns, const uint64_t *counts, uint32_t runs,
+                            uint32_t rows, unsigned unit, uint64_t *scratch, struct bytes *out)
+{
+    int64_t times[COLUMN_CHUNK];
+    uint64_t *delta = scratch + runs;
+    uint64_t left = 0, before = 0; /* Rows left of the run under way; the last time. */
+    uint32_t run = 0;
+
+    for (uint32_t at = 0; at < rows; at += COLUMN_CHUNK) {
+        uint32_t count = chunk_at(at, rows), i = 0;
+
+        (void)divide(times_ns + at, count, unit, times);
+        while (i < count) {
+            uint32_t end;
+
+            if (left == 0) {
+                left = counts[run] - 1;
+                before = scratch[run++] = (uint64_t)times[i++];
+            }
+            end = left < count - i ? i + (uint32_t)left : count;
+            left -= end - i;
+            for (; i < end; i++) {
+                *delta++ = (uint64_t)times[i] - before;
+                before = (uint64_t)times[i];
+            }
+        }
+    }
+    bytes_put_u8(out, (uint8_t)unit);
     column_int_put(scratch, runs, out);
     column_int_put(scratch + runs, rows - runs, out);
 }
@@ -51,25 +93,22 @@ static void put_differences(const int64_t *times, const uint64_t *counts, uint32
 void column_time_put(const int64_t *times_ns, const uint64_t *counts, uint32_t runs,
                      uint64_t *scratch, struct bytes *out)
 {
-    const int64_t *times;
     uint32_t rows = 0;
     unsigned unit;
     size_t start, middle;
 
     for (uint32_t run = 0; run < runs; run++)
         rows += (uint32_t)counts[run];
-    times = divide(times_ns, rows, (int64_t *)scratch + rows, &unit);
+    unit = find_unit(times_ns, rows);
     bytes_put_u8(out, CODEC);
     start = out->size;
     if (rows / runs >= WHOLE_RUN_MIN) {
-        bytes_put_u8(out, (uint8_t)(unit + WHOLE));
-        column_int_put((const uint64_t *)times, rows, out);
+        put_whole(times_ns, rows, unit, out);
         if (runs == 1)
             return; /* Differences are an order of the integers. */
     }
     middle = out->size;
-    bytes_put_u8(out, (uint8_t)unit);
-    put_differences(times, counts, runs, rows, scratch, out);
+    put_differences(times_ns, counts, runs, rows, unit, scratch, out);
     if (middle == start || out->failed)
         return;
     if (out->size - middle < middle - start) {

@@ -18,7 +18,7 @@
 /**
  * Append the times of `runs` runs of counts[i] rows each.
  *
- * scratch   room for two numbers a row
+ * scratch   room for as many numbers as there are rows
  */
 void column_time_put(const int64_t *times_ns, const uint64_t *counts, uint32_t runs,
                      uint64_t *scratch, struct bytes *out);

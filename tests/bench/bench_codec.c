@@ -77,7 +77,7 @@ struct stored {
 };
 
 static uint64_t counts[CODEC_COLUMN / CODEC_RUN];
-static uint64_t scratch[2 * CODEC_COLUMN];
+static uint64_t scratch[CODEC_COLUMN];
 static uint64_t back[CODEC_COLUMN];
 static struct stored stored;
 

@@ -340,7 +340,7 @@ Test(column_time, gives_back_runs_of_any_unit)
     enum { ROWS = 3000 };
     uint64_t state = seed_of_run("column_time");
     int64_t *times = malloc(ROWS * sizeof *times), *back = malloc(ROWS * sizeof *back);
-    uint64_t *counts = malloc(ROWS * sizeof *counts), *scratch = malloc(2 * ROWS * sizeof *scratch);
+    uint64_t *counts = malloc(ROWS * sizeof *counts), *scratch = malloc(ROWS * sizeof *scratch);
 
     cr_assert(times != NULL && back != NULL && counts != NULL && scratch != NULL);
     for (int turn = 0; turn < 500; turn++) {
@@ -376,7 +376,7 @@ Test(column_time, gives_back_the_ends_of_time)
 {
     static const int64_t times[] = {INT64_MIN, INT64_MAX, INT64_MIN, INT64_MIN, -1, INT64_MAX};
     static const uint64_t counts[] = {2, 1, 3};
-    uint64_t scratch[12];
+    uint64_t scratch[6];
     int64_t back[6];
     struct bytes out = {0};
     struct reader reader;
@@ -394,7 +394,7 @@ Test(column_time, keeps_close_to_a_clock_that_jitters)
 {
     enum { ROWS = 4096 };
     static const uint64_t counts[] = {ROWS / 4, ROWS / 2, ROWS / 4};
-    static uint64_t scratch[2 * ROWS];
+    static uint64_t scratch[ROWS];
     static int64_t times[ROWS], back[ROWS];
     uint64_t state = seed_of_run("column_time");
     struct bytes out = {0};
