@@ -22,6 +22,9 @@ static const char usage[] =
     "  --every DURATION        aggregates: one value for each such window\n"
     "  --group-by TAG[,...]    aggregates: one result for each combination of these tags\n"
     "  --last                  only the newest value of each series\n"
+    "  --series                which series there are, without rows\n"
+    "  --labels                which tags they have\n"
+    "  --values TAG            which values they have of this tag\n"
     "  --limit ROWS            at most so many\n"
     "  --consistency NAME      leader, linearizable, any (default: leader)\n"
     "  --timeout SECONDS       default: 30\n"
@@ -36,6 +39,7 @@ static const char usage[] =
     "  millrace query --table cpu --last\n"
     "  millrace query --table cpu --field usage_user --where 'host=a,cpu!=cpu-total' --from -1h\n"
     "  millrace query --table cpu --agg mean --every 1m --group-by host --from -1d --format csv\n"
+    "  millrace query --table cpu --values host --where 'dc=~eu-.*'\n"
     "  millrace query --table mem --field used_percent --from -15m --format plot\n"
     "\n" CLI_EXIT_HELP;
 
@@ -67,6 +71,9 @@ enum {
     OPTION_EVERY,
     OPTION_GROUP,
     OPTION_LAST,
+    OPTION_SERIES,
+    OPTION_LABELS,
+    OPTION_VALUES,
     OPTION_LIMIT,
     OPTION_CONSISTENCY,
     OPTION_TIMEOUT,
@@ -186,6 +193,13 @@ static int parse_option(struct arguments *arguments, int option, const char *nam
     case OPTION_LAST:
         query->last = 1;
         break;
+    case OPTION_VALUES:
+        query->about = name;
+        return parse_list(name, optarg, &arguments->fields);
+    case OPTION_SERIES:
+    case OPTION_LABELS:
+        query->about = name;
+        break;
     case OPTION_LIMIT:
         return parse_number(name, optarg, 1, UINT64_MAX, &query->limit);
     case OPTION_CONSISTENCY:
@@ -207,8 +221,7 @@ static int parse_option(struct arguments *arguments, int option, const char *nam
         arguments->height = (unsigned)number;
         break;
     default:
-        code = CLI_USAGE; /* getopt has said what. */
-        break;
+        return CLI_USAGE; /* getopt has said what. */
     }
     return code;
 }
@@ -312,6 +325,9 @@ int cli_query(int argc, char **argv)
         {"every", required_argument, NULL, OPTION_EVERY},
         {"group-by", required_argument, NULL, OPTION_GROUP},
         {"last", no_argument, NULL, OPTION_LAST},
+        {"series", no_argument, NULL, OPTION_SERIES},
+        {"labels", no_argument, NULL, OPTION_LABELS},
+        {"values", required_argument, NULL, OPTION_VALUES},
         {"limit", required_argument, NULL, OPTION_LIMIT},
         {"consistency", required_argument, NULL, OPTION_CONSISTENCY},
         {"timeout", required_argument, NULL, OPTION_TIMEOUT},

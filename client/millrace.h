@@ -208,7 +208,10 @@ struct millrace_query {
     int64_t every_ns;       /* Aggregates: width of a window; 0: one for all. */
     const char *agg; /* NULL or "none", "count", "min", "max", "sum", "mean", "first", "last" */
     int last;        /* newest value of each series */
-    uint64_t limit;  /* rows; 0: none */
+    /* NULL or "rows"; "series": the tags of each, "labels": names of all tags, "values": those of
+     * the tag fields[0] */
+    const char *about;
+    uint64_t limit;          /* rows; 0: none */
     const char *consistency; /* NULL or "leader", "linearizable", "any" */
     uint32_t timeout_ms;     /* 0: 30 s */
 };

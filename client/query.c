@@ -20,6 +20,12 @@ static const char *const op_names[QUERY_OP_END] = {
     [QUERY_MATCHES] = "=~",
     [QUERY_NOT_MATCHES] = "!~",
 };
+static const char *const about_names[QUERY_ABOUT_END] = {
+    [QUERY_ROWS] = "rows",
+    [QUERY_SERIES] = "series",
+    [QUERY_LABELS] = "labels",
+    [QUERY_VALUES] = "values",
+};
 static const char *const consistency_names[] = {
     [QUERY_LEADER] = "leader",
     [QUERY_LINEARIZABLE] = "linearizable",
@@ -85,6 +91,12 @@ static enum err fill(const struct millrace_query *from, struct query *query)
     if (err == ERR_OK)
         err = find_name("consistency", from->consistency, consistency_names, QUERY_ANY + 1,
                         &query->consistency);
+    if (err == ERR_OK)
+        err =
+            find_name("kind of question", from->about, about_names, QUERY_ABOUT_END, &query->about);
+    /* Shards name the same ones: what is left of so many rows may be fewer. */
+    if (query->about == QUERY_LABELS || query->about == QUERY_VALUES)
+        query->limit = 0;
     return err == ERR_OK ? fill_where(from, query) : err;
 }
 

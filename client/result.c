@@ -188,9 +188,13 @@ static enum err order_rows(struct millrace_result *result, const struct sort_vie
     err = number_series(view, rows);
     if (err == ERR_OK)
         qsort(rows, count, sizeof *rows, compare_rows);
-    for (uint32_t row = 0; row < count; row++)
-        result->rows[row] = rows[row].row;
-    result->row_count = count;
+    result->row_count = 0;
+    for (uint32_t row = 0; row < count; row++) {
+        /* Shards may name the same label; a row of tags alone says no more when it comes twice. */
+        if (row == 0 || rows[row].series != rows[row - 1].series ||
+            view->tag_count < view->columns->count)
+            result->rows[result->row_count++] = rows[row].row;
+    }
     free(rows);
     return err;
 }

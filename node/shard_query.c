@@ -12,7 +12,7 @@
 #include "node/shard_io.h"
 #include "storage/aggregate.h"
 #include "storage/base/clk.h"
-#include "storage/scan.h"
+#include "storage/scan_labels.h"
 #include "storage/snapshot.h"
 
 enum { RETRY_ROUND_MS = 20 };
@@ -93,6 +93,9 @@ static void scan_in_pool(struct pool_job *job)
 
     if (task->request->query->agg != QUERY_RAW)
         task->err = scan_to_aggregate(task);
+    else if (task->request->query->about != QUERY_ROWS)
+        task->err = scan_labels(task->snapshot, task->request->query, &task->limits, take_batch,
+                                task->request);
     else
         task->err = scan_rows(task->snapshot, task->request->query, &task->limits, take_batch,
                               task->request);

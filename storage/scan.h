@@ -12,6 +12,8 @@
  *          '-- aggregates -----> scan_tangle   which series need merging; the others go from the
  *                                              decoded columns into the aggregate (aggregate.h)
  *
+ * scan_labels answers what series and tags there are, from scan_match alone.
+ *
  * Runs in the pool. Memory is bounded by the limits whatever the query asks for; a smaller budget
  * makes it slower, not different.
  */

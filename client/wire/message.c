@@ -322,6 +322,7 @@ void message_put_query(const struct query *query, uint32_t shard, uint32_t timeo
     bytes_put_u8(out, query->last);
     bytes_put_u64(out, query->limit);
     bytes_put_u32(out, query->consistency);
+    bytes_put_u8(out, (uint8_t)query->about);
 }
 
 /* Copies a string into the room, NUL-terminated. The room never grows here, so that earlier names
@@ -390,6 +391,12 @@ static enum err check_query(const struct query *query)
     }
     if (query->consistency > QUERY_ANY)
         return out_of_range("QUERY", "consistency", query->consistency);
+    if (query->about >= QUERY_ABOUT_END)
+        return out_of_range("QUERY", "about", query->about);
+    if (query->about != QUERY_ROWS && (query->last || query->agg != QUERY_RAW))
+        return err_set(ERR_INVALID, "query: series, labels and values have no aggregate");
+    if (query->about == QUERY_VALUES && query->field_count != 1)
+        return err_set(ERR_INVALID, "query: values of %u labels, not of one", query->field_count);
     if (query->every_ns < 0)
         return err_set(ERR_INVALID, "query: windows of %" PRId64 " ns: give a positive width",
                        query->every_ns);
@@ -425,6 +432,7 @@ enum err message_get_query(const void *bytes, size_t size, struct message_query 
     query->last = get_bool(&r);
     query->limit = reader_u64(&r);
     query->consistency = reader_u32(&r);
+    query->about = reader_u8(&r);
 
     err = reader_done(&r) ? check_query(query) : malformed("QUERY", size);
     if (err != ERR_OK) {

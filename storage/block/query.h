@@ -34,6 +34,15 @@ enum query_op {
     QUERY_OP_END
 };
 
+/* What is asked for: rows, or what there is. Numbers are sent: append only. */
+enum query_about {
+    QUERY_ROWS = 0,
+    QUERY_SERIES = 1, /* The tags of each series. */
+    QUERY_LABELS = 2, /* The names of all tags. */
+    QUERY_VALUES = 3, /* The values of the tag fields[0]. */
+    QUERY_ABOUT_END
+};
+
 enum query_consistency { QUERY_LEADER = 0, QUERY_LINEARIZABLE = 1, QUERY_ANY = 2 };
 
 enum { QUERY_FIELDS_MAX = 256, QUERY_TAGS_MAX = 32 };
@@ -61,6 +70,7 @@ struct query {
     bool last;      /* Only the newest value of each field of each series (agg is QUERY_RAW). */
     uint64_t limit; /* Rows; 0: no limit. */
     uint32_t consistency;
+    uint32_t about; /* enum query_about; other than QUERY_ROWS: times do not count. */
 };
 
 #endif

@@ -48,9 +48,19 @@ def test_program_stores_lines_and_asks_for_them(site):
     assert [int(row["rpm"]) for row in rows] == list(range(3, 1000, 5))
     assert rows[0]["time"] == "2023-11-14T22:13:23Z" and rows[0]["plant"] == "north"
     assert len(site.rows("--table", "pump", "--where", "pump!=3,plant=north")) == 800
+    assert len(site.rows("--table", "pump", "--where", "pump=~[34],plant!~s.*")) == 400
     assert len(site.rows("--table", "pump", "--from", "1700000500s")) == 500
     assert [row["rpm"] for row in site.rows("--table", "pump", "--last")] == [
         "995", "996", "997", "998", "999"]
+
+
+def test_program_tells_series_labels_and_values(site):
+    site.run("write", "--precision", "s", text=LINES)
+    series = site.rows("--table", "pump", "--series")
+    assert [(row["plant"], row["pump"]) for row in series] == [("north", str(i)) for i in range(5)]
+    assert site.rows("--table", "pump", "--labels") == [{"label": "plant"}, {"label": "pump"}]
+    assert [row["pump"] for row in site.rows("--table", "pump", "--values", "pump", "--where",
+                                             "pump!=3", "--limit", "3")] == ["0", "1", "2"]
 
 
 def test_program_answers_aggregates(site):

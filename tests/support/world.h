@@ -59,6 +59,9 @@ void lines_free(struct lines *lines);
  * prints all NaNs alike. */
 void lines_of_columns(const struct columns *columns, bool one_nan, struct lines *lines);
 
+/** It is of the query's table and satisfies its conditions. */
+bool world_matches(const struct world_series *series, const struct query *query);
+
 /** What a scan of raw rows, or of the last values, should say. */
 struct lines world_rows(const struct world *world, const struct query *query);
 /** What an aggregate should say. Floats that are NaN are printed alike. */

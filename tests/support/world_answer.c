@@ -111,20 +111,20 @@ static const char *tag_of(const struct world_series *series, const char *name)
 }
 
 /* Patterns of the tests are also POSIX ones. */
-static bool world_matches(const char *value, const char *pattern)
+static bool matches(const char *value, const char *pattern)
 {
     char whole[256];
     regex_t compiled;
-    bool matches;
+    bool found;
 
     (void)snprintf(whole, sizeof whole, "^(%s)$", pattern);
     CHECK(regcomp(&compiled, whole, REG_EXTENDED | REG_NOSUB) == 0);
-    matches = regexec(&compiled, value, 0, NULL, 0) == 0;
+    found = regexec(&compiled, value, 0, NULL, 0) == 0;
     regfree(&compiled);
-    return matches;
+    return found;
 }
 
-static bool matches(const struct world_series *series, const struct query *query)
+bool world_matches(const struct world_series *series, const struct query *query)
 {
     if (strcmp(series->table, query->table) != 0 || strcmp(query->database, "db") != 0)
         return false;
@@ -132,8 +132,7 @@ static bool matches(const struct world_series *series, const struct query *query
         const struct query_match *match = &query->where[i];
         const char *value = tag_of(series, match->name);
         bool is_pattern = match->op == QUERY_MATCHES || match->op == QUERY_NOT_MATCHES;
-        bool holds =
-            is_pattern ? world_matches(value, match->value) : strcmp(value, match->value) == 0;
+        bool holds = is_pattern ? matches(value, match->value) : strcmp(value, match->value) == 0;
 
         if (holds == (match->op == QUERY_NOT_EQUAL || match->op == QUERY_NOT_MATCHES))
             return false;
@@ -200,7 +199,7 @@ struct lines world_rows(const struct world *world, const struct query *query)
     struct lines lines = {0};
 
     for (uint32_t id = 0; id < WORLD_SERIES; id++) {
-        if (!matches(&world->series[id], query))
+        if (!world_matches(&world->series[id], query))
             continue;
         for (uint32_t t = 0; t < WORLD_TIMES && !query->last; t++) {
             if (is_in_time(query, world_time(t)))
@@ -329,7 +328,7 @@ static struct sum sum_of(const struct world *world, const struct query *query,
     struct sum sum = {0};
 
     for (uint32_t id = 0; id < WORLD_SERIES; id++) {
-        bool in = matches(&world->series[id], query);
+        bool in = world_matches(&world->series[id], query);
 
         for (uint32_t i = 0; i < query->group_count; i++)
             in = in && strcmp(tag_of(&world->series[id], query->group_by[i]), part->tags[i]) == 0;
@@ -381,7 +380,7 @@ static size_t find_parts(const struct world *world, const struct query *query, s
     size_t count = 0, kept = 0;
 
     for (uint32_t id = 0; id < WORLD_SERIES; id++) {
-        for (uint32_t t = 0; t < WORLD_TIMES && matches(&world->series[id], query); t++) {
+        for (uint32_t t = 0; t < WORLD_TIMES && world_matches(&world->series[id], query); t++) {
             struct part part = {.window = window_of(query, world_time(t))};
 
             for (uint32_t i = 0; i < query->group_count; i++)
