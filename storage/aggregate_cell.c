@@ -7,7 +7,7 @@
 #include "storage/base/check.h"
 
 /* Independent sums or minima that a loop carries: hides the latency of floating point adds. */
-enum { LANES = 8 };
+enum { LANES = 8, SHORT_RUN = 256 };
 
 static double as_float(uint64_t bits)
 {
@@ -379,10 +379,80 @@ static enum err add_run(enum query_agg agg, enum field_type type, struct aggrega
     return err;
 }
 
+/* Short runs of floats: numbers are found for many rows at once, then each run adds its own. */
+struct numbers {
+    uint32_t start, end; /* Rows that it is about. */
+    bool found;          /* They are decimals: numbers[i] / 10^form. */
+    unsigned form;
+    int64_t numbers[AGGREGATE_SUM_AT_ONCE];
+};
+
+/* The sum of a run that ends before `numbers` do; false: they are no decimals of one form. */
+static bool add_numbers(struct aggregate_cell *into, const struct aggregate_run *run,
+                        const struct numbers *numbers, const uint8_t *present)
+{
+    struct aggregate_sum total = {into->as.sum, into->bins};
+    uint32_t first = run->start - numbers->start;
+    int64_t sum = 0;
+
+    if (!numbers->found)
+        return false;
+    for (uint32_t i = first; i < first + run->rows; i++)
+        sum += numbers->numbers[i];
+    aggregate_sum_add_decimals(&total, numbers->form, sum);
+    into->as.sum = total.decimals;
+    into->count += present == NULL ? run->rows : count_present(present + run->start, run->rows);
+    return true;
+}
+
+/* The numbers of the first run and of those that follow it without a gap. */
+static void find_numbers(const struct aggregate_run *runs, uint32_t run_count,
+                         const struct aggregate_column *column, struct numbers *numbers)
+{
+    uint32_t end = runs[0].start + runs[0].rows;
+
+    for (uint32_t i = 1; i < run_count && runs[i].start == end; i++) {
+        if (end + runs[i].rows - runs[0].start > AGGREGATE_SUM_AT_ONCE)
+            break;
+        end += runs[i].rows;
+    }
+    numbers->start = runs[0].start;
+    numbers->end = end;
+    numbers->found = aggregate_sum_numbers(column->bits + numbers->start, end - numbers->start,
+                                           &numbers->form, numbers->numbers);
+}
+
+static enum err add_float_runs(enum query_agg agg, struct aggregate_cell *cells,
+                               const struct aggregate_run *runs, uint32_t run_count,
+                               const struct aggregate_column *column, uint64_t *memory)
+{
+    struct numbers numbers;
+
+    numbers.start = numbers.end = 0;
+    for (uint32_t i = 0; i < run_count; i++) {
+        const struct aggregate_run *run = &runs[i];
+        struct aggregate_cell *cell = &cells[run->cell];
+        enum err err;
+
+        if (run->rows <= SHORT_RUN) {
+            if (run->start < numbers.start || run->start + run->rows > numbers.end)
+                find_numbers(run, run_count - i, column, &numbers);
+            if (add_numbers(cell, run, &numbers, column->present))
+                continue;
+        }
+        err = add_run(agg, FIELD_FLOAT, cell, run, column, memory);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}
+
 enum err aggregate_cell_add(enum query_agg agg, enum field_type type, struct aggregate_cell *cells,
                             const struct aggregate_run *runs, uint32_t run_count,
                             const struct aggregate_column *column, uint64_t *memory)
 {
+    if (type == FIELD_FLOAT && (agg == QUERY_SUM || agg == QUERY_MEAN) && run_count > 1)
+        return add_float_runs(agg, cells, runs, run_count, column, memory);
     for (uint32_t i = 0; i < run_count; i++) {
         enum err err = add_run(agg, type, &cells[runs[i].cell], &runs[i], column, memory);
 

@@ -111,6 +111,27 @@ bool aggregate_sum_decimals(const uint64_t *bits, uint32_t count, unsigned *ret_
     return any == 0;
 }
 
+bool aggregate_sum_numbers(const uint64_t *bits, uint32_t count, unsigned *ret_form,
+                           int64_t *ret_numbers)
+{
+    int form = form_of(largest(bits, count));
+    double power = form < 0 ? 0 : powers[form];
+    uint64_t wrong = 0;
+
+    DCHECK(count <= AGGREGATE_SUM_AT_ONCE);
+    if (form < 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        double value = as_float(bits[i]);
+        double rounded = value * power + ROUNDER;
+
+        ret_numbers[i] = (int64_t)(as_bits(rounded) - as_bits(ROUNDER));
+        wrong |= as_bits((rounded - ROUNDER) / power - value);
+    }
+    *ret_form = (unsigned)form;
+    return wrong == 0;
+}
+
 void aggregate_sum_add_decimals(struct aggregate_sum *into, unsigned form, int64_t sum)
 {
     CHECK(form <= AGGREGATE_SUM_FORM_MAX);
@@ -223,12 +244,20 @@ enum err aggregate_sum_combine(struct aggregate_sum *into, const struct aggregat
 static double decimals_as_float(int128 decimals)
 {
     unsigned form = AGGREGATE_SUM_FORM_MAX;
+    int64_t small;
 
-    while (form > 0 && decimals % 10 == 0) {
+    while (form > 0 && (decimals > INT64_MAX || decimals < INT64_MIN) && decimals % 10 == 0) {
         decimals /= 10;
         form--;
     }
-    return (double)decimals / powers[form];
+    if (decimals > INT64_MAX || decimals < INT64_MIN)
+        return (double)decimals / powers[form];
+    small = (int64_t)decimals; /* Nearly all are: 128 bits take ten times as long to divide. */
+    while (form > 0 && small % 10 == 0) {
+        small /= 10;
+        form--;
+    }
+    return (double)small / powers[form];
 }
 
 double aggregate_sum_value(const struct aggregate_sum *sum)

@@ -51,6 +51,10 @@ struct aggregate_sum {
 bool aggregate_sum_decimals(const uint64_t *bits, uint32_t count, unsigned *ret_form,
                             int64_t *ret_sum);
 
+/** The n of at most AGGREGATE_SUM_AT_ONCE floats, if all are decimals of one e: *ret_form. */
+bool aggregate_sum_numbers(const uint64_t *bits, uint32_t count, unsigned *ret_form,
+                           int64_t *ret_numbers);
+
 /** Add a sum of decimals: `sum` / 10^form. */
 void aggregate_sum_add_decimals(struct aggregate_sum *into, unsigned form, int64_t sum);
 

@@ -9,7 +9,8 @@
  *
  *     scan_tangle   which series are tangled: they need the last word of several blocks
  *     tangled       collected and merged, if they fit the memory; nothing was added before
- *     straight      added block by block, column by column, as they are decoded
+ *     straight      added section by section: from the index what it knows of whole chunks, the
+ *                   rest column by column, as they are decoded
  */
 
 enum { GROUP_NONE = -1, FIELD_NONE = -2 };
@@ -22,6 +23,7 @@ struct aggregate_to {
     uint32_t *groups;   /* Owned: slot of the region -> group, or GROUP_NONE. */
     uint32_t merged_id; /* The series that scan_merge is at, or CATALOG_NONE. */
     uint32_t merged_group;
+    uint32_t tangled; /* Series of the region. */
 };
 
 /* ---- Groups and fields ---------------------------------------------------------------------- */
@@ -122,16 +124,11 @@ static enum err add_runs(struct aggregate_to *to)
     return err;
 }
 
-/* Called by scan_decode_region() for each section. */
-static enum err add_section(void *arg, struct scan_decode *decode)
+static enum err add_fields(struct aggregate_to *to)
 {
-    struct aggregate_to *to = arg;
-    enum err err = scan_decode_fields(decode);
+    struct scan_decode *decode = &to->regions->decode;
+    enum err err = ERR_OK;
 
-    if (err == ERR_OK)
-        err = scan_decode_times(decode);
-    if (err == ERR_OK)
-        err = add_runs(to);
     for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
         const struct scan_field *asked = &decode->asked[i];
         const char *strings = NULL;
@@ -149,6 +146,158 @@ static enum err add_section(void *arg, struct scan_decode *decode)
                                    decode->bits, strings);
     }
     return err;
+}
+
+/* ---- What the index knows ------------------------------------------------------------------- */
+
+/* The first of ascending ids that is at least `id`. */
+static uint32_t lower_bound(const uint32_t *ids, uint32_t count, uint32_t id)
+{
+    uint32_t low = 0;
+
+    while (count > low) {
+        uint32_t middle = low + (count - low) / 2;
+
+        if (ids[middle] < id)
+            low = middle + 1;
+        else
+            count = middle;
+    }
+    return low;
+}
+
+/* All series between the section's first and last are wanted and straight, and one group. */
+static bool is_one_group(const struct aggregate_to *to)
+{
+    const struct scan_decode *decode = &to->regions->decode;
+    const struct section *section = &decode->reader.section;
+    const struct scan_region *region = &decode->region;
+    const uint32_t *ids = decode->match->ids;
+    const uint32_t *first, *end;
+
+    if (decode->query->where_count > 0 || decode->query->group_count > 0 ||
+        section->series_min < ids[region->lo] || section->series_max > ids[region->hi - 1])
+        return false;
+    if (region->only == NULL || to->tangled == 0)
+        return true;
+    first = ids + region->lo +
+            lower_bound(ids + region->lo, region->hi - region->lo, section->series_min);
+    end = first + lower_bound(first, (uint32_t)(ids + region->hi - first), section->series_max);
+    return memchr(region->only + (first - ids - region->lo), !region->want,
+                  (size_t)(end - first) + 1) == NULL;
+}
+
+/* Whether the whole section goes into one cell of each field; its group. */
+static enum err find_cell(struct aggregate_to *to, bool *ret_one, uint32_t *ret_group)
+{
+    const struct scan_decode *decode = &to->regions->decode;
+    const struct section *section = &decode->reader.section;
+    const struct scan_region *region = &decode->region;
+    uint32_t slot;
+    enum err err;
+
+    *ret_one = false;
+    if (!section->is_sorted || section->time_min_ns < region->from_ns ||
+        section->time_max_ns > region->last_ns ||
+        !aggregate_one_window(to->into, section->time_min_ns, section->time_max_ns))
+        return ERR_OK;
+    if (section->runs > 1 && !is_one_group(to))
+        return ERR_OK;
+    slot = scan_decode_slot(decode, section->series_min);
+    if (slot == region->hi - region->lo)
+        return ERR_OK;
+    *ret_one = true;
+    *ret_group = to->groups[slot];
+    if (*ret_group != (uint32_t)GROUP_NONE)
+        return ERR_OK;
+    err = find_group(to, decode->match->ids[region->lo + slot], &to->groups[slot]);
+    *ret_group = to->groups[slot];
+    return err;
+}
+
+/* What the index says of a field, as a cell. False: it has to be decoded. */
+static bool make_cell(const struct scan_decode *decode, const struct scan_field *asked,
+                      const struct segment_stats *stats, struct aggregate_cell *ret_cell)
+{
+    const struct section *section = &decode->reader.section;
+    enum field_type type = section_field(&decode->reader, asked->field).type;
+    uint32_t agg = decode->query->agg;
+    struct aggregate_cell cell = {.count = stats->count};
+    struct aggregate_sum sum = {0};
+
+    if (agg == QUERY_MIN || agg == QUERY_MAX) {
+        cell.as.bits = agg == QUERY_MIN ? stats->min : stats->max;
+    } else if (agg == QUERY_SUM || agg == QUERY_MEAN) {
+        if (stats->sum_form == SEGMENT_SUM_NONE)
+            return false;
+        if (type == FIELD_FLOAT)
+            aggregate_sum_add_decimals(&sum, stats->sum_form, stats->sum);
+        cell.as.sum = type == FIELD_FLOAT ? sum.decimals : stats->sum;
+    } else if (agg == QUERY_FIRST || agg == QUERY_LAST) {
+        if (section->runs > 1 || stats->count < section->rows || type == FIELD_STRING)
+            return false; /* The time of the value is not known, or not the value. */
+        cell.as.bits = agg == QUERY_FIRST ? stats->first : stats->last;
+        cell.time_ns = agg == QUERY_FIRST ? section->time_min_ns : section->time_max_ns;
+    }
+    *ret_cell = cell;
+    return true;
+}
+
+/* Add what the index knows; *ret_left: fields that have to be decoded. */
+static enum err add_known(struct aggregate_to *to, uint32_t group, uint32_t *ret_left)
+{
+    struct scan_decode *decode = &to->regions->decode;
+    uint32_t left = 0;
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
+        struct scan_field *asked = &decode->asked[i];
+        const struct segment_stats *stats = NULL;
+        struct aggregate_cell cell;
+        uint32_t field = AGGREGATE_SKIP;
+
+        if (asked->values == 0)
+            continue;
+        err = find_field(to, asked->column, &field);
+        if (err == ERR_OK)
+            err = section_stats(&decode->reader, asked->field, &stats);
+        if (err != ERR_OK || field == AGGREGATE_SKIP)
+            continue;
+        if (make_cell(decode, asked, stats, &cell)) {
+            err = aggregate_part(to->into, group, decode->reader.section.time_min_ns, field, &cell);
+            asked->values = 0; /* Done. */
+        } else {
+            left++;
+        }
+    }
+    *ret_left = left;
+    return err;
+}
+
+/* Called by scan_decode_region() for each section. */
+static enum err add_section(void *arg, struct scan_decode *decode)
+{
+    struct aggregate_to *to = arg;
+    uint32_t group, left = 1;
+    bool one;
+    enum err err = find_cell(to, &one, &group);
+
+    if (err == ERR_OK && !one)
+        err = scan_decode_runs(decode);
+    if (err != ERR_OK || (!one && decode->kept == 0))
+        return err;
+    err = scan_decode_fields(decode);
+    if (err == ERR_OK && one) {
+        err = add_known(to, group, &left);
+        if (err == ERR_OK && left > 0)
+            err = scan_decode_runs(decode);
+    }
+    if (err != ERR_OK || left == 0)
+        return err;
+    err = scan_decode_times(decode);
+    if (err == ERR_OK)
+        err = add_runs(to);
+    return err == ERR_OK ? add_fields(to) : err;
 }
 
 /* ---- A region ------------------------------------------------------------------------------- */
@@ -171,6 +320,7 @@ static enum err add_region(void *arg, const struct scan_region *whole, enum scan
         err = begin_groups(to, whole);
     region.only = tangle.tangled;
     region.want = true;
+    to->tangled = tangle.count;
     if (err == ERR_OK && tangle.count > 0) {
         regions->collect.budget = budget;
         err = scan_regions_collect(regions, &region, add_merged, to, ret_fit);

@@ -230,9 +230,11 @@ static enum err collect_section(void *arg, struct scan_decode *decode)
     uint32_t field_count = 0;
     struct scan_chunk *chunk;
     size_t size;
-    enum err err = scan_decode_fields(decode);
+    enum err err = scan_decode_runs(decode);
 
-    if (err != ERR_OK)
+    if (err == ERR_OK && decode->kept > 0)
+        err = scan_decode_fields(decode);
+    if (err != ERR_OK || decode->kept == 0)
         return err;
     for (uint32_t i = 0; i < decode->asked_count; i++)
         field_count += decode->asked[i].values > 0;

@@ -268,6 +268,13 @@ static uint32_t wanted_slot(const struct scan_decode *decode, uint32_t id, uint3
                                                                                       : slot;
 }
 
+uint32_t scan_decode_slot(const struct scan_decode *decode, uint32_t id)
+{
+    uint32_t cursor = 0;
+
+    return wanted_slot(decode, id, &cursor);
+}
+
 /* Whether any run is of a series in the region; `ids` become slots. */
 static bool find_slots(struct scan_decode *decode)
 {
@@ -294,7 +301,7 @@ static bool is_one_run(const struct scan_decode *decode)
 static void take_one_run(struct scan_decode *decode)
 {
     const struct section *section = &decode->reader.section;
-    uint32_t cursor = 0, slot = wanted_slot(decode, section->series_min, &cursor);
+    uint32_t slot = scan_decode_slot(decode, section->series_min);
 
     if (slot == decode->region.hi - decode->region.lo)
         return;
@@ -313,18 +320,12 @@ enum err scan_decode_times(struct scan_decode *decode)
     return err;
 }
 
-static enum err find_runs(struct scan_decode *decode)
+enum err scan_decode_runs(struct scan_decode *decode)
 {
     const struct section *section = &decode->reader.section;
     uint32_t count = decode->region.hi - decode->region.lo;
-    enum err err = list_asked(decode);
+    enum err err;
 
-    decode->run_count = 0;
-    decode->kept = 0;
-    decode->has_times = false;
-    decode->section_rows = section->rows;
-    if (err != ERR_OK || decode->asked_count == 0)
-        return err;
     if (is_one_run(decode)) {
         take_one_run(decode);
         return ERR_OK;
@@ -384,8 +385,12 @@ static enum err decode_sections(struct scan_decode *decode, scan_decode_cb callb
         section_go(&decode->reader, i);
         if (!is_wanted(decode, table_key))
             continue;
-        err = find_runs(decode);
-        if (err == ERR_OK && decode->kept > 0)
+        err = list_asked(decode);
+        decode->run_count = 0;
+        decode->kept = 0;
+        decode->has_times = false;
+        decode->section_rows = decode->reader.section.rows;
+        if (err == ERR_OK && decode->asked_count > 0)
             err = callback(arg, decode);
     }
     return err;
@@ -411,7 +416,8 @@ enum err scan_decode_region(struct scan_decode *decode, const struct scan_region
         enum err err;
 
         decode->source = &decode->snapshot->sources[i];
-        if (!scan_decode_overlaps(decode, region, decode->source))
+        if ((region->pass != NULL && region->pass[i]) ||
+            !scan_decode_overlaps(decode, region, decode->source))
             continue;
         err = scan_check(decode->limits);
         if (err == ERR_OK)

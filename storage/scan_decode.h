@@ -7,10 +7,10 @@
  *                '------------------------- time
  *                          from     last
  *
- * For each section (section.h) that overlaps the region, in log order, the caller gets the runs of
- * rows that lie in it, and decodes times and fields if it needs them. Where the index of a segment
- * tells the only run of a chunk, not even runs and times are decoded. A section is decoded once for
- * each region: the scan makes regions as large as its memory allows.
+ * For each section (section.h) that overlaps the region, in log order, the caller may look at what
+ * its index says; it gets the runs of rows that lie in the region, and decodes times and fields, if
+ * it needs them. Where the index tells the only run of a chunk, nothing is decoded for it. A
+ * section is decoded once for each region: the scan makes regions as large as its memory allows.
  *
  * COLUMNS   Fields are numbered over the whole scan: by the query's list, or as they are found.
  *           In a digest, which looks at all tables, (table, name, type) is a column.
@@ -34,6 +34,7 @@ struct scan_region {
     int64_t from_ns, last_ns; /* Both inclusive. */
     const bool *only;         /* By slot: those series with only[slot] == want. NULL: all. */
     bool want;
+    const bool *pass; /* By source of the snapshot: pass over it. NULL: over none. */
 };
 
 /** Rows of one series in the current section, their times strictly ascending. */
@@ -76,7 +77,7 @@ struct scan_decode {
     const struct snapshot_source *source;
     struct section_reader reader;
     uint32_t section_rows;
-    uint32_t kept; /* Rows of all runs. */
+    uint32_t kept; /* Rows of all runs: after scan_decode_runs(), as what follows. */
     uint32_t run_count;
     struct scan_run *runs; /* Owned, as what follows: BLOCK_ROWS_MAX each, taken once. */
     int64_t *times_ns;     /* Of the section's rows: after scan_decode_times(). */
@@ -89,7 +90,7 @@ struct scan_decode {
     const void *asked_of; /* The table that they are of; NULL: a block's section. */
 };
 
-/** Called once for each section with rows in the region. */
+/** Called once for each section that overlaps the region and has fields that are asked for. */
 typedef enum err (*scan_decode_cb)(void *arg, struct scan_decode *decode);
 
 /** `match` is what scan_match_find() found for `query`. ERR_NO_MEMORY. */
@@ -110,6 +111,12 @@ bool scan_decode_overlaps(const struct scan_decode *decode, const struct scan_re
  */
 MUST_CHECK enum err scan_decode_region(struct scan_decode *decode, const struct scan_region *region,
                                        scan_decode_cb section, void *arg);
+
+/** In the callback: find the rows that lie in the region, if any. ERR_CORRUPT, ERR_IO. */
+MUST_CHECK enum err scan_decode_runs(struct scan_decode *decode);
+
+/** In the callback: the slot of a series; region.hi - region.lo if it is not in the region. */
+uint32_t scan_decode_slot(const struct scan_decode *decode, uint32_t id);
 
 /** In the callback: decode the times of all rows, if that was not done. ERR_CORRUPT, ERR_IO. */
 MUST_CHECK enum err scan_decode_times(struct scan_decode *decode);

@@ -99,15 +99,28 @@ static enum err set_text(struct scan_last *last, struct scan_last_cell *cell, co
     return ERR_OK;
 }
 
+/* Row `at` of the section has the newest value of its run. */
+static enum err take_value(struct scan_last *last, struct scan_last_cell *cell, int64_t time_ns,
+                           uint64_t bits, const char *strings)
+{
+    cell->present = true;
+    cell->time_ns = time_ns;
+    if (strings != NULL)
+        return set_text(last, cell, strings + (uint32_t)bits, (size_t)(bits >> 32));
+    cell->bits = bits;
+    return ERR_OK;
+}
+
 /* The newest values that the section has of one field. */
 static enum err take_field(struct scan_last *last, uint32_t field, struct scan_last_cell *cells)
 {
     struct scan_decode *decode = last->decode;
-    bool is_string = section_field(&decode->reader, field).type == FIELD_STRING;
     const char *strings = NULL;
     enum err err =
         section_read_field(&decode->reader, field, decode->present, decode->bits, &strings);
 
+    if (err == ERR_OK)
+        err = scan_decode_times(decode);
     for (uint32_t i = 0; i < decode->run_count && err == ERR_OK; i++) {
         const struct scan_run *run = &decode->runs[i];
         struct scan_last_cell *cell = &cells[run->slot];
@@ -118,33 +131,51 @@ static enum err take_field(struct scan_last *last, uint32_t field, struct scan_l
         if (at == run->start || (cell->present && cell->time_ns > decode->times_ns[at - 1]))
             continue;
         at--;
-        cell->present = true;
-        cell->time_ns = decode->times_ns[at];
-        if (is_string)
-            err = set_text(last, cell, strings + (uint32_t)decode->bits[at],
-                           (size_t)(decode->bits[at] >> 32));
-        else
-            cell->bits = decode->bits[at];
+        err = take_value(last, cell, decode->times_ns[at], decode->bits[at], strings);
     }
     return err;
+}
+
+/* From the index alone, if it tells: the section is one run, and each of its rows has the field, or
+ * nothing in it is newer. */
+static enum err take_known(struct scan_last *last, const struct scan_field *asked,
+                           struct scan_last_cell *cells, bool *ret_done)
+{
+    struct scan_decode *decode = last->decode;
+    const struct scan_run *run = &decode->runs[0];
+    struct scan_last_cell *cell = &cells[run->slot];
+    const struct segment_stats *stats;
+    enum err err = section_stats(&decode->reader, asked->field, &stats);
+
+    if (err != ERR_OK || stats == NULL || decode->run_count != 1)
+        return err;
+    *ret_done = cell->present && cell->time_ns > run->last_ns;
+    if (*ret_done || run->rows != decode->section_rows || asked->values != decode->section_rows ||
+        section_field(&decode->reader, asked->field).type == FIELD_STRING)
+        return ERR_OK;
+    *ret_done = true;
+    return take_value(last, cell, run->last_ns, stats->last, NULL);
 }
 
 /* Called by scan_decode_region() for each section. ERR_END: full. */
 static enum err take_section(void *arg, struct scan_decode *decode)
 {
     struct scan_last *last = arg;
-    enum err err = scan_decode_fields(decode);
+    enum err err = scan_decode_runs(decode);
 
-    if (err == ERR_OK)
-        err = scan_decode_times(decode);
-    for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
+    if (err == ERR_OK && decode->kept > 0)
+        err = scan_decode_fields(decode);
+    for (uint32_t i = 0; i < decode->asked_count && decode->kept > 0 && err == ERR_OK; i++) {
         const struct scan_field *asked = &decode->asked[i];
         struct scan_last_cell *cells = NULL;
+        bool done = false;
 
         if (asked->values == 0)
             continue;
         err = find_cells(last, asked->column, &cells);
         if (err == ERR_OK)
+            err = take_known(last, asked, cells, &done);
+        if (err == ERR_OK && !done)
             err = take_field(last, asked->field, cells);
     }
     return err;

@@ -6,8 +6,9 @@
  *     block 2:  |        a a  b b |      b: tangled, a later block may overwrite rows
  *     block 3:  |           b     |
  *
- * Only times are decoded for this. What is straight, which is nearly everything, can then be
- * aggregated block by block, straight from the decoded columns; only what is tangled has to be
+ * Segments and blocks that share no time with any other need no look at all: in a segment, no row
+ * stands twice. Of the rest only times are decoded. What is straight, which is nearly everything,
+ * can then be aggregated section by section, as it is; only what is tangled has to be
  * collected and merged.
  *
  * Thread   The scan's.
@@ -23,6 +24,7 @@ struct scan_tangle {
     int64_t *latest_ns; /* Owned: of the rows seen, by slot. */
     bool *seen;         /* Owned: by slot: `latest_ns` is one. */
     bool *tangled;      /* Owned: by slot. */
+    bool *alone;        /* Owned: by source of the snapshot: it shares no time with others. */
     uint32_t count;     /* Tangled series. */
 };
 

@@ -1,5 +1,8 @@
 /*
- * How fast one core answers queries over head blocks: bench.scan [--json FILE]
+ * How fast one core answers queries: bench.scan [--json FILE]
+ *
+ * Each set of data is asked three times: as blocks of the head, with its older half in a segment
+ * (mixed), and as one segment (sealed, in the page cache).
  *
  *   fleet     1000 devices, 8 rows of each in a block of 8000 rows, as clients send them; a row has
  *             10 float fields of two decimals
@@ -14,13 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "storage/base/check.h"
 #include "storage/block/block_builder.h"
 #include "storage/block/block_reader.h"
+#include "storage/block/entry.h"
+#include "storage/merge.h"
 #include "storage/scan.h"
 
-enum { FIELDS = 10, RUNS = 5, HEADROOM = 64, BLOCK_ROWS = 20000 };
+enum { FIELDS = 10, RUNS = 5, HEADROOM = sizeof(struct entry_header), BLOCK_ROWS = 20000 };
 
 static FILE *json;
 static const char *separator = "";
@@ -33,15 +39,17 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static const char *place; /* head, mixed or sealed */
+
 static void report(const char *set, const char *question, double points_a_second)
 {
-    printf("%-10s %-22s %9.1f M points/s\n", set, question, points_a_second / 1e6);
+    printf("%-8s %-7s %-22s %9.1f M points/s\n", set, place, question, points_a_second / 1e6);
     if (json == NULL)
         return;
     (void)fprintf(json,
-                  "%s\n  {\"bench\": \"scan\", \"set\": \"%s\", \"metric\": \"%s points/s\", "
-                  "\"value\": %.0f}",
-                  separator, set, question, points_a_second);
+                  "%s\n  {\"bench\": \"scan\", \"set\": \"%s\", \"place\": \"%s\", "
+                  "\"metric\": \"%s points/s\", \"value\": %.0f}",
+                  separator, set, place, question, points_a_second);
     separator = ",";
 }
 
@@ -155,13 +163,90 @@ static void make_data(struct data *data, uint32_t series, uint32_t blocks, uint3
     block_builder_free(builder);
 }
 
+static void free_sources(const struct data *data)
+{
+    for (uint32_t i = 0; i < data->snapshot.source_count; i++) {
+        buf_unref(data->snapshot.sources[i].entry);
+        segment_unref(data->snapshot.sources[i].segment);
+    }
+    free(data->snapshot.sources);
+}
+
 static void free_data(struct data *data)
 {
-    for (uint32_t i = 0; i < data->snapshot.source_count; i++)
-        buf_unref(data->snapshot.sources[i].entry);
-    free(data->snapshot.sources);
+    free_sources(data);
     catalog_view_fini(&data->view);
     catalog_free(data->catalog);
+}
+
+/* ---- Sealing ------------------------------------------------------------------------------- */
+
+/* The first `count` sources as a segment, whose file has no name any more. */
+static struct segment *seal(const struct data *data, uint32_t count)
+{
+    char dir[] = "/tmp/bench_scan.XXXXXX", name[SEGMENT_NAME_SIZE], path[64];
+    struct segment_info info = {.number = 1, .first_index = 1, .last_index = 1};
+    struct head_block *blocks = calloc(count, sizeof *blocks);
+    struct segment_writer *writer;
+    struct segment *segment;
+
+    CHECK(blocks != NULL && mkdtemp(dir) != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct snapshot_source *source = &data->snapshot.sources[i];
+
+        blocks[i] = (struct head_block){.entry = source->entry,
+                                        .index = i + 1,
+                                        .size = source->size,
+                                        .rows = source->rows,
+                                        .time_min_ns = source->time_min_ns,
+                                        .time_max_ns = source->time_max_ns,
+                                        .series_max = source->series_max};
+    }
+    CHECK(segment_writer_new(disk_system(), dir, 0, &info, &writer) == ERR_OK);
+    CHECK(merge_blocks(blocks, count, &data->view, NULL, 64 << 20, NULL, writer) == ERR_OK);
+    CHECK(segment_writer_finish(writer, &info) == ERR_OK);
+    segment_writer_free(writer);
+    CHECK(segment_open(disk_system(), dir, 0, &info, &segment) == ERR_OK);
+    segment_name(1, name);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    CHECK(unlink(path) == 0 && rmdir(dir) == 0);
+    printf("         %.3f bytes a value in a segment of %.1f M values\n",
+           (double)info.size / (double)info.points, (double)info.points / 1e6);
+    free(blocks);
+    return segment;
+}
+
+/* The same data, its first `count` sources as the groups of a segment. */
+static struct data seal_some(const struct data *data, uint32_t count)
+{
+    struct segment *segment = seal(data, count);
+    struct data sealed = *data;
+    struct snapshot *snapshot = &sealed.snapshot;
+    uint32_t groups = segment_groups(segment);
+
+    snapshot->series = &sealed.view;
+    snapshot->source_count = 0;
+    snapshot->sources =
+        calloc(groups + data->snapshot.source_count - count + 1, sizeof *snapshot->sources);
+    CHECK(snapshot->sources != NULL);
+    for (uint32_t i = 0; i < groups; i++) {
+        const struct segment_group *group = segment_group(segment, i);
+
+        snapshot->sources[snapshot->source_count++] =
+            (struct snapshot_source){.segment = segment_ref(segment),
+                                     .group = i,
+                                     .rows = group->rows,
+                                     .time_min_ns = group->time_min_ns,
+                                     .time_max_ns = group->time_max_ns,
+                                     .series_min = group->series_min,
+                                     .series_max = group->series_max};
+    }
+    for (uint32_t i = count; i < data->snapshot.source_count; i++) {
+        snapshot->sources[snapshot->source_count] = data->snapshot.sources[i];
+        (void)buf_ref(snapshot->sources[snapshot->source_count++].entry);
+    }
+    segment_unref(segment);
+    return sealed;
 }
 
 /* ---- Questions ----------------------------------------------------------------------------- */
@@ -210,37 +295,57 @@ static void measure(const char *set, const struct data *data, const char *questi
     report(set, question, (double)points * 1e9 / (double)best);
 }
 
-static void measure_all(const char *set, uint32_t series, uint32_t blocks, uint32_t rows)
+static void measure_all(const char *set, const struct data *data)
 {
     const struct query all = {
         .database = "db", .table = "cpu", .from_ns = INT64_MIN, .to_ns = INT64_MAX};
     struct query query = all;
-    struct data data;
-    uint64_t values;
+    uint64_t values = data->rows * FIELDS;
 
-    make_data(&data, series, blocks, rows);
-    values = data.rows * FIELDS;
     query.agg = QUERY_MEAN;
-    measure(set, &data, "mean of all", &query, values);
+    measure(set, data, "mean of all", &query, values);
     query.agg = QUERY_MAX;
-    measure(set, &data, "max of all", &query, values);
-    query.agg = QUERY_MEAN;
-    query.every_ns = 60000000000;
-    measure(set, &data, "mean by minute", &query, values);
-    query.group_by[query.group_count++] = "host";
-    query.every_ns = 3600000000000;
-    measure(set, &data, "mean by hour and host", &query, values);
+    measure(set, data, "max of all", &query, values);
     query.field_count = 1;
     query.fields[0] = names[3];
-    measure(set, &data, "the same, one field", &query, data.rows);
+    measure(set, data, "max of one field", &query, data->rows);
+    query = all;
+    query.agg = QUERY_MEAN;
+    query.every_ns = 60000000000;
+    measure(set, data, "mean by minute", &query, values);
+    query.group_by[query.group_count++] = "host";
+    query.every_ns = 3600000000000;
+    measure(set, data, "mean by hour and host", &query, values);
+    query.field_count = 1;
+    query.fields[0] = names[3];
+    measure(set, data, "the same, one field", &query, data->rows);
     query = all;
     query.last = true;
-    measure(set, &data, "last", &query, values);
+    measure(set, data, "last", &query, values);
     query = all;
-    measure(set, &data, "rows", &query, values);
+    measure(set, data, "rows", &query, values);
     query.where_count = 1;
     query.where[0] = (struct query_match){"site", "s3", QUERY_EQUAL};
-    measure(set, &data, "rows of one site", &query, values / 16);
+    measure(set, data, "rows of one site", &query, values / 16);
+}
+
+static void measure_set(const char *set, uint32_t series, uint32_t blocks, uint32_t rows)
+{
+    struct data data, sealed;
+
+    make_data(&data, series, blocks, rows);
+    place = "head";
+    measure_all(set, &data);
+    place = "mixed";
+    sealed = seal_some(&data, (data.snapshot.source_count + 1) / 2);
+    sealed.snapshot.series = &sealed.view;
+    measure_all(set, &sealed);
+    free_sources(&sealed);
+    place = "sealed";
+    sealed = seal_some(&data, data.snapshot.source_count);
+    sealed.snapshot.series = &sealed.view;
+    measure_all(set, &sealed);
+    free_sources(&sealed);
     free_data(&data);
 }
 
@@ -257,9 +362,9 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: bench.scan [--json FILE]\n");
         return 2;
     }
-    measure_all("fleet", 1000, 40, 8);
-    measure_all("history", 20, 16, 1000);
-    measure_all("wide", 100000, 3, 1);
+    measure_set("fleet", 1000, 40, 8);
+    measure_set("history", 20, 16, 1000);
+    measure_set("wide", 100000, 3, 1);
     if (json != NULL) {
         (void)fprintf(json, "\n]\n");
         if (fclose(json) != 0)

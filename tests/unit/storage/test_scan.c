@@ -2,6 +2,7 @@
  * Scans against the plain model of tests/support/world.h: any question, any budget, one answer.
  */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -441,6 +442,129 @@ Test(scan, says_the_same_before_and_after_a_seal)
         lines_free(&mem_sealed);
     }
     replica_fini(&replica);
+}
+
+/* ---- Head and segments ---------------------------------------------------------------------- */
+
+/* Rows of few hosts, so that some series fill chunks of their own: mostly in order of time, some of
+ * them late, some twice. */
+static void write_history(struct replica *replica, uint64_t *chance, int64_t *now)
+{
+    static const char *const hosts[] = {"a", "b", "c", "d", "e", "f"};
+    static const char *const texts[] = {"on", "off", ""};
+    enum { ROWS = 700, VALUES = 4 * ROWS };
+    struct entries_value *values = calloc(VALUES, sizeof *values);
+    uint32_t many = (uint32_t)seed_below(chance, 6), late = (uint32_t)seed_below(chance, 4);
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < ROWS; i++) {
+        const char *host = hosts[seed_below(chance, 4) != 0 ? many : seed_below(chance, 6)];
+        int64_t time_ns = late == 0 && seed_below(chance, 9) == 0
+                              ? (int64_t)seed_below(chance, (uint64_t)*now + 1)
+                              : (*now += 1 + (int64_t)seed_below(chance, 3));
+        double value = (double)seed_below(chance, 10000) / 100;
+
+        if (seed_below(chance, 40) == 0)
+            value = seed_below(chance, 2) == 0 ? (double)NAN : 1.0 / (double)(i + 3);
+        values[count] = (struct entries_value){
+            .table = "cpu", .host = host, .time_ns = time_ns, .field = "f", .type = FIELD_FLOAT};
+        memcpy(&values[count++].bits, &value, sizeof value);
+        values[count++] = (struct entries_value){"cpu",
+                                                 host,
+                                                 time_ns,
+                                                 "i",
+                                                 FIELD_INT,
+                                                 seed_below(chance, 9) == 0 && many == 1
+                                                     ? seed_next(chance)
+                                                     : seed_below(chance, 100) - 50,
+                                                 NULL,
+                                                 0};
+        if (seed_below(chance, 3) == 0)
+            values[count++] = (struct entries_value){
+                "cpu", host, time_ns, "s", FIELD_STRING, 0, texts[seed_below(chance, 3)], 0};
+        if (many > 2)
+            values[count++] =
+                (struct entries_value){"cpu", host, time_ns, "u", FIELD_UINT, i, NULL, 0};
+    }
+    replica_write(replica, &(struct entries_from){0}, values, count);
+    free(values);
+}
+
+static struct lines aggregate_of_store(struct store *store, const struct query *query,
+                                       const struct scan_limits *limits)
+{
+    struct snapshot *snapshot = store_snapshot(store);
+    struct lines lines = {0};
+    struct aggregate *aggregate;
+    struct columns columns;
+
+    cr_assert_eq(aggregate_new(query, 64 * MIB, &aggregate), ERR_OK);
+    cr_assert_eq(scan_aggregate(snapshot, query, limits, aggregate), ERR_OK, "%s", err_detail());
+    cr_assert_eq(aggregate_finish(aggregate, &columns), ERR_OK, "%s", err_detail());
+    lines_of_columns(&columns, true, &lines);
+    columns_fini(&columns);
+    aggregate_free(aggregate);
+    snapshot_free(snapshot);
+    return lines;
+}
+
+static struct query random_history_query(uint64_t *chance, int64_t now)
+{
+    static const int64_t widths[] = {0, 0, 100, 1000, 10000, 100000};
+    static const char *const fields[] = {"f", "i", "u"};
+    static const char *const hosts[] = {"a", "d", "none"};
+    struct query query = everything();
+
+    query.agg = 1 + (uint32_t)seed_below(chance, QUERY_AGG_END - 1);
+    query.every_ns = widths[seed_below(chance, 6)];
+    if (seed_below(chance, 2) == 0)
+        query.group_by[query.group_count++] = "host";
+    if (seed_below(chance, 2) == 0)
+        query.fields[query.field_count++] = fields[seed_below(chance, 3)];
+    if (seed_below(chance, 4) == 0)
+        query.where[query.where_count++] =
+            (struct query_match){"host", hosts[seed_below(chance, 3)], seed_below(chance, 2) == 0};
+    if (seed_below(chance, 3) == 0)
+        query.from_ns = (int64_t)seed_below(chance, (uint64_t)now);
+    if (seed_below(chance, 3) == 0)
+        query.to_ns = (int64_t)seed_below(chance, (uint64_t)now);
+    return query;
+}
+
+/* The one replica seals now and then, the other never: what an index says, what is decoded, and how
+ * rows are cut into chunks makes no difference, to the last bit of a sum. */
+Test(scan, says_the_same_of_head_and_segments_to_the_bit)
+{
+    uint64_t chance = seed_of_run("scan head and segments");
+    uint64_t twin = chance;
+    struct replica sealed, head;
+    int64_t now = 0, twin_now = 0;
+
+    replica_init(&sealed);
+    replica_init(&head);
+    cr_assert_eq(replica_open(&sealed), ERR_OK, "%s", err_detail());
+    cr_assert_eq(replica_open(&head), ERR_OK, "%s", err_detail());
+    for (uint32_t i = 0; i < 30; i++) {
+        write_history(&sealed, &chance, &now);
+        write_history(&head, &twin, &twin_now);
+        if (i % 9 == 7)
+            cr_assert_eq(replica_seal(&sealed), ERR_OK, "%s", err_detail());
+    }
+    for (uint32_t i = 0; i < 300; i++) {
+        struct query query = random_history_query(&chance, now);
+        struct scan_limits limits = random_limits(&chance);
+        struct lines found, expected;
+
+        limits.memory_bytes *= 8;
+        expected = aggregate_of_store(head.store, &query, &ample);
+        found = aggregate_of_store(sealed.store, &query, &limits);
+        assert_lines(&found, &expected);
+        lines_free(&found);
+        lines_free(&expected);
+    }
+    cr_assert_eq(digest_of_store(sealed.store), digest_of_store(head.store));
+    replica_fini(&sealed);
+    replica_fini(&head);
 }
 
 Test(scan, names_the_segment_that_is_damaged)
