@@ -35,7 +35,7 @@ struct segment_pack {
     int64_t times_ns[SEGMENT_CHUNK_ROWS];
     uint64_t ids[SEGMENT_CHUNK_ROWS];    /* Of runs. */
     uint64_t counts[SEGMENT_CHUNK_ROWS]; /* Of runs. */
-    uint64_t scratch[2 * SEGMENT_CHUNK_ROWS];
+    uint64_t scratch[SEGMENT_CHUNK_ROWS];
 
     /* The chunks of the group, ended. */
     struct segment_group group;
