@@ -22,8 +22,8 @@ enum {
 };
 
 /* The codes are the same numbers by design: an answer's code is handed on as it came. */
-static_assert((int)ERR_VERSION == (int)MILLRACE_VERSION, "public codes follow enum err");
-static_assert((int)ERR_COUNT == (int)MILLRACE_VERSION + 1, "public codes follow enum err");
+static_assert((int)ERR_TOO_OLD == (int)MILLRACE_TOO_OLD, "public codes follow enum err");
+static_assert((int)ERR_COUNT == (int)MILLRACE_TOO_OLD + 1, "public codes follow enum err");
 static_assert((int)FIELD_STRING == (int)MILLRACE_STRING_TYPE, "public types follow field_type");
 
 /* ---- Errors -------------------------------------------------------------------------------- */

@@ -59,7 +59,8 @@ enum millrace_code {
     MILLRACE_TOO_LARGE = 14,
     MILLRACE_DISK_FULL = 15,
     MILLRACE_SEQUENCE = 16,
-    MILLRACE_VERSION = 17
+    MILLRACE_VERSION = 17,
+    MILLRACE_TOO_OLD = 18
 };
 
 /* The type of a field of a table is decided for the whole site by its first row. */

@@ -11,6 +11,7 @@
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
+#include "storage/block/seal_order.h"
 
 enum {
     BALANCE_AFTER_MS = 3000, /* Lead this long before handing over to the preferred node. */
@@ -312,19 +313,13 @@ void shard_seal(struct shard *shard, struct seal_job *job)
 
 static void propose_seal(struct shard *shard)
 {
-    struct buf *entry = buf_new(sizeof(struct entry_header) + sizeof(struct entry_seal));
-    struct entry_seal seal = {.upto = store_applied_index(shard->store)};
-    struct entry_header header = {
-        .size = sizeof header + sizeof seal, .kind = ENTRY_SEAL, .shard = shard->number - 1};
+    struct buf *entry =
+        seal_order_entry(shard->number - 1, store_applied_index(shard->store), NULL, 0);
     uint64_t index;
     enum err err;
 
     if (entry == NULL)
         return; /* The next tick tries again. */
-    entry_stamp(&header);
-    entry->size = header.size;
-    memcpy(entry->bytes, &header, sizeof header);
-    memcpy(entry->bytes + sizeof header, &seal, sizeof seal);
     err = shard_propose(shard, entry, &index);
     shard->seal_index = err == ERR_OK ? index : 0;
     buf_unref(entry);

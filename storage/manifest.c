@@ -5,18 +5,20 @@
 #include <string.h>
 
 #include "storage/base/crc32c.h"
+#include "storage/marks.h"
 
 enum {
     CRC_AT = 4,
     SUMMED_FROM = 8,
     SIZE_AT = 16,
-    SEGMENT_SIZE = 9 * 8 + 4, /* Bytes of one segment. */
+    SEGMENT_SIZE = 11 * 8 + 2 * 4, /* Bytes of one segment. */
     PATH_SIZE = 4096,
 };
 
 void manifest_fini(struct manifest *manifest)
 {
     free(manifest->segments);
+    bytes_fini(&manifest->marks);
     bytes_fini(&manifest->producers);
     *manifest = (struct manifest){0};
 }
@@ -44,6 +46,9 @@ static void put_segment(const struct segment_info *info, struct bytes *out)
     bytes_put_u64(out, info->number);
     bytes_put_u64(out, info->first_index);
     bytes_put_u64(out, info->last_index);
+    bytes_put_u32(out, info->database);
+    bytes_put_u64(out, (uint64_t)info->window_first_ns);
+    bytes_put_u64(out, (uint64_t)info->window_last_ns);
     bytes_put_u64(out, info->size);
     bytes_put_u64(out, info->rows);
     bytes_put_u64(out, info->points);
@@ -60,6 +65,9 @@ static struct segment_info get_segment(struct reader *reader)
     info.number = reader_u64(reader);
     info.first_index = reader_u64(reader);
     info.last_index = reader_u64(reader);
+    info.database = reader_u32(reader);
+    info.window_first_ns = (int64_t)reader_u64(reader);
+    info.window_last_ns = (int64_t)reader_u64(reader);
     info.size = reader_u64(reader);
     info.rows = reader_u64(reader);
     info.points = reader_u64(reader);
@@ -91,6 +99,8 @@ void manifest_encode(const struct manifest *manifest, struct bytes *out)
     bytes_put_u32(out, manifest->segment_count);
     for (uint32_t i = 0; i < manifest->segment_count; i++)
         put_segment(&manifest->segments[i], out);
+    bytes_put_u32(out, (uint32_t)manifest->marks.size);
+    bytes_put(out, manifest->marks.data, manifest->marks.size);
     bytes_put(out, manifest->producers.data, manifest->producers.size);
     if (out->failed)
         return;
@@ -100,10 +110,21 @@ void manifest_encode(const struct manifest *manifest, struct bytes *out)
     memcpy(out->data + start + CRC_AT, &crc, sizeof crc);
 }
 
+/* Segments of one seal follow each other, with the same indexes; the next ones' are higher. */
+static bool is_next(const struct segment_info *before, const struct segment_info *info)
+{
+    bool same_seal =
+        info->first_index == before->first_index && info->last_index == before->last_index;
+
+    return info->number > before->number && info->first_index > 0 &&
+           (same_seal || info->first_index > before->last_index) &&
+           info->last_index >= info->first_index && info->time_min_ns <= info->time_max_ns &&
+           info->window_first_ns <= info->time_min_ns && info->time_max_ns <= info->window_last_ns;
+}
+
 static enum err get_segments(struct manifest *manifest, uint32_t count, struct reader *reader)
 {
-    uint64_t last_number = 0;
-    uint64_t last_index = 0;
+    struct segment_info before = {0};
 
     if (count > reader_left(reader) / SEGMENT_SIZE)
         return err_set(ERR_CORRUPT, "%u segments do not fit", count);
@@ -111,17 +132,28 @@ static enum err get_segments(struct manifest *manifest, uint32_t count, struct r
         struct segment_info info = get_segment(reader);
         enum err err;
 
-        if (info.number <= last_number || info.number >= manifest->next_segment ||
-            info.first_index <= last_index || info.last_index < info.first_index ||
-            info.last_index > manifest->sealed_index || info.time_min_ns > info.time_max_ns)
+        if (!is_next(&before, &info) || info.number >= manifest->next_segment ||
+            info.last_index > manifest->sealed_index)
             return err_set(ERR_CORRUPT, "segment %u of %u: out of order", i, count);
-        last_number = info.number;
-        last_index = info.last_index;
+        before = info;
         err = manifest_add(manifest, &info);
         if (err != ERR_OK)
             return err;
     }
     return ERR_OK;
+}
+
+static enum err get_marks(struct manifest *manifest, struct reader *reader)
+{
+    uint32_t size = reader_u32(reader);
+    const uint8_t *bytes = reader_take(reader, size);
+    enum err err = reader->bad ? err_set(ERR_CORRUPT, "%u bytes of marks do not fit", size)
+                               : marks_check(bytes, size);
+
+    if (err != ERR_OK)
+        return err;
+    bytes_put(&manifest->marks, bytes, size);
+    return manifest->marks.failed ? err_set(ERR_NO_MEMORY, "marks") : ERR_OK;
 }
 
 static enum err get_body(struct manifest *manifest, struct reader *reader)
@@ -141,6 +173,8 @@ static enum err get_body(struct manifest *manifest, struct reader *reader)
     if (reader->bad)
         return err_set(ERR_CORRUPT, "it ends early");
     err = get_segments(manifest, segments, reader);
+    if (err == ERR_OK)
+        err = get_marks(manifest, reader);
     if (err != ERR_OK)
         return err;
     bytes_put(&manifest->producers, reader->at, reader_left(reader));

@@ -1,5 +1,5 @@
 /*
- * manifest.h - what of a shard is on disk: segments, catalog, producers, up to which log index.
+ * manifest.h - what of a shard is on disk: segments, catalog, what was dropped, up to which index.
  *
  * The file manifest.mrm is replaced as a whole at the end of every seal. What it does not name
  * does not count and is removed when the store is opened.
@@ -8,6 +8,7 @@
  *     u64 size of the file | sealed index | next segment | chain | rows | points
  *     files of the catalog (catalog_file.h)
  *     u32 segments, then for each: struct segment_info's fields in their order
+ *     u32 bytes of marks, marks (marks.h)
  *     producers (producers.h)
  *
  * Thread    Any, one at a time. Saving and loading block.
@@ -24,7 +25,7 @@
 #define MANIFEST_MAGIC 0x314d524du /* "MRM1" */
 
 enum {
-    MANIFEST_VERSION = 2,
+    MANIFEST_VERSION = 3,
     MANIFEST_SEGMENTS_MAX = 1 << 20,
     MANIFEST_SIZE_MAX = 256 * 1024 * 1024, /* Bytes: bounds what a reader allocates. */
 };
@@ -38,6 +39,7 @@ struct manifest {
     struct catalog_files catalog;
     uint32_t segment_count;
     struct segment_info *segments; /* Owned, oldest first. */
+    struct bytes marks;            /* Owned: marks.h. */
     struct bytes producers;        /* Owned: as producers_encode() makes it. */
 };
 

@@ -1,6 +1,7 @@
 #include "storage/scan.h"
 
 #include "storage/base/clk.h"
+#include "storage/database_map.h"
 #include "storage/scan_batch.h"
 #include "storage/scan_last.h"
 #include "storage/scan_regions.h"
@@ -83,8 +84,9 @@ enum err scan_rows(const struct snapshot *snapshot, const struct query *query,
 
 struct digest_to {
     struct scan_regions *regions;
-    uint32_t id; /* Of the series whose key's hash is known. */
+    uint32_t id; /* Of the series whose key's hash and cutoff are known. */
     uint64_t key_hash;
+    int64_t cutoff_ns;
     uint64_t digest, rows;
 };
 
@@ -107,7 +109,12 @@ static enum err add_to_digest(void *arg, uint32_t id, const struct scan_chunk *c
         struct slice key = catalog_view_key(to->regions->decode.snapshot->series, id, room);
 
         to->key_hash = key_hash(key.data, key.size);
+        to->cutoff_ns = snapshot_cutoff(to->regions->decode.snapshot, database_map_name(key));
         to->id = id;
+    }
+    while (rows > 0 && chunk->times_ns[start] < to->cutoff_ns) { /* Times ascend. */
+        start++;
+        rows--;
     }
     for (uint32_t f = 0; f < chunk->field_count; f++) {
         const struct scan_values *values = &chunk->fields[f];

@@ -374,6 +374,11 @@ static bool is_wanted(const struct scan_decode *decode, struct slice table_key)
            section->time_min_ns <= region->last_ns && section->time_max_ns >= region->from_ns;
 }
 
+static bool is_gone(const struct scan_decode *decode)
+{
+    return snapshot_is_gone(decode->snapshot, decode->source, decode->reader.section.table_key);
+}
+
 static enum err decode_sections(struct scan_decode *decode, scan_decode_cb callback, void *arg)
 {
     struct slice table_key = {"", 0};
@@ -383,7 +388,7 @@ static enum err decode_sections(struct scan_decode *decode, scan_decode_cb callb
         table_key = catalog_view_table_key(decode->snapshot->series, decode->match->table);
     for (uint32_t i = 0; i < decode->reader.count && err == ERR_OK; i++) {
         section_go(&decode->reader, i);
-        if (!is_wanted(decode, table_key))
+        if (!is_wanted(decode, table_key) || is_gone(decode))
             continue;
         err = list_asked(decode);
         decode->run_count = 0;

@@ -1,6 +1,7 @@
 #include "storage/scan_regions.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 enum err scan_regions_init(struct scan_regions *regions, const struct snapshot *snapshot,
                            const struct query *query, const struct scan_limits *limits)
@@ -126,15 +127,18 @@ static enum err budget_too_small(const struct scan_regions *regions)
 static bool whole_region(const struct scan_regions *regions, struct scan_region *ret_region)
 {
     const struct query *query = regions->query;
+    int64_t cutoff_ns;
 
     *ret_region = (struct scan_region){
         .hi = regions->match.count, .from_ns = INT64_MIN, .last_ns = INT64_MAX};
     if (query == NULL)
         return true;
-    ret_region->from_ns = query->from_ns;
+    cutoff_ns = snapshot_cutoff(regions->decode.snapshot,
+                                (struct slice){query->database, strlen(query->database)});
+    ret_region->from_ns = query->from_ns > cutoff_ns ? query->from_ns : cutoff_ns;
     if (query->to_ns != INT64_MAX)
         ret_region->last_ns = query->to_ns - 1;
-    return query->from_ns < query->to_ns;
+    return ret_region->from_ns < query->to_ns;
 }
 
 enum err scan_regions_run(struct scan_regions *regions, enum scan_order order, scan_regions_cb work,

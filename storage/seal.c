@@ -7,8 +7,12 @@
 
 #include "storage/base/check.h"
 #include "storage/base/fault.h"
+#include "storage/base/log_line.h"
+#include "storage/block/seal_order.h"
 #include "storage/catalog_run.h"
+#include "storage/marks.h"
 #include "storage/merge.h"
+#include "storage/seal_parts.h"
 
 enum { PATH_SIZE = 4096 };
 
@@ -28,10 +32,21 @@ enum err seal_job_new(struct sealer *sealer, const struct head_block *blocks, ui
     for (uint32_t i = 0; i < count; i++) {
         job->blocks[i] = blocks[i];
         (void)buf_ref(blocks[i].entry);
-        job->block_rows += blocks[i].rows;
     }
     *ret_job = job;
     return ERR_OK;
+}
+
+/* Of an attempt that failed; or of one that nobody took in. */
+static void forget_results(struct seal_job *job)
+{
+    while (job->segment_count > 0)
+        segment_unref(job->segments[--job->segment_count]);
+    free(job->dropped);
+    free(job->room);
+    job->dropped = NULL;
+    job->dropped_count = 0;
+    job->room = NULL;
 }
 
 void seal_job_free(struct seal_job *job)
@@ -41,41 +56,186 @@ void seal_job_free(struct seal_job *job)
     for (uint32_t i = 0; i < job->block_count; i++)
         buf_unref(job->blocks[i].entry);
     free(job->blocks);
+    buf_unref(job->order);
     bytes_fini(&job->producers);
-    segment_unref(job->segment);
+    bytes_fini(&job->marks);
     catalog_view_fini(&job->series);
     catalog_run_unref(job->run);
+    forget_results(job);
+    free(job->segments);
     free(job);
+}
+
+/* ---- Rules --------------------------------------------------------------------------------- */
+
+/* What one seal goes by: which databases there are, and what is asked of each. */
+struct rules {
+    struct database_map databases;
+    struct seal_rule *rules; /* By database. */
+    bool *tables;            /* By table: those of the database that is written. */
+};
+
+static void rules_fini(struct rules *rules)
+{
+    database_map_fini(&rules->databases);
+    free(rules->rules);
+    free(rules->tables);
+}
+
+/* Which tables are the database's. Good until the next call. */
+static const bool *rules_tables(const struct rules *rules, uint32_t database)
+{
+    for (uint32_t i = 0; i < rules->databases.tables; i++)
+        rules->tables[i] = rules->databases.of_table[i] == database;
+    return rules->tables;
+}
+
+static enum err rules_init(const struct seal_job *job, struct rules *rules)
+{
+    struct seal_database database;
+    struct seal_order order;
+    enum err err = seal_order_read(job->order, &order);
+
+    CHECK(err == ERR_OK); /* It was applied. */
+    err = database_map_extend(&rules->databases, &job->series);
+    if (err != ERR_OK)
+        return err;
+    rules->rules = malloc((rules->databases.count + 1) * sizeof *rules->rules);
+    rules->tables = malloc(rules->databases.tables + 1);
+    if (rules->rules == NULL || rules->tables == NULL)
+        return err_set(ERR_NO_MEMORY, "%u databases", rules->databases.count);
+    for (uint32_t i = 0; i < rules->databases.count; i++) {
+        struct mark mark = marks_find(&job->marks, rules->databases.names[i]);
+
+        /* An order that erases freezes all that came before it. So did those before this one, and
+         * what they erased is not among these blocks. */
+        rules->rules[i] = (struct seal_rule){.window_ns = SEAL_WINDOW_DEFAULT_NS,
+                                             .cutoff_ns = mark.cutoff_ns,
+                                             .gone = mark.erased_index == job->last_index};
+    }
+    while (seal_order_next(&order, &database)) {
+        uint32_t number = database_map_find(&rules->databases, database.name);
+
+        if (number != DATABASE_NONE)
+            rules->rules[number].window_ns = database.window_ns;
+    }
+    return ERR_OK;
 }
 
 /* ---- In the pool --------------------------------------------------------------------------- */
 
-static enum err write_segment(struct seal_job *job, struct manifest *manifest)
+/* Take from the manifest the segments that have no rows to keep. (Their databases are known:
+ * store_open() has seen to it.) */
+static enum err drop_segments(struct seal_job *job, const struct rules *rules,
+                              struct manifest *manifest)
+{
+    uint32_t kept = 0;
+
+    job->dropped = malloc(((size_t)manifest->segment_count + 1) * sizeof *job->dropped);
+    if (job->dropped == NULL)
+        return err_set(ERR_NO_MEMORY, "%u segments", manifest->segment_count);
+    for (uint32_t i = 0; i < manifest->segment_count; i++) {
+        const struct segment_info *info = &manifest->segments[i];
+        const struct seal_rule *rule = &rules->rules[info->database];
+
+        if (rule->gone || info->time_max_ns < rule->cutoff_ns)
+            job->dropped[job->dropped_count++] = info->number;
+        else
+            manifest->segments[kept++] = *info;
+    }
+    manifest->segment_count = kept;
+    return ERR_OK;
+}
+
+static enum err add_segment(struct seal_job *job, const struct manifest *manifest,
+                            const struct segment_info *info)
+{
+    if (job->segment_count == job->segment_capacity) {
+        uint32_t capacity = job->segment_capacity == 0 ? 4 : 2 * job->segment_capacity;
+        struct segment **segments = realloc(job->segments, capacity * sizeof(struct segment *));
+
+        if (segments == NULL)
+            return err_set(ERR_NO_MEMORY, "%u segments", capacity);
+        job->segments = segments;
+        job->segment_capacity = capacity;
+    }
+    return segment_open(job->sealer->disk, job->sealer->dir, manifest->shard, info,
+                        &job->segments[job->segment_count]);
+}
+
+static void remove_file(const struct sealer *sealer, uint64_t number, const char *end)
+{
+    char name[SEGMENT_NAME_SIZE];
+    char path[PATH_SIZE];
+    enum err err;
+
+    segment_name(number, name);
+    (void)snprintf(path, sizeof path, "%s/%s%s", sealer->dir, name, end);
+    err = sealer->disk->remove(sealer->disk->ctx, path);
+    if (err != ERR_OK) /* It counts no more, and goes at the next start. */
+        log_warn("%s: it is not needed any more, and could not be removed: %s", path, err_detail());
+}
+
+static enum err write_part(struct seal_job *job, const struct rules *rules,
+                           const struct seal_part *part, struct manifest *manifest)
 {
     const struct sealer *sealer = job->sealer;
+    int64_t cutoff_ns = rules->rules[part->database].cutoff_ns;
+    struct merge_filter filter = {.tables = rules_tables(rules, part->database),
+                                  .from_ns = part->from_ns < cutoff_ns ? cutoff_ns : part->from_ns,
+                                  .last_ns = part->last_ns};
     struct segment_info info = {.number = manifest->next_segment,
                                 .first_index = manifest->sealed_index + 1,
                                 .last_index = job->last_index};
     struct segment_writer *writer = NULL;
-    enum err err;
+    bool empty = false; /* seal_parts.h */
+    enum err err = segment_writer_new(sealer->disk, sealer->dir, manifest->shard, &info, &writer);
 
-    if (job->block_rows == 0)
-        return ERR_OK;
-    err = segment_writer_new(sealer->disk, sealer->dir, manifest->shard, &info, &writer);
     if (err == ERR_OK)
-        err = merge_blocks(job->blocks, job->block_count, &job->series, NULL, sealer->memory,
+        err = merge_blocks(job->blocks, job->block_count, &job->series, &filter, sealer->memory,
                            sealer->cancel, writer);
     if (err == ERR_OK)
+        empty = segment_writer_count(writer) == 0;
+    if (err == ERR_OK && !empty)
         err = segment_writer_finish(writer, &info);
     segment_writer_free(writer);
+    if (empty) {
+        remove_file(sealer, info.number, ".tmp");
+        return ERR_OK;
+    }
+    info.database = part->database;
+    info.window_first_ns = part->from_ns;
+    info.window_last_ns = part->last_ns;
+    if (err == ERR_OK && FAULT("seal.segment"))
+        err = err_set(ERR_IO, "injected behind a segment");
     if (err == ERR_OK)
         err = manifest_add(manifest, &info);
+    if (err == ERR_OK)
+        err = add_segment(job, manifest, &info);
     if (err != ERR_OK)
         return err;
+    job->segment_count++;
     manifest->next_segment++;
-    segment_unref(job->segment); /* Of an attempt that failed later. */
-    job->segment = NULL;
-    return segment_open(sealer->disk, sealer->dir, manifest->shard, &info, &job->segment);
+    return ERR_OK;
+}
+
+static enum err write_segments(struct seal_job *job, const struct rules *rules,
+                               struct manifest *manifest)
+{
+    struct seal_part *parts = NULL;
+    uint32_t count = 0;
+    enum err err = seal_parts_find(job->blocks, job->block_count, &job->series, &rules->databases,
+                                   rules->rules, &parts, &count);
+
+    for (uint32_t i = 0; i < count && err == ERR_OK; i++)
+        err = write_part(job, rules, &parts[i], manifest);
+    free(parts);
+    if (err == ERR_OK) {
+        job->room = malloc(((size_t)manifest->segment_count + 1) * sizeof(struct segment *));
+        if (job->room == NULL)
+            err = err_set(ERR_NO_MEMORY, "%u segments", manifest->segment_count);
+    }
+    return err;
 }
 
 static enum err write_catalog(struct seal_job *job, struct manifest *manifest)
@@ -119,12 +279,14 @@ static enum err copy_manifest(const struct manifest *from, const struct seal_job
 
     copy.segments = NULL;
     copy.segment_count = 0;
-    copy.producers = (struct bytes){0};
+    copy.producers = copy.marks = (struct bytes){0};
     for (uint32_t i = 0; i < from->segment_count && err == ERR_OK; i++)
         err = manifest_add(&copy, &from->segments[i]);
     bytes_put(&copy.producers, job->producers.data, job->producers.size);
     if (err == ERR_OK && copy.producers.failed)
         err = err_set(ERR_NO_MEMORY, "producers");
+    if (err == ERR_OK)
+        err = marks_copy(&job->marks, &copy.marks);
     if (err != ERR_OK) {
         manifest_fini(&copy);
         return err;
@@ -135,8 +297,14 @@ static enum err copy_manifest(const struct manifest *from, const struct seal_job
 
 static enum err write_all(struct seal_job *job, struct manifest *manifest)
 {
-    enum err err = write_segment(job, manifest);
+    struct rules rules = {0};
+    enum err err = rules_init(job, &rules);
 
+    if (err == ERR_OK)
+        err = drop_segments(job, &rules, manifest);
+    if (err == ERR_OK)
+        err = write_segments(job, &rules, manifest);
+    rules_fini(&rules);
     if (err == ERR_OK && FAULT("seal.catalog"))
         err = err_set(ERR_IO, "injected before the catalog");
     if (err == ERR_OK)
@@ -160,6 +328,7 @@ static enum err seal_one(struct seal_job *job)
 
     if (err != ERR_OK)
         return err;
+    forget_results(job);
     err = write_all(job, &manifest);
     if (err != ERR_OK) {
         manifest_fini(&manifest);
@@ -170,6 +339,8 @@ static enum err seal_one(struct seal_job *job)
     manifest_fini(&sealer->manifest);
     sealer->manifest = manifest;
     job->sealed = true;
+    for (uint32_t i = 0; i < job->dropped_count && !FAULT("seal.remove"); i++)
+        remove_file(sealer, job->dropped[i], "");
     return ERR_OK;
 }
 

@@ -1,22 +1,29 @@
 /*
- * seal.h - move the head up to a log index into a segment, durably.
+ * seal.h - move the head up to a log index into segments, and drop what retention lets go, durably.
  *
  *      ENTRY_SEAL applied at index I: everything below I is frozen    (worker)
  *                 |
- *      merge --> segment NNNNNNNN.mrs, synced, renamed                (pool, seal_run())
- *                 |
+ *      merge --> segments NNNNNNNN.mrs, synced, renamed               (pool, seal_run())
+ *                 |      one for each window of time of each database (seal_parts.h)
  *      new series keys --> SERIES.mrc, with older ones, synced, renamed: catalog_file.h
  *                 |
  *      manifest.mrm replaced: from now on it counts
  *                 |
+ *      files of segments that were dropped are removed: who still reads one has it open
+ *                 |
  *      the head drops the frozen blocks                               (worker, store_seal_done())
  *
+ * DROPS      A seal's order may move up the time before which a database's rows are gone, or say
+ *            that the whole database is (seal_order.h). From the moment that it is applied, nobody
+ *            sees such rows (marks.h, snapshot.h). The job then leaves them out, and drops the
+ *            segments that have no others.
+
  * SAME EVERYWHERE  What is frozen depends on the log alone: all that was applied before the seal's
  *            own entry, and catalog, producers and sums as they were then. So all replicas make
  *            the same segments whenever they get to it, and log replay goes on just behind I.
  * QUEUE      Seals may be ordered while one is running. A job has to run in the order in which it
  *            was handed out, after store_seal_done() of the one before. What a failed job leaves is
- *            done first by the next one, as a segment of its own.
+ *            done first by the next one, as segments of their own.
  * CRASH      Between two steps the manifest is the old one: files it does not name are removed at
  *            the next start, and the log still has the entries.
  */
@@ -45,16 +52,22 @@ struct seal_job {
     uint64_t last_index;       /* Of the ENTRY_SEAL. */
     struct head_block *blocks; /* Owned, entries counted. */
     uint32_t block_count;
-    uint64_t block_rows;
+    struct buf *order;            /* Counted: the ENTRY_SEAL. */
     struct catalog_view series;   /* Owned. */
     uint64_t chain, rows, points; /* As of last_index. */
-    struct bytes producers;
+    struct bytes producers, marks;
     struct catalog_run *run; /* The catalog's newest one, counted; NULL without new series. */
     bool sealed;             /* Done: the manifest on disk holds it. */
-    struct segment *segment; /* What came of it, opened; NULL if there were no rows. */
+
+    struct segment **segments; /* Owned: what came of it, opened. */
+    uint32_t segment_count, segment_capacity;
+    uint64_t *dropped; /* Owned: numbers of segments that are gone, ascending. */
+    uint32_t dropped_count;
+    struct segment **room; /* Owned: for all segments of the manifest, once it is taken in. */
 };
 
-/** Freeze `count` blocks; the caller fills in series, sums and producers. ERR_NO_MEMORY. */
+/** Freeze `count` blocks; the caller fills in the order, series, sums, producers and marks.
+ * ERR_NO_MEMORY. */
 MUST_CHECK enum err seal_job_new(struct sealer *sealer, const struct head_block *blocks,
                                  uint32_t count, struct seal_job **ret_job);
 void seal_job_free(struct seal_job *job); /* NULL is allowed. */

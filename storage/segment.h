@@ -133,7 +133,9 @@ static_assert(sizeof(struct segment_footer) == 96, "stored on disk: the size can
 struct segment_info {
     uint64_t number;
     uint64_t first_index, last_index;
-    uint64_t size; /* Bytes of the file. */
+    uint32_t database; /* The only one with rows in it: its number (database_map.h). */
+    int64_t window_first_ns, window_last_ns; /* Rows have times from the one to the other. */
+    uint64_t size;                           /* Bytes of the file. */
     uint64_t rows, points;
     int64_t time_min_ns, time_max_ns;
     uint64_t hash;

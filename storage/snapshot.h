@@ -7,6 +7,7 @@
  *
  * ORDER     Sources are in log order: segments oldest first, then head blocks by index. Where two
  *           sources hold the same series, time and field, the later one wins.
+ * GONE      Sources may hold rows that were dropped and not cleared away yet: marks tell which.
  */
 #ifndef STORAGE_SNAPSHOT_H
 #define STORAGE_SNAPSHOT_H
@@ -14,11 +15,13 @@
 #include "storage/base/buf.h"
 #include "storage/base/err.h"
 #include "storage/catalog.h"
+#include "storage/marks.h"
 
 /** One block of the head, or one group of a segment: section.h reads it. */
 struct snapshot_source {
     struct buf *entry;       /* Head: the entry, counted. NULL for a segment. */
     struct segment *segment; /* Segment: counted (segment.h). NULL for the head. */
+    uint64_t index;          /* In the log: of the head's block, or the segment's last. */
     uint32_t group;          /* Segment: which. */
     uint32_t size;           /* Head: bytes of the block, */
     uint64_t offset;         /* and where it begins in the entry. */
@@ -33,8 +36,15 @@ struct snapshot {
     struct snapshot_source *sources; /* Owned, in log order. */
     uint32_t source_count;
     struct catalog_view *series; /* Owned. */
+    struct bytes marks;          /* Owned: marks.h. */
 };
 
 void snapshot_free(struct snapshot *snapshot); /* NULL is allowed. */
+
+/** Rows of the database with an earlier time are gone. INT64_MIN: there is no such time. */
+int64_t snapshot_cutoff(const struct snapshot *snapshot, struct slice database);
+/** All rows that the source has of a table are gone. */
+bool snapshot_is_gone(const struct snapshot *snapshot, const struct snapshot_source *source,
+                      struct slice table_key);
 
 #endif

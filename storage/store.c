@@ -117,6 +117,24 @@ static enum err load_catalog(struct store *store)
     return err;
 }
 
+static enum err load_databases(struct store *store)
+{
+    const struct manifest *manifest = &store->sealer.manifest;
+    struct catalog_view view = catalog_view(store->catalog);
+    enum err err = database_map_extend(&store->databases, &view);
+
+    catalog_view_fini(&view);
+    if (err == ERR_OK)
+        err = marks_copy(&manifest->marks, &store->marks);
+    store->cutoff_max_ns = marks_cutoff_max(&store->marks);
+    for (uint32_t i = 0; i < manifest->segment_count && err == ERR_OK; i++)
+        if (manifest->segments[i].database >= store->databases.count)
+            err = err_set(ERR_CORRUPT, "%s/%s: segment %" PRIu64 " is of database %u of %u",
+                          store->dir, MANIFEST_NAME, manifest->segments[i].number,
+                          manifest->segments[i].database, store->databases.count);
+    return err;
+}
+
 static enum err load_segments(struct store *store)
 {
     const struct manifest *manifest = &store->sealer.manifest;
@@ -147,6 +165,8 @@ static enum err load(struct store *store)
         err = load_producers(store);
     if (err == ERR_OK)
         err = load_catalog(store);
+    if (err == ERR_OK)
+        err = load_databases(store);
     if (err == ERR_OK)
         err = load_segments(store);
     if (err == ERR_OK) {
@@ -232,6 +252,8 @@ void store_close(struct store *store)
     for (uint32_t i = 0; i < store->segment_count; i++)
         segment_unref(store->segments[i]);
     free(store->segments);
+    database_map_fini(&store->databases);
+    bytes_fini(&store->marks);
     head_fini(&store->head);
     tentative_fini(&store->tentative);
     producers_free(store->producers);
@@ -284,6 +306,17 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
     *ret_stats = stats;
 }
 
+/* Nothing in it is there any more. */
+static bool is_gone(const struct store *store, const struct segment_info *info)
+{
+    struct mark mark;
+
+    if (store->marks.size == 0)
+        return false;
+    mark = marks_find(&store->marks, store->databases.names[info->database]);
+    return info->last_index < mark.erased_index || info->time_max_ns < mark.cutoff_ns;
+}
+
 static void add_segment(struct snapshot *snapshot, struct segment *segment)
 {
     for (uint32_t i = 0; i < segment_groups(segment); i++) {
@@ -292,6 +325,7 @@ static void add_segment(struct snapshot *snapshot, struct segment *segment)
 
         snapshot->sources[snapshot->source_count++] =
             (struct snapshot_source){.segment = segment_ref(segment),
+                                     .index = segment_info(segment)->last_index,
                                      .group = i,
                                      .rows = group->rows,
                                      .time_min_ns = group->time_min_ns,
@@ -312,6 +346,7 @@ static void add_head(struct snapshot *snapshot, const struct head *head)
             continue; /* It registers series. */
         snapshot->sources[snapshot->source_count++] =
             (struct snapshot_source){.entry = buf_ref(block->entry),
+                                     .index = block->index,
                                      .offset = sizeof(struct entry_header),
                                      .size = block->size,
                                      .rows = block->rows,
@@ -335,12 +370,14 @@ struct snapshot *store_snapshot(struct store *store)
         sources += segment_groups(store->segments[i]);
     snapshot->sources = malloc(sources * sizeof *snapshot->sources);
     snapshot->series = calloc(1, sizeof *snapshot->series);
-    if (snapshot->sources == NULL || snapshot->series == NULL) {
+    if (snapshot->sources == NULL || snapshot->series == NULL ||
+        marks_copy(&store->marks, &snapshot->marks) != ERR_OK) {
         snapshot_free(snapshot);
         return NULL;
     }
     for (uint32_t i = 0; i < store->segment_count; i++)
-        add_segment(snapshot, store->segments[i]);
+        if (!is_gone(store, segment_info(store->segments[i])))
+            add_segment(snapshot, store->segments[i]);
     add_head(snapshot, &store->head);
     *snapshot->series = catalog_view(store->catalog);
     return snapshot;

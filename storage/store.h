@@ -6,7 +6,7 @@
  *                                           head      blocks, as they came
  *                                             |  ENTRY_SEAL
  *                                             v
- *                                           seal job --pool--> segment file, manifest
+ *                                           seal job --pool--> segment files, manifest
  *
  * Every replica applies the same entries in the same order, and so holds the same ids, the same
  * producers, and builds the same segments.
@@ -64,9 +64,9 @@ uint64_t store_applied_index(const struct store *store);
  * belong to the table whose section uses them, limits. Ids for new keys are tentative: the entry
  * has to be proposed next, or store_retract() called. The bytes are changed in place.
  *
- * Errors  ERR_INVALID, ERR_LIMIT (series_max), ERR_BUSY (head full), ERR_SEQUENCE (gap: retry the
- *         missing one first; or the producer's epoch is over), ERR_NO_MEMORY. On an error nothing
- *         was taken.
+ * Errors  ERR_INVALID, ERR_TOO_OLD (a row is of a time that was dropped), ERR_LIMIT (series_max),
+ *         ERR_BUSY (head full), ERR_SEQUENCE (gap: retry the missing one first; or the producer's
+ *         epoch is over), ERR_NO_MEMORY. On an error nothing was taken.
  * ret_duplicate  the sequence was committed or is in flight already: do not propose; answer as done
  *         when the group has committed everything proposed so far.
  */
@@ -109,6 +109,7 @@ enum store_outcome {
  * The head keeps a reference. Deterministic: the state depends on the log alone.
  *
  * A seal takes everything before its own entry, so `upto` only tells whether it is out of date.
+ * Rows that it drops are gone from its application on.
  * Jobs may be handed out while another is in the pool: run them in this order, each after
  * store_seal_done() of the one before.
  *
@@ -117,10 +118,10 @@ enum store_outcome {
 MUST_CHECK enum err store_apply(struct store *store, uint64_t index, struct buf *entry,
                                 enum store_outcome *ret_outcome, struct seal_job **ret_job);
 
-/** Pool thread: write segment, catalog and manifest, all synced. ERR_IO, ERR_DISK_FULL, ... */
+/** Pool thread: write segments, catalog and manifest, all synced. ERR_IO, ERR_DISK_FULL, ... */
 MUST_CHECK enum err seal_run(struct seal_job *job);
 /**
- * Back on the worker: take the segment in, drop the sealed blocks from the head; the job is gone.
+ * Back on the worker: take the segments in, drop the sealed blocks from the head; the job is gone.
  * After an error of seal_run() (`failed` true) the blocks stay in the head, a seal is asked for
  * again later, and its job does the rest of this one first.
  */

@@ -116,6 +116,37 @@ static enum err check_section(const struct store *store, const struct block_view
     return ERR_OK;
 }
 
+/* No row is of a time that was dropped: it would be gone before it is seen. */
+static enum err check_times(const struct store *store, const struct block_view *view,
+                            struct block *block, uint32_t at)
+{
+    const struct block_section *section = block_section(block, at);
+    struct slice table_key = {section->table_key, section->table_key_size};
+    struct mark mark;
+    int64_t *times_ns;
+    enum err err;
+
+    if (view->header.time_min_ns >= store->cutoff_max_ns)
+        return ERR_OK;
+    mark = store_mark(store, table_key);
+    if (view->header.time_min_ns >= mark.cutoff_ns)
+        return ERR_OK;
+    times_ns = malloc(section->rows * sizeof *times_ns);
+    if (times_ns == NULL)
+        return err_set(ERR_NO_MEMORY, "times of %u rows", section->rows);
+    err = block_read_times(block, at, times_ns);
+    if (err != ERR_OK)
+        err = err_wrap(ERR_INVALID, "section %u", at);
+    for (uint32_t i = 0; i < section->rows && err == ERR_OK; i++)
+        if (times_ns[i] < mark.cutoff_ns)
+            err = err_set(ERR_TOO_OLD,
+                          "a row's time, %" PRId64 " ns, is before %" PRId64
+                          " ns: database \"%.*s\" does not keep older rows",
+                          times_ns[i], mark.cutoff_ns, (int)mark.database.size, mark.database.data);
+    free(times_ns);
+    return err;
+}
+
 static enum err check_sections(const struct store *store, const struct block_view *view)
 {
     struct block *block = NULL;
@@ -133,6 +164,8 @@ static enum err check_sections(const struct store *store, const struct block_vie
         err = err_set(ERR_NO_MEMORY, "%u runs", runs_max);
     for (uint32_t s = 0; s < block_sections(block) && err == ERR_OK; s++)
         err = check_section(store, view, block, s, runs, runs + runs_max);
+    for (uint32_t s = 0; s < block_sections(block) && err == ERR_OK; s++)
+        err = check_times(store, view, block, s);
     free(runs);
     block_free(block);
     return err;

@@ -9,6 +9,7 @@
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/base/metric.h"
+#include "storage/block/seal_order.h"
 #include "storage/store_internal.h"
 
 enum { SEAL_RETRY_S = 10 }; /* A full disk does not get better faster. */
@@ -50,6 +51,19 @@ static enum err place_key(struct store *store, struct slice key, uint32_t id, ui
     return catalog_add(catalog, key, parts.table_key_size, hash);
 }
 
+static enum err extend_databases(struct store *store)
+{
+    struct catalog_view view;
+    enum err err;
+
+    if (catalog_tables(store->catalog) == store->databases.tables)
+        return ERR_OK; /* The common case. (The tentative ones are counted, too.) */
+    view = catalog_view(store->catalog);
+    err = database_map_extend(&store->databases, &view);
+    catalog_view_fini(&view);
+    return err;
+}
+
 /* All fresh keys of the entry are placed and applied, or (ret_fits false) none is. */
 static enum err place_keys(struct store *store, const struct block_view *view, bool *ret_fits)
 {
@@ -74,7 +88,7 @@ static enum err place_keys(struct store *store, const struct block_view *view, b
     }
     while (catalog_count(store->catalog) < next)
         catalog_confirm(store->catalog);
-    return ERR_OK;
+    return extend_databases(store);
 }
 
 /* ---- Blocks -------------------------------------------------------------------------------- */
@@ -160,37 +174,26 @@ static enum err apply_block(struct store *store, uint64_t index, struct buf *ent
 
 /* ---- Seals --------------------------------------------------------------------------------- */
 
-/* Room for one more segment than all ordered seals may bring: taking one in cannot fail later. */
-static enum err reserve_segment(struct store *store)
+static enum err freeze(struct store *store, uint64_t index, struct buf *order)
 {
-    size_t room = (size_t)store->segment_count + 1;
-    struct segment **segments;
-
-    for (const struct seal_job *job = store->seals; job != NULL; job = job->before)
-        room++;
-    segments = realloc(store->segments, room * sizeof(struct segment *));
-    if (segments == NULL)
-        return err_set(ERR_NO_MEMORY, "%zu segments", room);
-    store->segments = segments;
-    return ERR_OK;
-}
-
-static enum err freeze(struct store *store, uint64_t index, const struct head_block *blocks,
-                       uint32_t count)
-{
+    const struct head_block *blocks;
+    uint32_t count = head_after(&store->head, store->frozen_index, &blocks);
     struct seal_job *job = NULL;
-    enum err err = reserve_segment(store);
+    enum err err = seal_job_new(&store->sealer, blocks, count, &job);
 
     if (err == ERR_OK)
-        err = seal_job_new(&store->sealer, blocks, count, &job);
-    if (err != ERR_OK)
+        err = marks_copy(&store->marks, &job->marks);
+    if (err != ERR_OK) {
+        seal_job_free(job);
         return err;
+    }
     err = catalog_freeze(store->catalog, &job->series);
     if (err != ERR_OK) {
         seal_job_free(job);
         return err;
     }
     job->last_index = index;
+    job->order = buf_ref(order);
     job->chain = store->chain;
     job->rows = store->rows;
     job->points = store->points;
@@ -205,23 +208,51 @@ static enum err freeze(struct store *store, uint64_t index, const struct head_bl
     return ERR_OK;
 }
 
-static enum err apply_seal(struct store *store, uint64_t index, const struct buf *entry,
+/* What the order drops is gone from here on. *ret_news: it was not before. */
+static enum err mark_drops(struct store *store, uint64_t index, struct seal_order order,
+                           bool *ret_news)
+{
+    struct seal_database database;
+
+    while (seal_order_next(&order, &database)) {
+        struct mark mark = marks_find(&store->marks, database.name);
+        enum err err;
+
+        if (database.drop <= mark.drop && database.cutoff_ns <= mark.cutoff_ns)
+            continue;
+        if (database.drop > mark.drop) {
+            mark.drop = database.drop;
+            mark.erased_index = index;
+            mark.cutoff_ns = INT64_MIN; /* Of the database that was. */
+        }
+        if (database.cutoff_ns > mark.cutoff_ns)
+            mark.cutoff_ns = database.cutoff_ns;
+        *ret_news = true;
+        err = marks_put(&store->marks, &mark);
+        if (err != ERR_OK)
+            return err;
+    }
+    store->cutoff_max_ns = marks_cutoff_max(&store->marks);
+    return ERR_OK;
+}
+
+static enum err apply_seal(struct store *store, uint64_t index, struct buf *entry,
                            enum store_outcome *ret_outcome, struct seal_job **ret_job)
 {
-    const struct head_block *blocks;
-    struct entry_seal seal;
-    uint32_t count;
+    struct seal_order order;
+    bool news;
+    enum err err = seal_order_read(entry, &order);
 
-    if (entry->size != sizeof(struct entry_header) + sizeof seal) {
-        (void)err_set(ERR_INVALID, "a seal of %u bytes", entry->size);
+    if (err != ERR_OK) {
         *ret_outcome = STORE_REFUSED;
         return ERR_OK;
     }
-    memcpy(&seal, entry->bytes + sizeof(struct entry_header), sizeof seal);
-    count = head_after(&store->head, store->frozen_index, &blocks);
-    if (seal.upto > store->frozen_index) {
-        enum err err = freeze(store, index, blocks, count);
-
+    news = order.upto > store->frozen_index;
+    err = mark_drops(store, index, order, &news);
+    if (err != ERR_OK)
+        return err;
+    if (news) {
+        err = freeze(store, index, entry);
         if (err != ERR_OK)
             return err;
     } else if (store->seals == NULL || store->seals_out > 0) {
@@ -233,13 +264,34 @@ static enum err apply_seal(struct store *store, uint64_t index, const struct buf
     return ERR_OK;
 }
 
-static void take_segment(struct store *store, struct seal_job *job)
+static bool is_dropped(const struct seal_job *job, uint64_t number)
 {
-    if (job->segment != NULL) {
-        store->segments[store->segment_count++] = job->segment;
-        job->segment = NULL;
-        metric_add(METRIC_SEGMENT_SEALED, 1);
+    for (uint32_t i = 0; i < job->dropped_count; i++)
+        if (job->dropped[i] == number)
+            return true;
+    return false;
+}
+
+static void take_segments(struct store *store, struct seal_job *job)
+{
+    struct segment **segments = job->room;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < store->segment_count; i++) {
+        if (is_dropped(job, segment_info(store->segments[i])->number))
+            segment_unref(store->segments[i]);
+        else
+            segments[count++] = store->segments[i];
     }
+    for (uint32_t i = 0; i < job->segment_count; i++)
+        segments[count++] = job->segments[i];
+    metric_add(METRIC_SEGMENT_SEALED, job->segment_count);
+    metric_add(METRIC_SEGMENT_DROPPED, job->dropped_count);
+    free(store->segments);
+    store->segments = segments;
+    store->segment_count = count;
+    job->room = NULL;
+    job->segment_count = 0;
     /* Without memory for it, the keys in memory go on to do. */
     if (job->run != NULL)
         (void)(catalog_adopt(store->catalog, job->run) == ERR_OK);
@@ -269,7 +321,7 @@ static void take_sealed(struct store *store)
         struct seal_job *job = oldest_first;
 
         oldest_first = job->before;
-        take_segment(store, job);
+        take_segments(store, job);
         seal_job_free(job);
     }
 }

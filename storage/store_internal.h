@@ -5,7 +5,9 @@
 #define STORAGE_STORE_INTERNAL_H
 
 #include "storage/catalog.h"
+#include "storage/database_map.h"
 #include "storage/head.h"
+#include "storage/marks.h"
 #include "storage/producers.h"
 #include "storage/seal.h"
 #include "storage/store.h"
@@ -29,6 +31,9 @@ struct store {
     struct head head;
     struct segment **segments; /* Owned, each counted; oldest first. */
     uint32_t segment_count;
+    struct database_map databases; /* Of the applied series. */
+    struct bytes marks;            /* As of applied_index: marks.h. */
+    int64_t cutoff_max_ns;         /* Of all of them. */
 
     uint64_t applied_index;
     uint64_t sealed_index;
@@ -39,6 +44,12 @@ struct store {
     uint32_t seals_out;     /* Handed out, not done. */
     uint64_t seal_retry_ns; /* After a failed one: not before (clk.h). */
 };
+
+/** What is gone of a section's rows, by its table key. */
+static inline struct mark store_mark(const struct store *store, struct slice table_key)
+{
+    return marks_find(&store->marks, database_map_name(table_key));
+}
 
 /** The state of a producer that admission goes by (tentative) or that apply goes by. */
 static inline const struct producer_state *store_producer(const struct store *store,

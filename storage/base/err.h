@@ -42,7 +42,8 @@
     X(ERR_TOO_LARGE, "too large")         /* Send smaller pieces. */      \
     X(ERR_DISK_FULL, "disk full")         /* Retry when space is free. */ \
     X(ERR_SEQUENCE, "sequence")           /* Producer left a gap. */      \
-    X(ERR_VERSION, "version")             /* Peer speaks another one. */
+    X(ERR_VERSION, "version")             /* Peer speaks another one. */  \
+    X(ERR_TOO_OLD, "too old")             /* Before what is kept. */
 
 #define ERR_CODE(code, name) code,
 enum err { ERR_TABLE(ERR_CODE) ERR_COUNT };

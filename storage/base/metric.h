@@ -36,6 +36,8 @@
     X(METRIC_INGEST_REFUSED, counter, "millrace_ingest_refused_requests_total",                   \
       "Write requests told to come back later")                                                   \
     X(METRIC_SEGMENT_SEALED, counter, "millrace_segment_sealed_total", "Segments made of a head") \
+    X(METRIC_SEGMENT_DROPPED, counter, "millrace_segment_dropped_total",                          \
+      "Segments dropped for their age, their bytes, or with their database")                      \
     X(METRIC_CONN_OPEN, gauge, "millrace_conn_open", "Open client connections")
 
 /* Durations, given in nanoseconds, counted in buckets from 50 us to 10 s. */

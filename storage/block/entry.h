@@ -27,7 +27,7 @@
 
 enum entry_kind {
     ENTRY_BLOCK = 1,    /* One block of rows and new series keys (block.h). */
-    ENTRY_SEAL = 2,     /* struct entry_seal: move all before this entry into a segment. */
+    ENTRY_SEAL = 2,     /* Move all before this entry into segments, drop some (seal_order.h). */
     ENTRY_SCHEMA = 3,   /* Group 0: fields and their types (replication/meta.h). */
     ENTRY_DATABASE = 4, /* Group 0: a database is made (replication/meta.h). */
     ENTRY_KIND_END
@@ -54,11 +54,6 @@ struct entry_header {
     uint8_t zero[24];  /* 40 */
 };
 static_assert(sizeof(struct entry_header) == 64, "stored on disk: the size cannot change");
-
-struct entry_seal {
-    uint64_t upto; /* Applied by the proposer: at or below the last seal, the order is outdated. */
-    uint64_t zero;
-};
 
 /** Fill in magic, version and checksum of a header whose other fields are set. */
 void entry_stamp(struct entry_header *header);

@@ -17,6 +17,7 @@
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/block/block_builder.h"
+#include "storage/block/seal_order.h"
 #include "storage/store.h"
 
 enum { SERIES = 1000000, BLOCK_ROWS = 10000, BLOCKS = 100 };
@@ -113,19 +114,13 @@ static struct buf *make_entry(struct block_builder *builder, uint32_t block, uin
 
 static void seal(struct store *store, const char *name, double rows, double values)
 {
-    struct entry_seal body = {.upto = store_applied_index(store)};
-    struct entry_header header = {.kind = ENTRY_SEAL, .size = sizeof header + sizeof body};
-    struct buf *entry = buf_new(header.size);
+    struct buf *entry = seal_order_entry(0, store_applied_index(store), NULL, 0);
     enum store_outcome outcome;
     struct seal_job *job;
     struct store_stats stats;
     uint64_t start;
 
     CHECK(entry != NULL);
-    entry_stamp(&header);
-    entry->size = header.size;
-    memcpy(entry->bytes, &header, sizeof header);
-    memcpy(entry->bytes + sizeof header, &body, sizeof body);
     must(store_apply(store, store_applied_index(store) + 1, entry, &outcome, &job));
     start = cpu_ns();
     must(seal_run(job));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/block/seal_order.h"
 #include "tests/sim/sim.h"
 
 /* Small, so that a run seals many times. */
@@ -106,17 +107,10 @@ static void end_job(struct sim_replica *replica, bool failed)
 /* As the leader's node does. */
 static void propose_seal(struct sim_replica *replica)
 {
-    struct entry_seal seal = {.upto = replica->store.index};
-    struct entry_header header = {
-        .size = sizeof header + sizeof seal, .kind = ENTRY_SEAL, .shard = replica->number};
-    struct buf *entry = buf_new(header.size);
+    struct buf *entry = seal_order_entry(replica->number, replica->store.index, NULL, 0);
     uint64_t index;
 
     CHECK(entry != NULL);
-    entry_stamp(&header);
-    memcpy(entry->bytes, &header, sizeof header);
-    memcpy(entry->bytes + sizeof header, &seal, sizeof seal);
-    entry->size = header.size;
     if (group_propose(replica->group, &entry, 1, &index) == ERR_OK)
         replica->store.sealing_at_ms = replica->node->sim->now_ms + 500; /* Not again soon. */
     buf_unref(entry);

@@ -53,6 +53,7 @@ struct section_rows {
     int64_t *times;
     uint8_t *present;
     uint64_t *values;
+    int64_t cutoff_ns; /* Rows before it are gone. */
 };
 
 static enum err read_field(const struct snapshot *snapshot, struct section_reader *reader,
@@ -73,7 +74,7 @@ static enum err read_field(const struct snapshot *snapshot, struct section_reade
 
         while (left == 0)
             left = rows->counts[run++];
-        if (!rows->present[row])
+        if (!rows->present[row] || rows->times[row] < rows->cutoff_ns)
             continue;
         print_key(catalog_view_key(snapshot->series, rows->ids[run - 1], room), key, sizeof key);
         (void)snprintf(place, sizeof place, "%s %020" PRId64 " %.*s", key, rows->times[row],
@@ -88,14 +89,34 @@ static enum err read_field(const struct snapshot *snapshot, struct section_reade
     return err;
 }
 
+static struct slice database_of(struct slice table_key)
+{
+    struct reader reader = reader_on(table_key.data, table_key.size);
+    struct slice name;
+
+    name.data = reader_string(&reader, NAME_SIZE_MAX, &name.size);
+    return name;
+}
+
+/* All of the section was dropped with its database. */
+static bool is_gone(const struct snapshot *snapshot, const struct snapshot_source *source,
+                    const struct section *section)
+{
+    return source->index <
+           marks_find(&snapshot->marks, database_of(section->table_key)).erased_index;
+}
+
 static enum err read_section(const struct snapshot *snapshot, struct section_reader *reader,
                              struct cells *cells)
 {
     const struct section *info = &reader->section;
     size_t count = info->rows + 1;
-    struct section_rows rows = {
-        malloc((info->runs + 1) * sizeof(uint32_t)), malloc((info->runs + 1) * sizeof(uint32_t)),
-        malloc(count * sizeof(int64_t)), malloc(count), malloc(count * sizeof(uint64_t))};
+    struct section_rows rows = {malloc((info->runs + 1) * sizeof(uint32_t)),
+                                malloc((info->runs + 1) * sizeof(uint32_t)),
+                                malloc(count * sizeof(int64_t)),
+                                malloc(count),
+                                malloc(count * sizeof(uint64_t)),
+                                snapshot_cutoff(snapshot, database_of(info->table_key))};
     enum err err = section_read_runs(reader, rows.ids, rows.counts);
 
     if (err == ERR_OK)
@@ -117,7 +138,8 @@ static enum err read_source(const struct snapshot *snapshot, const struct snapsh
 
     for (uint32_t s = 0; err == ERR_OK && s < reader->count; s++) {
         section_go(reader, s);
-        err = read_section(snapshot, reader, cells);
+        if (!is_gone(snapshot, source, &reader->section))
+            err = read_section(snapshot, reader, cells);
     }
     return err;
 }

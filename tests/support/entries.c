@@ -13,10 +13,24 @@ static struct slice text(const char *string)
     return (struct slice){string, strlen(string)};
 }
 
+static struct slice database_of(const char *table)
+{
+    const char *slash = strchr(table, '/');
+
+    return slash == NULL ? text("db") : (struct slice){table, (size_t)(slash - table)};
+}
+
+static struct slice name_of(const char *table)
+{
+    const char *slash = strchr(table, '/');
+
+    return text(slash == NULL ? table : slash + 1);
+}
+
 size_t entries_key(const char *table, const char *host, char *ret_key)
 {
     struct tag tag = {text("host"), text(host)};
-    size_t size = key_write(text("db"), text(table), &tag, 1, ret_key, 256);
+    size_t size = key_write(database_of(table), name_of(table), &tag, 1, ret_key, 256);
 
     CHECK(size > 0);
     return size;
@@ -60,8 +74,8 @@ struct buf *entries_block(const struct entries_from *from, const struct entries_
         char key[256];
         char table_key[256];
         size_t size = entries_key(values[i].table, values[i].host, key);
-        size_t table_size =
-            key_write_table(text("db"), text(values[i].table), table_key, sizeof table_key);
+        size_t table_size = key_write_table(database_of(values[i].table), name_of(values[i].table),
+                                            table_key, sizeof table_key);
         uint32_t series;
 
         err = block_builder_series(builder, key, size, table_size, key_hash(key, size),
@@ -84,16 +98,15 @@ struct buf *entries_block(const struct entries_from *from, const struct entries_
 
 struct buf *entries_seal(uint32_t shard, uint64_t upto)
 {
-    struct entry_seal seal = {.upto = upto};
-    struct entry_header header = {
-        .kind = ENTRY_SEAL, .shard = shard, .size = sizeof header + sizeof seal};
-    struct buf *entry = buf_new(header.size);
+    return entries_drop(shard, upto, NULL, 0);
+}
+
+struct buf *entries_drop(uint32_t shard, uint64_t upto, const struct seal_database *databases,
+                         uint32_t count)
+{
+    struct buf *entry = seal_order_entry(shard, upto, databases, count);
 
     CHECK(entry != NULL);
-    entry_stamp(&header);
-    entry->size = header.size;
-    memcpy(entry->bytes, &header, sizeof header);
-    memcpy(entry->bytes + sizeof header, &seal, sizeof seal);
     return entry;
 }
 

@@ -1,7 +1,8 @@
 /*
  * entries.h - entries for tests, as a client or a leader would make them.
  *
- * All series are of database "db" and have one tag, "host". Functions abort without memory.
+ * Series are of database "db", unless the table's name says otherwise ("other/cpu"), and have one
+ * tag, "host". Functions abort without memory.
  */
 #ifndef TESTS_SUPPORT_ENTRIES_H
 #define TESTS_SUPPORT_ENTRIES_H
@@ -9,6 +10,7 @@
 #include "storage/base/buf.h"
 #include "storage/block/block.h"
 #include "storage/block/entry.h"
+#include "storage/block/seal_order.h"
 
 /** One value. One with the same table, host and time as the one before it is of the same row. */
 struct entries_value {
@@ -37,6 +39,9 @@ struct buf *entries_block(const struct entries_from *from, const struct entries_
 
 /** An ENTRY_SEAL. */
 struct buf *entries_seal(uint32_t shard, uint64_t upto);
+/** One that says something of databases. */
+struct buf *entries_drop(uint32_t shard, uint64_t upto, const struct seal_database *databases,
+                         uint32_t count);
 
 /** Stamp ids as a leader would, without its checks. */
 void entries_stamp(struct buf *entry, const uint32_t *ids);

@@ -3,6 +3,7 @@
 
 #include "storage/base/crc32c.h"
 #include "storage/manifest.h"
+#include "storage/marks.h"
 #include "tests/support/mem_disk.h"
 
 static struct manifest sample(void)
@@ -14,9 +15,13 @@ static struct manifest sample(void)
                                 .rows = 10,
                                 .points = 20,
                                 .catalog = {2, {{0, 3, 300, 7}, {3, 1, 200, 8}}}};
+    struct mark mark = {{"db", 2}, -50, 3, 77};
     struct segment_info info = {.number = 2,
                                 .first_index = 1,
                                 .last_index = 40,
+                                .database = 1,
+                                .window_first_ns = -100,
+                                .window_last_ns = 99,
                                 .size = 5000,
                                 .rows = 4,
                                 .points = 8,
@@ -30,6 +35,7 @@ static struct manifest sample(void)
     info.first_index = 41;
     info.last_index = 90;
     cr_assert_eq(manifest_add(&manifest, &info), ERR_OK);
+    cr_assert_eq(marks_put(&manifest.marks, &mark), ERR_OK);
     bytes_put_u32(&manifest.producers, 0);
     return manifest;
 }
@@ -47,9 +53,13 @@ static void expect_sample(const struct manifest *manifest)
     cr_assert_eq(manifest->catalog.files[1].size, 200);
     cr_assert_eq(manifest->segment_count, 2);
     cr_assert_eq(manifest->segments[0].number, 2);
+    cr_assert_eq(manifest->segments[0].database, 1);
+    cr_assert_eq(manifest->segments[0].window_first_ns, -100);
+    cr_assert_eq(manifest->segments[0].window_last_ns, 99);
     cr_assert_eq(manifest->segments[0].time_min_ns, -7);
     cr_assert_eq(manifest->segments[1].hash, 99);
     cr_assert_eq(manifest->segments[1].last_index, 90);
+    cr_assert_eq(marks_find(&manifest->marks, (struct slice){"db", 2}).cutoff_ns, -50);
     cr_assert_eq(manifest->producers.size, 4);
 }
 
@@ -107,7 +117,7 @@ static enum err decode_changed(size_t at, uint8_t value)
 
 Test(manifest, refuses_contents_that_contradict_themselves)
 {
-    enum { SEGMENTS = 120, SEGMENT = 76 }; /* Offsets: docs/formats.md. */
+    enum { SEGMENTS = 112, SEGMENT = 96, MARKS = SEGMENTS + 2 * SEGMENT }; /* docs/formats.md. */
 
     cr_assert_eq(decode_changed(12, 3), ERR_OK);
     cr_assert_eq(decode_changed(8, 99), ERR_VERSION);
@@ -117,6 +127,29 @@ Test(manifest, refuses_contents_that_contradict_themselves)
     cr_assert_eq(decode_changed(SEGMENTS - 4, 200), ERR_CORRUPT);     /* Count. */
     cr_assert_eq(decode_changed(SEGMENTS + SEGMENT, 2), ERR_CORRUPT); /* Number twice. */
     cr_assert_eq(decode_changed(SEGMENTS + SEGMENT + 8, 40), ERR_CORRUPT); /* Overlap. */
+    cr_assert_eq(decode_changed(SEGMENTS + SEGMENT + 8, 1), ERR_CORRUPT);  /* Half of a seal. */
+    cr_assert_eq(decode_changed(SEGMENTS + 36, 6), ERR_CORRUPT); /* Rows behind a window. */
+    cr_assert_eq(decode_changed(MARKS, 26), ERR_CORRUPT);        /* Marks end early. */
+    cr_assert_eq(decode_changed(MARKS + 4, 0), ERR_CORRUPT);     /* Without a name. */
+}
+
+Test(manifest, takes_several_segments_of_one_seal)
+{
+    struct manifest manifest = sample();
+    struct segment_info info = manifest.segments[1];
+    struct manifest read;
+    struct bytes bytes = {0};
+
+    manifest.next_segment = 7;
+    info.number = 6;
+    info.database = 0;
+    cr_assert_eq(manifest_add(&manifest, &info), ERR_OK);
+    manifest_encode(&manifest, &bytes);
+    cr_assert_eq(manifest_decode(bytes.data, bytes.size, &read), ERR_OK, "%s", err_detail());
+    cr_assert_eq(read.segment_count, 3);
+    manifest_fini(&read);
+    manifest_fini(&manifest);
+    bytes_fini(&bytes);
 }
 
 Test(manifest, replaces_the_old_one_wholly_or_not_at_all)

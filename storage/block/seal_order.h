@@ -1,0 +1,47 @@
+/*
+ * seal_order.h - the body of an ENTRY_SEAL: what a leader tells all replicas to make of the head.
+ *
+ *     u64 upto | u32 databases | for each: string name, u64 window, i64 cutoff, u64 drop
+ *
+ * A replica knows the log of its shard alone, so whatever else a seal depends on stands in here:
+ * how wide the windows of time are that segments of a database cover, from which time on its rows
+ * are kept, and that it was dropped. A database that is not listed has the default window, and
+ * nothing of it changes.
+ */
+#ifndef STORAGE_BLOCK_SEAL_ORDER_H
+#define STORAGE_BLOCK_SEAL_ORDER_H
+
+#include "storage/base/buf.h"
+#include "storage/base/bytes.h"
+#include "storage/base/err.h"
+#include "storage/base/types.h"
+
+#define SEAL_WINDOW_DEFAULT_NS (INT64_C(86400) * 1000000000)
+#define SEAL_WINDOW_MIN_NS     (INT64_C(60) * 1000000000)
+
+enum { SEAL_DATABASES_MAX = 4096 };
+
+struct seal_database {
+    struct slice name; /* Borrowed. */
+    int64_t window_ns; /* Rows of one segment are of one window: SEAL_WINDOW_MIN_NS or more. */
+    int64_t cutoff_ns; /* Rows before it are dropped, for ever; INT64_MIN: none. */
+    uint64_t drop;     /* Not 0: all rows before the order are dropped. Larger with each drop. */
+};
+
+struct seal_order {
+    uint64_t upto; /* Applied by the proposer: at or below the last seal, the order is outdated. */
+    uint32_t left; /* Databases that seal_order_next() has not given yet. */
+    struct reader reader;
+};
+
+/** The whole entry for `shard`. NULL: no memory. */
+struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_database *databases,
+                             uint32_t count);
+
+/** Check the entry's body wholly; *ret_order borrows from it. ERR_INVALID. */
+MUST_CHECK enum err seal_order_read(const struct buf *entry, struct seal_order *ret_order);
+
+/** The next database of an order; false after the last. */
+bool seal_order_next(struct seal_order *order, struct seal_database *ret_database);
+
+#endif
