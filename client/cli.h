@@ -26,6 +26,7 @@ enum cli_exit {
 int cli_status(int argc, char **argv);
 int cli_write(int argc, char **argv);
 int cli_query(int argc, char **argv);
+int cli_db(int argc, char **argv);
 int cli_collect(int argc, char **argv);
 int cli_local(int argc, char **argv);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "client/cli_size.h"
 
 static const char usage[] =
     "millrace status [options]              nodes, shards and leaders of a site\n"
@@ -46,19 +47,6 @@ static void format_uptime(double seconds, char out[TEXT_SIZE])
         snprintf(out, TEXT_SIZE, "%" PRIu64 "m %" PRIu64 "s", whole / 60, whole % 60);
 }
 
-static void format_bytes(int64_t bytes, char out[TEXT_SIZE])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double amount = (double)bytes;
-    size_t unit = 0;
-
-    while (amount >= 1024 && unit < 4) {
-        amount /= 1024;
-        unit++;
-    }
-    snprintf(out, TEXT_SIZE, unit ? "%.1f %s" : "%.0f %s", amount, units[unit]);
-}
-
 /* ---- Nodes --------------------------------------------------------------------------------- */
 
 static void print_nodes(const json_t *nodes, const json_t *unreachable, bool colours)
@@ -89,7 +77,7 @@ static void print_nodes(const json_t *nodes, const json_t *unreachable, bool col
                 leads++;
         }
         format_uptime(json_number_value(json_object_get(node, "uptime_s")), uptime);
-        format_bytes(integer(node, "memory_bytes"), memory);
+        cli_size_format((uint64_t)integer(node, "memory_bytes"), memory);
         printf("%-5" PRId64 " %-21s %s%-6s%s %-9s %10s %8d %10s %14" PRId64 " %12" PRId64 "\n",
                integer(node, "server"), address, colours && !ready ? "\033[33m" : "",
                ready ? "up" : "busy", colours && !ready ? "\033[0m" : "", uptime, memory, leads,
@@ -169,8 +157,8 @@ static void print_shards(const json_t *nodes, bool colours)
                    "none", colours ? "\033[0m" : "");
             continue;
         }
-        format_bytes(integer(led, "head_bytes"), head);
-        format_bytes(integer(led, "segment_bytes"), disk);
+        cli_size_format((uint64_t)integer(led, "head_bytes"), head);
+        cli_size_format((uint64_t)integer(led, "segment_bytes"), disk);
         format_replicas(led, replicas, sizeof replicas);
         printf("%-5" PRId64 " %6" PRId64 " %6" PRId64 " %12" PRId64 " %12" PRId64 " %14" PRId64
                " %12s %9" PRId64 " %12s  %s\n",

@@ -243,6 +243,30 @@ MILLRACE_API uint64_t millrace_result_stale_ms(const struct millrace_result *res
  * "unreachable": [server ids]}. */
 MILLRACE_API enum millrace_code millrace_status(struct millrace *m, int all, char **ret_json);
 
+/* ---- Databases ----------------------------------------------------------------------------- */
+
+struct millrace_database {
+    const char *name;
+    uint64_t retention_ns;    /* Rows are kept so long; 0: for ever. */
+    uint64_t retention_bytes; /* All shards' segments on one node, the oldest go; 0: no limit. */
+    uint64_t window_ns;       /* Of time that one segment covers: follows from retention_ns. */
+};
+
+/** Make a database. NULL: the site's default. MILLRACE_INVALID: it exists, or the retention is
+ * under a minute. After MILLRACE_TIMEOUT it may be done or not; so with the next two. */
+MILLRACE_API enum millrace_code millrace_database_create(struct millrace *m, const char *name,
+                                                         const uint64_t *retention_ns,
+                                                         const uint64_t *retention_bytes);
+/** Change what is not NULL. MILLRACE_NOT_FOUND. */
+MILLRACE_API enum millrace_code millrace_database_alter(struct millrace *m, const char *name,
+                                                        const uint64_t *retention_ns,
+                                                        const uint64_t *retention_bytes);
+/** All its rows go, and writes to it are refused until it is made again. MILLRACE_NOT_FOUND. */
+MILLRACE_API enum millrace_code millrace_database_drop(struct millrace *m, const char *name);
+/** All databases; free() the array, which the names are in. */
+MILLRACE_API enum millrace_code
+millrace_databases(struct millrace *m, struct millrace_database **ret_databases, size_t *ret_count);
+
 /* ---- Values -------------------------------------------------------------------------------- */
 
 static inline struct millrace_value millrace_double(const char *name, double value)

@@ -6,17 +6,18 @@
 #include <string.h>
 
 #include "client/wire/message.h"
+#include "node/meta_internal.h"
 #include "node/shard_io.h"
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
 #include "storage/base/log_line.h"
 
-#define META_MAGIC 0x314d524du /* "MRM1" */
+#define META_MAGIC 0x3147524du /* "MRG1" */
 
 enum {
     META_FILE_MAX = 512 * 1024 * 1024, /* Bytes: the map's own limits keep it far below. */
     META_SAVE_AFTER_MS = 5000,
-    RETRY_MS = 50,
+    META_VERSION = 1,
 };
 
 struct save_task {
@@ -28,17 +29,16 @@ struct save_task {
     struct err_note note;
 };
 
-struct meta {
-    struct shard *shard;
-    struct schema_map map;
-    uint64_t applied;
-    uint64_t saved;
-    uint64_t changed_ms; /* 0: nothing to save. */
-    bool saving;
-    struct declare_request *waiting, **waiting_end; /* By wait_index. */
-};
-
 /* ---- The file ------------------------------------------------------------------------------ */
+
+static void put_database(const struct schema_database *database, struct bytes *out)
+{
+    bytes_put_string(out, database->name, strlen(database->name));
+    bytes_put_u64(out, database->retention_ns);
+    bytes_put_u64(out, database->retention_bytes);
+    bytes_put_u64(out, database->drop);
+    bytes_put_u8(out, database->dropped);
+}
 
 void meta_encode(const struct schema_map *map, uint64_t applied, struct bytes *out)
 {
@@ -46,10 +46,11 @@ void meta_encode(const struct schema_map *map, uint64_t applied, struct bytes *o
 
     bytes_put_u32(out, META_MAGIC);
     bytes_put_u32(out, 0);
+    bytes_put_u32(out, META_VERSION);
     bytes_put_u64(out, applied);
     bytes_put_u32(out, map->database_count);
     for (uint32_t i = 0; i < map->database_count; i++)
-        bytes_put_string(out, map->databases[i], strlen(map->databases[i]));
+        put_database(&map->databases[i], out);
     bytes_put_u32(out, map->count);
     for (uint32_t i = 0; i < map->capacity; i++) {
         const struct schema_field *field = &map->slots[i];
@@ -87,6 +88,31 @@ static enum err decode_fields(struct reader *reader, struct schema_map *map)
     return ERR_OK;
 }
 
+static enum err decode_databases(struct reader *reader, struct schema_map *map)
+{
+    uint32_t count = reader_u32(reader);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct schema_database database = {0};
+        struct slice name;
+        uint8_t dropped;
+        enum err err;
+
+        name.data = reader_string(reader, NAME_SIZE_MAX, &name.size);
+        database.retention_ns = reader_u64(reader);
+        database.retention_bytes = reader_u64(reader);
+        database.drop = reader_u64(reader);
+        dropped = reader_u8(reader);
+        if (reader->bad || name.size == 0 || dropped > 1)
+            return err_set(ERR_CORRUPT, "database %u of %u is damaged", i, count);
+        database.dropped = dropped == 1;
+        err = schema_map_set_database(map, name, &database);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}
+
 enum err meta_decode(const void *bytes, size_t size, struct schema_map *ret_map,
                      uint64_t *ret_applied)
 {
@@ -94,21 +120,18 @@ enum err meta_decode(const void *bytes, size_t size, struct schema_map *ret_map,
     struct schema_map map = {0};
     uint32_t magic = reader_u32(&reader);
     uint32_t crc = reader_u32(&reader);
+    uint32_t version;
     uint64_t applied;
-    uint32_t databases;
-    enum err err = ERR_OK;
+    enum err err;
 
     if (reader.bad || magic != META_MAGIC || crc != crc32c(0, (const uint8_t *)bytes + 8, size - 8))
         return err_set(ERR_CORRUPT, "%zu bytes with a wrong checksum", size);
+    version = reader_u32(&reader);
+    if (version != META_VERSION)
+        return err_set(ERR_VERSION, "written in version %u, this program reads %d", version,
+                       (int)META_VERSION);
     applied = reader_u64(&reader);
-    databases = reader_u32(&reader);
-    for (uint32_t i = 0; i < databases && !reader.bad && err == ERR_OK; i++) {
-        struct slice name;
-
-        name.data = reader_string(&reader, NAME_SIZE_MAX, &name.size);
-        if (!reader.bad)
-            err = schema_map_add_database(&map, name);
-    }
+    err = decode_databases(&reader, &map);
     if (err == ERR_OK)
         err = decode_fields(&reader, &map);
     if (err == ERR_OK && !reader_done(&reader))
@@ -135,6 +158,7 @@ enum err meta_open(struct shard *shard, struct meta **ret_meta)
         return err_set(ERR_NO_MEMORY, "the meta group");
     meta->shard = shard;
     meta->waiting_end = &meta->waiting;
+    meta->databases_end = &meta->databases;
     (void)snprintf(path, sizeof path, "%s/meta.mrc", node->options.node.data_dir);
     err = disk_read_all(node->disk, path, META_FILE_MAX, &bytes, &size);
     if (err == ERR_OK) {
@@ -152,6 +176,9 @@ enum err meta_open(struct shard *shard, struct meta **ret_meta)
         free(meta);
         return err;
     }
+    /* When that was, nobody knows any more: long enough ago from now on. */
+    for (uint32_t i = 0; i < meta->map.database_count; i++)
+        meta->map.databases[i].dropped_ms = worker_now_ms();
     meta->saved = meta->applied;
     *ret_meta = meta;
     return ERR_OK;
@@ -200,6 +227,7 @@ static bool is_table_key(struct slice table_key)
 static enum err check_declare(const struct meta *meta, const struct message_declare *message)
 {
     const struct options *options = &meta->shard->worker->node->options;
+    const struct schema_database *known;
     struct slice database;
 
     if (!is_table_key(message->table_key))
@@ -207,7 +235,12 @@ static enum err check_declare(const struct meta *meta, const struct message_decl
                        "a table key of %zu bytes is not two names, or has a NUL in the database's",
                        message->table_key.size);
     database = database_of(message->table_key);
-    if (!options->databases.auto_create && !schema_map_has_database(&meta->map, database))
+    known = schema_map_database(&meta->map, database);
+    if (known != NULL && known->dropped)
+        return err_set(ERR_NOT_FOUND,
+                       "database \"%.*s\" was dropped; make it again: millrace db create",
+                       (int)database.size, database.data);
+    if (known == NULL && !options->databases.auto_create)
         return err_set(ERR_NOT_FOUND,
                        "there is no database \"%.*s\", and databases.auto_create is off",
                        (int)database.size, database.data);
@@ -237,24 +270,38 @@ static bool fill_types(const struct meta *meta, const struct message_declare *me
     return true;
 }
 
-static enum err propose(struct meta *meta, struct declare_request *request)
+enum err meta_propose(struct meta *meta, enum entry_kind kind, const struct bytes *body,
+                      uint64_t *ret_index)
 {
-    size_t size = sizeof(struct entry_header) + request->message.size;
-    struct entry_header header = {.kind = ENTRY_SCHEMA, .size = (uint32_t)size};
+    size_t size = sizeof(struct entry_header) + body->size;
+    struct entry_header header = {.kind = (uint8_t)kind, .size = (uint32_t)size};
     struct buf *entry;
     enum err err;
 
     if (size > ENTRY_SIZE_MAX)
-        return err_set(ERR_TOO_LARGE, "a declaration of %zu bytes", size);
-    entry = buf_new((uint32_t)size);
+        return err_set(ERR_TOO_LARGE, "an entry of %zu bytes for the meta group", size);
+    entry = body->failed ? NULL : buf_new((uint32_t)size);
     if (entry == NULL)
-        return err_set(ERR_NO_MEMORY, "a declaration of %zu bytes", size);
+        return err_set(ERR_NO_MEMORY, "an entry of %zu bytes for the meta group", size);
     entry_stamp(&header);
     memcpy(entry->bytes, &header, sizeof header);
-    memcpy(entry->bytes + sizeof header, request->message.data, request->message.size);
+    memcpy(entry->bytes + sizeof header, body->data, body->size);
     entry->size = (uint32_t)size;
-    err = shard_propose(meta->shard, entry, &request->wait_index);
+    err = shard_propose(meta->shard, entry, ret_index);
     buf_unref(entry);
+    return err;
+}
+
+/* A database that is made with its first table has the retention of the leader's settings. */
+static enum err propose_declare(struct meta *meta, struct slice database,
+                                struct declare_request *request)
+{
+    enum err err = ERR_OK;
+
+    if (schema_map_database(&meta->map, database) == NULL)
+        err = meta_create_default(meta, database);
+    if (err == ERR_OK)
+        err = meta_propose(meta, ENTRY_SCHEMA, &request->message, &request->wait_index);
     return err;
 }
 
@@ -262,6 +309,7 @@ void meta_declare(struct meta *meta, struct declare_request *request)
 {
     struct worker *worker = meta->shard->worker;
     struct message_declare *message = calloc(1, sizeof *message);
+    struct slice database = {0};
     bool known = false;
     enum err err;
 
@@ -278,6 +326,7 @@ void meta_declare(struct meta *meta, struct declare_request *request)
             err = err_set(ERR_NO_MEMORY, "%u types", message->count);
         else
             known = fill_types(meta, message, request);
+        database = database_of(message->table_key); /* Borrowed from the request. */
     }
     free(message);
     if (err == ERR_OK && known) {
@@ -290,9 +339,9 @@ void meta_declare(struct meta *meta, struct declare_request *request)
         return;
     }
     if (err == ERR_OK)
-        err = propose(meta, request);
+        err = propose_declare(meta, database, request);
     if (err != ERR_OK) {
-        router_fail(worker, &request->route, err, err == ERR_BUSY ? RETRY_MS : 0);
+        router_fail(worker, &request->route, err, err == ERR_BUSY ? META_RETRY_MS : 0);
         return;
     }
     request->next = NULL;
@@ -308,9 +357,10 @@ void meta_lost(struct meta *meta)
         meta->waiting = request->next;
         router_fail(meta->shard->worker, &request->route,
                     err_set(ERR_UNAVAILABLE, "the meta group's leader changed; ask again"),
-                    RETRY_MS);
+                    META_RETRY_MS);
     }
     meta->waiting_end = &meta->waiting;
+    meta_lose_databases(meta);
 }
 
 /* ---- Applying ------------------------------------------------------------------------------ */
@@ -341,6 +391,8 @@ static void answer_declared(struct meta *meta, struct declare_request *request)
                        ? err_set(ERR_NO_MEMORY, "a declaration")
                        : message_get_declare(request->message.data, request->message.size, message);
 
+    if (err == ERR_OK)
+        err = check_declare(meta, message); /* The database may have been dropped meanwhile. */
     if (err == ERR_OK && !fill_types(meta, message, request))
         err = err_set(ERR_LIMIT, "the site's schema is full: %d fields, %d databases",
                       (int)SCHEMA_FIELDS_MAX, (int)SCHEMA_DATABASES_MAX);
@@ -353,29 +405,42 @@ static void answer_declared(struct meta *meta, struct declare_request *request)
     }
 }
 
-enum err meta_apply(struct meta *meta, uint64_t index, struct buf *payload)
+static enum err apply_schema(struct meta *meta, const void *body, size_t size)
+{
+    struct message_declare *message = calloc(1, sizeof *message);
+    enum err err;
+
+    if (message == NULL)
+        return err_set(ERR_NO_MEMORY, "a declaration");
+    err = message_get_declare(body, size, message);
+    if (err == ERR_OK)
+        err = learn(meta, message);
+    free(message);
+    return err == ERR_LIMIT ? ERR_OK : err; /* On every replica alike: who waits is told below. */
+}
+
+static enum err apply_entry(struct meta *meta, uint64_t index, const struct buf *payload)
 {
     struct entry_header header;
+    enum err err = entry_check(payload->bytes, payload->size, &header);
+
+    if (err == ERR_OK && header.kind == ENTRY_SCHEMA)
+        return apply_schema(meta, payload->bytes + sizeof header, payload->size - sizeof header);
+    if (err == ERR_OK && header.kind == ENTRY_DATABASE)
+        return meta_apply_database(meta, index, payload->bytes + sizeof header,
+                                   payload->size - sizeof header);
+    return err;
+}
+
+enum err meta_apply(struct meta *meta, uint64_t index, struct buf *payload)
+{
     enum err err = ERR_OK;
 
     CHECK(index == meta->applied + 1);
-    if (payload != NULL) {
-        struct message_declare *message = calloc(1, sizeof *message);
-
-        if (message == NULL)
-            return err_set(ERR_NO_MEMORY, "a declaration");
-        err = entry_check(payload->bytes, payload->size, &header);
-        if (err == ERR_OK && header.kind == ENTRY_SCHEMA)
-            err = message_get_declare(payload->bytes + sizeof header, payload->size - sizeof header,
-                                      message);
-        if (err == ERR_OK && header.kind == ENTRY_SCHEMA)
-            err = learn(meta, message);
-        free(message);
-        if (err == ERR_LIMIT) /* On every replica alike: who waits is told below. */
-            err = ERR_OK;
-        if (err != ERR_OK)
-            return err_wrap(err, "meta group: entry %" PRIu64, index);
-    }
+    if (payload != NULL)
+        err = apply_entry(meta, index, payload);
+    if (err != ERR_OK)
+        return err_wrap(err, "meta group: entry %" PRIu64, index);
     meta->applied = index;
     if (meta->changed_ms == 0) /* A barrier counts: it holds a log file back like any entry. */
         meta->changed_ms = worker_now_ms();

@@ -8,6 +8,7 @@
  *
  * ENTRY_SCHEMA's body is a message_declare: at apply, fields that are new get the type that it
  * names, others keep theirs. The first in the log decides. Its table's database is made, too.
+ * ENTRY_DATABASE's body is a message_database: one is made, altered or dropped.
  *
  * SAVED    `meta.mrc` in the data directory: everything up to an index, replaced as a whole in the
  *          pool some seconds after a change, so the log may forget the entries.
@@ -33,6 +34,8 @@ const struct schema_map *meta_schema(const struct meta *meta);
 
 /** Decide types, as the leader; otherwise ERR_NOT_LEADER. route.done() follows in any case. */
 void meta_declare(struct meta *meta, struct declare_request *request);
+/** Make, alter, drop or list databases, as the leader; otherwise ERR_NOT_LEADER. The same. */
+void meta_database(struct meta *meta, struct database_request *request);
 MUST_CHECK enum err meta_apply(struct meta *meta, uint64_t index, struct buf *payload);
 /** Leadership is lost: end who waits. */
 void meta_lost(struct meta *meta);

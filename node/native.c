@@ -297,6 +297,52 @@ static void serve_declare(struct native_conn *conn, const struct frame_header *h
     router_declare(conn->server->worker, &declare->request);
 }
 
+/* ---- Databases ----------------------------------------------------------------------------- */
+
+struct native_database {
+    struct database_request request;
+    struct native_conn *conn;
+    uint64_t number;
+    uint32_t size;
+};
+
+static void database_done(struct route *route)
+{
+    struct native_database *database = (struct native_database *)route;
+    struct native_conn *conn = database->conn;
+    uint32_t size = database->size;
+
+    if (!conn->gone && route->answer.code == ERR_OK) {
+        struct bytes bytes = database->request.answer;
+
+        database->request.answer = (struct bytes){0};
+        frame_conn_send_bytes(&conn->frames, FRAME_DATABASE_OK, database->number, &bytes);
+    } else if (!conn->gone) {
+        send_answer(conn, database->number, &route->answer);
+    }
+    router_free_database(&database->request);
+    request_ends(conn, size);
+}
+
+static void serve_database(struct native_conn *conn, const struct frame_header *header,
+                           const struct buf *payload)
+{
+    struct native_database *database = calloc(1, sizeof *database);
+
+    if (database == NULL) {
+        refuse(conn, header->request, err_set(ERR_NO_MEMORY, "databases"), RETRY_FULL_MS);
+        return;
+    }
+    database->conn = conn;
+    database->number = header->request;
+    database->request.route = (struct route){
+        .kind = ROUTE_DATABASE, .origin = conn->server->worker, .done = database_done};
+    database->size = payload->size + REQUEST_BYTES;
+    bytes_put(&database->request.message, payload->bytes, payload->size);
+    request_begins(conn, database->size);
+    router_database(conn->server->worker, &database->request);
+}
+
 /* ---- Queries ------------------------------------------------------------------------------- */
 
 struct native_query {
@@ -412,6 +458,9 @@ static void conn_frame(struct frame_conn *frames, const struct frame_header *hea
         break;
     case FRAME_DECLARE:
         serve_declare(conn, header, payload);
+        break;
+    case FRAME_DATABASE:
+        serve_database(conn, header, payload);
         break;
     case FRAME_WRITE:
         serve_write(conn, header, payload);

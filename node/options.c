@@ -253,6 +253,11 @@ static enum err check_sizes(const struct options *options)
 {
     uint64_t part = options->storage.head_bytes_max / options->cluster.shards;
 
+    if (options->databases.retention_ms > 0 && options->databases.retention_ms < 60000)
+        return err_set(ERR_INVALID,
+                       "databases.retention (%" PRIu64
+                       "ms) is under a minute; 0 keeps rows for ever",
+                       options->databases.retention_ms);
     if (options->raft.heartbeat_ms > options->raft.election_ms / 3)
         return err_set(ERR_INVALID,
                        "raft.heartbeat (%" PRIu32 "ms) is more than a third of raft.election "

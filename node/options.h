@@ -80,6 +80,7 @@ struct options {
     uint32_t pool_threads;
     struct {
         bool auto_create;
+        uint64_t retention_ms; /* Of those that writes make; 0: for ever. */
     } databases;
     struct {
         uint32_t election_ms;

@@ -146,6 +146,47 @@ static void serve_declare(struct worker *worker, uint64_t from, uint64_t number,
     router_declare(worker, &declare->request);
 }
 
+/* ---- Databases ----------------------------------------------------------------------------- */
+
+struct peer_database {
+    struct database_request request;
+    uint64_t from, number;
+};
+
+static void database_done(struct route *route)
+{
+    struct peer_database *database = (struct peer_database *)route;
+
+    if (route->answer.code != ERR_OK) {
+        send_error(route->origin, database->from, database->number, &route->answer);
+    } else {
+        struct bytes bytes = database->request.answer;
+
+        database->request.answer = (struct bytes){0};
+        send_bytes(route->origin, database->from, FRAME_DATABASE_OK, database->number, &bytes,
+                   true);
+    }
+    router_free_database(&database->request);
+}
+
+static void serve_database(struct worker *worker, uint64_t from, uint64_t number,
+                           struct buf *payload)
+{
+    struct peer_database *database = calloc(1, sizeof *database);
+
+    if (database == NULL) {
+        refuse(worker, from, number, err_set(ERR_NO_MEMORY, "databases for another node"));
+        return;
+    }
+    database->from = from;
+    database->number = number;
+    database->request.route =
+        (struct route){.kind = ROUTE_DATABASE, .origin = worker, .done = database_done};
+    database->request.local_only = true;
+    bytes_put(&database->request.message, payload->bytes, payload->size);
+    router_database(worker, &database->request);
+}
+
 /* ---- Queries ------------------------------------------------------------------------------- */
 
 struct peer_query {
@@ -219,6 +260,8 @@ void peer_serve(struct worker *worker, uint64_t from, const struct frame_header 
         serve_write(worker, from, header->request, payload);
     else if (header->type == FRAME_DECLARE)
         serve_declare(worker, from, header->request, payload);
+    else if (header->type == FRAME_DATABASE)
+        serve_database(worker, from, header->request, payload);
     else
         serve_query(worker, from, header->request, payload);
 }

@@ -36,6 +36,13 @@ void router_free_declare(struct declare_request *request)
     free(request);
 }
 
+void router_free_database(struct database_request *request)
+{
+    bytes_fini(&request->message);
+    bytes_fini(&request->answer);
+    free(request);
+}
+
 void router_free_query(struct query_request *request)
 {
     for (uint32_t i = 0; i < request->part_count; i++)
@@ -253,6 +260,11 @@ static void run_declare(struct worker *worker, void *arg)
     meta_declare(worker->node->meta, arg);
 }
 
+static void run_database(struct worker *worker, void *arg)
+{
+    meta_database(worker->node->meta, arg);
+}
+
 /* A request begins. False: the worker closes, the request has ended already. */
 static bool begin(struct worker *worker, struct route *route)
 {
@@ -325,6 +337,21 @@ void router_declare(struct worker *worker, struct declare_request *request)
                  EXPIRES_MS, true);
 }
 
+void router_database(struct worker *worker, struct database_request *request)
+{
+    uint64_t server = elsewhere(worker, 0);
+
+    if (!begin(worker, &request->route))
+        return;
+    if (request->message.failed)
+        router_fail(worker, &request->route, err_set(ERR_NO_MEMORY, "a database"), RETRY_MS);
+    else if (server == 0 || request->local_only)
+        worker_call(worker, owner(worker, 0), run_database, request);
+    else
+        ask_peer(worker, &request->route, server, FRAME_DATABASE, buf_of(&request->message),
+                 EXPIRES_MS, true);
+}
+
 void router_query(struct worker *worker, struct query_request *request)
 {
     uint64_t server = request->local || request->here ? 0 : elsewhere(worker, request->shard + 1);
@@ -384,6 +411,12 @@ static enum err take_declare_ok(struct declare_request *request, const struct bu
         request->types[i] = message->fields[i].type;
     free(message);
     return err;
+}
+
+static enum err take_database_ok(struct database_request *request, const struct buf *payload)
+{
+    bytes_put(&request->answer, payload->bytes, payload->size);
+    return request->answer.failed ? err_set(ERR_NO_MEMORY, "a list of databases") : ERR_OK;
 }
 
 /* ERR_END: more is to come. */
@@ -451,6 +484,8 @@ static void take_answer(struct worker *worker, uint64_t from, const struct frame
         err = take_write_ok((struct write_request *)route, payload);
     else if (header->type == FRAME_DECLARE_OK && route->kind == ROUTE_DECLARE)
         err = take_declare_ok((struct declare_request *)route, payload);
+    else if (header->type == FRAME_DATABASE_OK && route->kind == ROUTE_DATABASE)
+        err = take_database_ok((struct database_request *)route, payload);
     else if (header->type >= FRAME_SHARD_ROWS && header->type <= FRAME_SHARD_END &&
              route->kind == ROUTE_QUERY)
         err = take_query_part(worker, (struct query_request *)route, header->type, payload);
@@ -510,12 +545,14 @@ void router_frame(struct worker *worker, uint64_t from, const struct frame_heade
     switch (header->type) {
     case FRAME_WRITE:
     case FRAME_DECLARE:
+    case FRAME_DATABASE:
     case FRAME_SHARD_QUERY:
         peer_serve(worker, from, header, payload);
         break;
     case FRAME_ERROR:
     case FRAME_WRITE_OK:
     case FRAME_DECLARE_OK:
+    case FRAME_DATABASE_OK:
     case FRAME_SHARD_ROWS:
     case FRAME_SHARD_PART:
     case FRAME_SHARD_END:

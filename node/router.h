@@ -26,7 +26,7 @@
 struct buf;
 struct worker;
 
-enum route_kind { ROUTE_WRITE, ROUTE_DECLARE, ROUTE_QUERY };
+enum route_kind { ROUTE_WRITE, ROUTE_DECLARE, ROUTE_DATABASE, ROUTE_QUERY };
 
 /** How it went. */
 struct answer {
@@ -75,6 +75,18 @@ struct declare_request {
     struct declare_request *next;
 };
 
+/** Make, alter, drop or list databases. */
+struct database_request {
+    struct route route;
+    struct bytes message; /* Owned: an encoded struct message_database. */
+    bool local_only;      /* Answer ERR_NOT_LEADER instead of forwarding. */
+    /* Result */
+    struct bytes answer; /* Owned: the payload of a FRAME_DATABASE_OK. */
+    /* The owner's */
+    uint64_t wait_index;
+    struct database_request *next;
+};
+
 struct query_part {
     struct buf *bytes; /* Counted. */
     bool aggregate;    /* An encoded aggregate; else columns. */
@@ -113,6 +125,7 @@ void router_fini(struct router *router);
 /** Carry the request out; route.origin, done and the request's own fields are set. */
 void router_write(struct worker *worker, struct write_request *request);
 void router_declare(struct worker *worker, struct declare_request *request);
+void router_database(struct worker *worker, struct database_request *request);
 void router_query(struct worker *worker, struct query_request *request);
 
 /** Give a request back to its asker, from the worker that carried it out. */
@@ -130,6 +143,7 @@ void router_encode_types(const struct declare_request *request, struct bytes *ou
 /** Free what a request owns, and the request. */
 void router_free_write(struct write_request *request);
 void router_free_declare(struct declare_request *request);
+void router_free_database(struct database_request *request);
 void router_free_query(struct query_request *request);
 
 /** A frame that is not raft's came from another node. */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/block/seal_order.h"
+
 static uint64_t field_hash(struct slice table_key, struct slice field)
 {
     /* A rotation, so that a table and a field of the same bytes do not cancel out. */
@@ -36,8 +38,10 @@ void schema_map_fini(struct schema_map *map)
         if (map->slots[i].type != 0)
             free((void *)(uintptr_t)map->slots[i].table_key);
     }
-    for (uint32_t i = 0; i < map->database_count; i++)
-        free(map->databases[i]);
+    for (uint32_t i = 0; i < map->database_count; i++) {
+        free(map->databases[i].name);
+        free(map->databases[i].cutoffs_ns);
+    }
     free(map->databases);
     free(map->slots);
     *map = (struct schema_map){0};
@@ -109,25 +113,41 @@ enum err schema_map_add(struct schema_map *map, struct slice table_key, struct s
     return ERR_OK;
 }
 
-bool schema_map_has_database(const struct schema_map *map, struct slice name)
+/* ---- Databases ----------------------------------------------------------------------------- */
+
+static struct schema_database *find_database(const struct schema_map *map, struct slice name)
 {
     for (uint32_t i = 0; i < map->database_count; i++) {
-        if (strlen(map->databases[i]) == name.size &&
-            memcmp(map->databases[i], name.data, name.size) == 0)
-            return true;
+        struct schema_database *database = &map->databases[i];
+
+        if (strlen(database->name) == name.size &&
+            memcmp(database->name, name.data, name.size) == 0)
+            return database;
     }
-    return false;
+    return NULL;
 }
 
-enum err schema_map_add_database(struct schema_map *map, struct slice name)
+const struct schema_database *schema_map_database(const struct schema_map *map, struct slice name)
 {
-    char **databases;
+    return find_database(map, name);
+}
+
+bool schema_map_has_database(const struct schema_map *map, struct slice name)
+{
+    const struct schema_database *database = find_database(map, name);
+
+    return database != NULL && !database->dropped;
+}
+
+static enum err append_database(struct schema_map *map, struct slice name,
+                                struct schema_database **ret_database)
+{
+    struct schema_database *databases;
     char *copy;
 
-    if (schema_map_has_database(map, name))
-        return ERR_OK;
     if (map->database_count >= SCHEMA_DATABASES_MAX)
-        return err_set(ERR_LIMIT, "the site has %d databases already", (int)SCHEMA_DATABASES_MAX);
+        return err_set(ERR_LIMIT, "the site has %d databases already, dropped ones included",
+                       (int)SCHEMA_DATABASES_MAX);
     databases = realloc(map->databases, (map->database_count + 1) * sizeof *databases);
     if (databases == NULL)
         return err_set(ERR_NO_MEMORY, "a database's name");
@@ -135,6 +155,74 @@ enum err schema_map_add_database(struct schema_map *map, struct slice name)
     copy = strndup(name.data, name.size);
     if (copy == NULL)
         return err_set(ERR_NO_MEMORY, "a database's name");
-    map->databases[map->database_count++] = copy;
+    *ret_database = &databases[map->database_count++];
+    **ret_database = (struct schema_database){.name = copy};
     return ERR_OK;
+}
+
+enum err schema_map_set_database(struct schema_map *map, struct slice name,
+                                 const struct schema_database *database)
+{
+    struct schema_database *own = find_database(map, name);
+
+    if (own == NULL) {
+        enum err err = append_database(map, name, &own);
+
+        if (err != ERR_OK)
+            return err;
+    }
+    if (database->drop != own->drop) { /* What was refused was so of the one before. */
+        free(own->cutoffs_ns);
+        own->cutoffs_ns = NULL;
+    }
+    map->dropped_count += database->dropped;
+    map->dropped_count -= own->dropped;
+    own->retention_ns = database->retention_ns;
+    own->retention_bytes = database->retention_bytes;
+    own->drop = database->drop;
+    own->dropped = database->dropped;
+    own->dropped_ms = database->dropped_ms;
+    return ERR_OK;
+}
+
+enum err schema_map_add_database(struct schema_map *map, struct slice name)
+{
+    static const struct schema_database plain = {0};
+
+    if (find_database(map, name) != NULL)
+        return ERR_OK;
+    return schema_map_set_database(map, name, &plain);
+}
+
+enum err schema_map_cut(struct schema_map *map, struct slice name, uint32_t shard, uint32_t shards,
+                        int64_t cutoff_ns)
+{
+    struct schema_database *database = find_database(map, name);
+
+    if (database == NULL)
+        return ERR_OK;
+    if (database->cutoffs_ns == NULL) {
+        database->cutoffs_ns = malloc(shards * sizeof *database->cutoffs_ns);
+        if (database->cutoffs_ns == NULL)
+            return err_set(ERR_NO_MEMORY, "cutoffs of %u shards", shards);
+        for (uint32_t i = 0; i < shards; i++)
+            database->cutoffs_ns[i] = INT64_MIN;
+    }
+    database->cutoffs_ns[shard] = cutoff_ns;
+    return ERR_OK;
+}
+
+int64_t schema_map_window_ns(uint64_t retention_ns)
+{
+    static const int64_t minutes[] = {1440, 720, 360, 180, 120, 60, 30, 15, 10, 5, 2, 1};
+    int64_t window_ns = SEAL_WINDOW_DEFAULT_NS;
+
+    if (retention_ns == 0)
+        return window_ns;
+    for (size_t i = 0; i < sizeof minutes / sizeof minutes[0]; i++) {
+        window_ns = minutes[i] * SEAL_WINDOW_MIN_NS;
+        if ((uint64_t)window_ns <= retention_ns / 24)
+            break;
+    }
+    return window_ns;
 }

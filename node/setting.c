@@ -57,6 +57,9 @@ const struct setting settings[] = {
 
     {"databases.auto_create", SETTING_SWITCH, AT(databases.auto_create), 0, 0, "true", NULL,
      "Make a database at the first write to it. false: such a write is refused."},
+    {"databases.retention", SETTING_AGE, AT(databases.retention_ms), 0, 36500 * DAY, "0", NULL,
+     "How long rows are kept in databases that are made without saying so. 0: for ever. Those that "
+     "there are keep what they have: millrace db alter."},
 
     {"raft.election", SETTING_TIME, AT(raft.election_ms), 50, MINUTE, "300ms", NULL,
      "Followers elect a new leader after so long without one: 10 times the delay between nodes, "
@@ -127,7 +130,7 @@ static const struct unit *units_of(enum setting_kind kind)
 {
     if (kind == SETTING_SIZE || kind == SETTING_SIZE32)
         return size_units;
-    return kind == SETTING_TIME ? time_units : no_units;
+    return kind == SETTING_TIME || kind == SETTING_AGE ? time_units : no_units;
 }
 
 const char *setting_kind_name(enum setting_kind kind)
@@ -141,6 +144,8 @@ const char *setting_kind_name(enum setting_kind kind)
         return "a size (examples: 512KiB, 32MiB)";
     case SETTING_TIME:
         return "a time (examples: 300ms, 30s, 24h)";
+    case SETTING_AGE:
+        return "a time (examples: 12h, 30d)";
     case SETTING_PORT:
         return "a port";
     case SETTING_SWITCH:
@@ -254,8 +259,8 @@ static enum err parse_number(const struct setting *setting, const char *text, si
     while (unit->name != NULL && (strlen(unit->name) != size - digits ||
                                   memcmp(unit->name, text + digits, size - digits) != 0))
         unit++;
-    if (digits == 0 ||
-        (unit->name == NULL && !(setting->kind == SETTING_TIME && digits == size && value == 0)))
+    if (digits == 0 || (unit->name == NULL &&
+                        !(units_of(setting->kind) == time_units && digits == size && value == 0)))
         return refuse(setting, text, size);
     setting_range(setting, range, sizeof range);
     if ((unit->name != NULL && __builtin_mul_overflow(value, unit->scale, &value)) ||
@@ -274,7 +279,8 @@ static void store_number(const struct setting *setting, void *base, uint64_t val
 
     if (setting->kind == SETTING_PORT)
         memcpy(field, &half, sizeof half);
-    else if (setting->kind == SETTING_NUMBER || setting->kind == SETTING_SIZE)
+    else if (setting->kind == SETTING_NUMBER || setting->kind == SETTING_SIZE ||
+             setting->kind == SETTING_AGE)
         memcpy(field, &value, sizeof value);
     else
         memcpy(field, &word, sizeof word);
@@ -398,6 +404,7 @@ void setting_format(const struct setting *setting, const void *base, char *out, 
         break;
     case SETTING_NUMBER:
     case SETTING_SIZE:
+    case SETTING_AGE:
         value = *(const uint64_t *)(const void *)field;
         break;
     default:

@@ -25,6 +25,7 @@ enum setting_kind {
     SETTING_SIZE,   /* uint64_t, bytes */
     SETTING_SIZE32, /* uint32_t, bytes */
     SETTING_TIME,   /* uint32_t, milliseconds */
+    SETTING_AGE,    /* uint64_t, milliseconds */
     SETTING_PORT,   /* uint16_t */
     SETTING_SWITCH, /* bool */
     SETTING_TEXT,   /* char[OPTIONS_NAME_MAX]: letters, digits, - _ . */

@@ -138,6 +138,61 @@ void worker_teach(struct worker *from, struct worker *to, struct slice table_key
     worker_call(from, to, run_lesson, lesson);
 }
 
+struct database_lesson {
+    struct schema_database database; /* The name is below. */
+    uint32_t shard;                  /* UINT32_MAX: of the database; else of its cutoff there. */
+    int64_t cutoff_ns;
+    size_t name_size;
+    char name[];
+};
+
+static void run_database_lesson(struct worker *worker, void *arg)
+{
+    struct database_lesson *lesson = arg;
+    struct slice name = {lesson->name, lesson->name_size};
+    enum err err = lesson->shard == UINT32_MAX
+                       ? schema_map_set_database(&worker->schema, name, &lesson->database)
+                       : schema_map_cut(&worker->schema, name, lesson->shard, worker->node->shards,
+                                        lesson->cutoff_ns);
+
+    if (err != ERR_OK) {
+        log_error("worker %u: databases: %s", worker->number, err_detail());
+        abort(); /* Rows would be kept, or erased, against the site's will. */
+    }
+    free(lesson);
+}
+
+static void teach_database(struct worker *from, struct worker *to, struct slice name,
+                           struct database_lesson lesson)
+{
+    struct database_lesson *sent = malloc(sizeof *sent + name.size);
+
+    if (sent == NULL) {
+        log_error("no memory to tell a worker of a database");
+        abort();
+    }
+    *sent = lesson;
+    sent->name_size = name.size;
+    memcpy(sent->name, name.data, name.size);
+    worker_call(from, to, run_database_lesson, sent);
+}
+
+void worker_teach_database(struct worker *from, struct worker *to,
+                           const struct schema_database *database)
+{
+    struct database_lesson lesson = {.database = *database, .shard = UINT32_MAX};
+
+    teach_database(from, to, (struct slice){database->name, strlen(database->name)}, lesson);
+}
+
+void worker_teach_cutoff(struct worker *from, struct worker *to, struct slice name, uint32_t shard,
+                         int64_t cutoff_ns)
+{
+    struct database_lesson lesson = {.shard = shard, .cutoff_ns = cutoff_ns};
+
+    teach_database(from, to, name, lesson);
+}
+
 /* ---- The pool ------------------------------------------------------------------------------ */
 
 static void pool_run(uv_work_t *work)
@@ -423,6 +478,12 @@ static enum err open_parts(struct worker *worker)
     const struct schema_map *schema = meta_schema(worker->node->meta);
     enum err err = worker_open_links(worker);
 
+    for (uint32_t i = 0; i < schema->database_count && err == ERR_OK; i++) {
+        const struct schema_database *database = &schema->databases[i];
+
+        err = schema_map_set_database(
+            &worker->schema, (struct slice){database->name, strlen(database->name)}, database);
+    }
     for (uint32_t i = 0; i < schema->capacity && err == ERR_OK; i++) {
         const struct schema_field *field = &schema->slots[i];
 

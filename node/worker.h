@@ -119,5 +119,11 @@ void worker_learn(struct worker *worker, struct slice table_key, struct slice fi
 /** The same for another worker, from `from`'s thread. */
 void worker_teach(struct worker *from, struct worker *to, struct slice table_key,
                   struct slice field, enum field_type type);
+/** A database was made, altered or dropped: into the other worker's copy. */
+void worker_teach_database(struct worker *from, struct worker *to,
+                           const struct schema_database *database);
+/** Rows of the database before that time are refused by a shard: the same. */
+void worker_teach_cutoff(struct worker *from, struct worker *to, struct slice name, uint32_t shard,
+                         int64_t cutoff_ns);
 
 #endif

@@ -34,6 +34,15 @@ static struct slice get_string(struct reader *reader, size_t max)
     return slice;
 }
 
+static bool get_bool(struct reader *r)
+{
+    uint8_t value = reader_u8(r);
+
+    if (value > 1)
+        r->bad = true;
+    return value == 1;
+}
+
 /* ---- HELLO --------------------------------------------------------------------------------- */
 
 /* The version stands first in every version, so that a stranger can still be told what is spoken
@@ -252,6 +261,65 @@ enum err message_get_declare(const void *bytes, size_t size, struct message_decl
     return ERR_OK;
 }
 
+/* ---- DATABASE ------------------------------------------------------------------------------ */
+
+void message_put_database(const struct message_database *message, struct bytes *out)
+{
+    bytes_put_u8(out, message->op);
+    bytes_put_u8(out, message->sets_retention);
+    bytes_put_u64(out, message->retention_ns);
+    bytes_put_u8(out, message->sets_bytes);
+    bytes_put_u64(out, message->retention_bytes);
+    bytes_put_string(out, message->name.data, message->name.size);
+}
+
+enum err message_get_database(const void *bytes, size_t size, struct message_database *ret)
+{
+    struct reader r = reader_on(bytes, size);
+
+    ret->op = reader_u8(&r);
+    ret->sets_retention = get_bool(&r);
+    ret->retention_ns = reader_u64(&r);
+    ret->sets_bytes = get_bool(&r);
+    ret->retention_bytes = reader_u64(&r);
+    ret->name = get_string(&r, NAME_SIZE_MAX);
+    if (!reader_done(&r))
+        return malformed("DATABASE", size);
+    if (ret->op < DATABASE_CREATE || ret->op > DATABASE_LIST)
+        return out_of_range("DATABASE", "op", ret->op);
+    if ((ret->name.size == 0) != (ret->op == DATABASE_LIST))
+        return out_of_range("DATABASE", "size of the name", ret->name.size);
+    if (memchr(ret->name.data, 0, ret->name.size) != NULL)
+        return out_of_range("DATABASE", "a byte of the name", 0);
+    return ERR_OK;
+}
+
+void message_put_database_info(const struct message_database_info *info, struct bytes *out)
+{
+    bytes_put_string(out, info->name.data, info->name.size);
+    bytes_put_u64(out, info->retention_ns);
+    bytes_put_u64(out, info->retention_bytes);
+    bytes_put_u64(out, info->window_ns);
+}
+
+enum err message_get_database_info(const void *bytes, size_t size, size_t *at,
+                                   struct message_database_info *ret)
+{
+    struct reader r;
+
+    if (*at >= size)
+        return ERR_END;
+    r = reader_on((const uint8_t *)bytes + *at, size - *at);
+    ret->name = get_string(&r, NAME_SIZE_MAX);
+    ret->retention_ns = reader_u64(&r);
+    ret->retention_bytes = reader_u64(&r);
+    ret->window_ns = reader_u64(&r);
+    if (r.bad || ret->name.size == 0)
+        return malformed("DATABASE_OK", size);
+    *at = size - reader_left(&r);
+    return ERR_OK;
+}
+
 /* ---- WRITE --------------------------------------------------------------------------------- */
 
 void message_put_write_ok(const struct message_write_ok *message, struct bytes *out)
@@ -352,15 +420,6 @@ static uint32_t get_count(struct reader *r, uint32_t max)
     if (count > max)
         r->bad = true;
     return r->bad ? 0 : count;
-}
-
-static bool get_bool(struct reader *r)
-{
-    uint8_t value = reader_u8(r);
-
-    if (value > 1)
-        r->bad = true;
-    return value == 1;
 }
 
 static void get_query_names(struct reader *r, struct query *query, struct bytes *room)

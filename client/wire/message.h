@@ -89,6 +89,30 @@ void message_put_declare(const struct message_declare *message, struct bytes *ou
 MUST_CHECK enum err message_get_declare(const void *bytes, size_t size,
                                         struct message_declare *ret);
 
+/* DATABASE: what to do with one, or with all of them. */
+enum database_op { DATABASE_CREATE = 1, DATABASE_ALTER = 2, DATABASE_DROP = 3, DATABASE_LIST = 4 };
+struct message_database {
+    uint8_t op;                      /* enum database_op */
+    bool sets_retention, sets_bytes; /* CREATE, ALTER: else the default, or what it was. */
+    uint64_t retention_ns;           /* 0: for ever */
+    uint64_t retention_bytes;        /* 0: no limit */
+    struct slice name;               /* Empty for LIST. */
+};
+void message_put_database(const struct message_database *message, struct bytes *out);
+MUST_CHECK enum err message_get_database(const void *bytes, size_t size,
+                                         struct message_database *ret);
+
+/* DATABASE_OK: the database as it is now; those of a list; none after a drop. */
+struct message_database_info {
+    struct slice name;
+    uint64_t retention_ns, retention_bytes;
+    uint64_t window_ns; /* Of a segment. */
+};
+void message_put_database_info(const struct message_database_info *info, struct bytes *out);
+/** The next one of a DATABASE_OK: start with `*at` 0; ERR_END behind the last. */
+MUST_CHECK enum err message_get_database_info(const void *bytes, size_t size, size_t *at,
+                                              struct message_database_info *ret);
+
 /* WRITE_OK: applied at the leader after commit on a majority's disk. */
 struct message_write_ok {
     uint32_t shard;

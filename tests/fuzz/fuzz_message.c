@@ -23,7 +23,10 @@ static enum err again(unsigned which, const void *bytes, size_t size, struct byt
         struct message_write_ok write_ok;
         struct message_query query;
         struct message_query_end query_end;
+        struct message_database database;
+        struct message_database_info database_info;
     } m;
+    size_t at = 0;
     enum err err = ERR_END;
 
 #define AGAIN(number, name)                                             \
@@ -38,10 +41,16 @@ static enum err again(unsigned which, const void *bytes, size_t size, struct byt
     AGAIN(4, declare)
     AGAIN(5, write_ok)
     AGAIN(7, query_end)
+    AGAIN(8, database)
 #undef AGAIN
     if (which == 6 && (err = message_get_query(bytes, size, &m.query)) == ERR_OK) {
         message_put_query(&m.query.query, m.query.shard, m.query.timeout_ms, out);
         message_query_fini(&m.query);
+    }
+    if (which == 9) {
+        while ((err = message_get_database_info(bytes, size, &at, &m.database_info)) == ERR_OK)
+            message_put_database_info(&m.database_info, out);
+        err = err == ERR_END ? ERR_OK : err;
     }
     return err;
 }

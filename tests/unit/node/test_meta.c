@@ -14,7 +14,7 @@
 #include "node/shard_io.h"
 #include "tests/support/seed.h"
 
-enum { PROPOSED_MAX = 256 };
+enum { PROPOSED_MAX = 512 };
 
 /* ---- What the meta group calls ------------------------------------------------------------- */
 
@@ -22,11 +22,12 @@ static bool leads = true;
 static struct buf *proposed[PROPOSED_MAX];
 static uint64_t proposed_count, applied;
 static struct pool_job *job; /* In the pool. */
-static uint64_t sealed, lessons;
+static uint64_t sealed, lessons, database_lessons;
+static uint64_t now_ms = 1000;
 
 uint64_t worker_now_ms(void)
 {
-    return 1000;
+    return now_ms;
 }
 
 void worker_pool(struct worker *worker, struct pool_job *of)
@@ -44,6 +45,14 @@ void worker_teach(struct worker *from, struct worker *to, struct slice table_key
     (void)field;
     (void)type;
     lessons += to->number + 1;
+}
+
+void worker_teach_database(struct worker *from, struct worker *to,
+                           const struct schema_database *database)
+{
+    (void)from;
+    (void)database;
+    database_lessons += to->number + 1;
 }
 
 bool shard_can_propose(const struct shard *shard, struct answer *ret_answer)
@@ -205,7 +214,8 @@ Test(meta, the_first_in_the_log_decides)
     cr_assert_eq(done_count, 3);
     cr_assert_eq(last_types[0], FIELD_FLOAT);
     cr_assert_eq(last_types[1], FIELD_INT);
-    cr_assert_eq(proposed_count, 2);
+    cr_assert_eq(proposed_count, 4, "each asked for the database, too");
+    cr_assert_eq(database_lessons, 1 + 2, "it was made once");
     expect_type("other", 'a', 0);
     close_meta();
 }
@@ -220,7 +230,7 @@ Test(meta, who_does_not_lead_answers_what_is_known_and_else_names_the_leader)
     cr_assert_eq(last_code, ERR_OK);
     declare("db", "b", FIELD_BOOL);
     cr_assert_eq(last_code, ERR_NOT_LEADER);
-    cr_assert_eq(proposed_count, 1);
+    cr_assert_eq(proposed_count, 2);
     close_meta();
 }
 
@@ -251,6 +261,144 @@ Test(meta, databases_are_made_only_where_that_is_allowed)
     declare("db", "b", FIELD_INT);
     apply_all();
     cr_assert_eq(last_code, ERR_OK);
+    close_meta();
+}
+
+/* ---- Databases ----------------------------------------------------------------------------- */
+
+static struct message_database_info last_info;
+static size_t info_count;
+static char last_text[ERR_DETAIL_MAX];
+
+static void database_done_cb(struct route *route)
+{
+    struct database_request *request = (struct database_request *)route;
+    struct message_database_info info;
+    size_t at = 0;
+
+    done_count++;
+    last_code = route->answer.code;
+    (void)snprintf(last_text, sizeof last_text, "%s", last_code == ERR_OK ? "" : err_detail());
+    for (info_count = 0; last_code == ERR_OK; info_count++) {
+        if (message_get_database_info(request->answer.data, request->answer.size, &at, &info) !=
+            ERR_OK)
+            break;
+        last_info = info;
+        last_info.name = (struct slice){NULL, info.name.size};
+    }
+    bytes_fini(&request->message);
+    bytes_fini(&request->answer);
+    free(request);
+}
+
+static void database(const struct message_database *message)
+{
+    struct database_request *request = calloc(1, sizeof *request);
+
+    request->route.done = database_done_cb;
+    message_put_database(message, &request->message);
+    last_code = ERR_END;
+    meta_database(meta, request);
+}
+
+static void change(enum database_op op, const char *name, uint64_t retention_ns)
+{
+    database(&(struct message_database){.op = (uint8_t)op,
+                                        .name = {name, strlen(name)},
+                                        .sets_retention = op <= DATABASE_ALTER,
+                                        .retention_ns = retention_ns});
+    apply_all();
+}
+
+#define HOUR_NS UINT64_C(3600000000000)
+
+Test(meta, a_database_is_made_altered_dropped_and_made_again)
+{
+    open_meta();
+    change(DATABASE_CREATE, "plant", HOUR_NS);
+    cr_assert_eq(last_code, ERR_OK, "%s", last_text);
+    cr_assert_eq(info_count, 1);
+    cr_assert_eq(last_info.retention_ns, HOUR_NS);
+    cr_assert_eq(last_info.window_ns, UINT64_C(120000000000));
+    change(DATABASE_CREATE, "plant", 0);
+    cr_assert_eq(last_code, ERR_INVALID, "it exists");
+    change(DATABASE_ALTER, "plant", 48 * HOUR_NS);
+    cr_assert_eq(last_info.window_ns, 2 * HOUR_NS);
+    change(DATABASE_DROP, "plant", 0);
+    cr_assert_eq(last_code, ERR_OK);
+    cr_assert_eq(info_count, 0);
+    change(DATABASE_DROP, "plant", 0);
+    cr_assert_eq(last_code, ERR_NOT_FOUND);
+    change(DATABASE_ALTER, "plant", 0);
+    cr_assert_eq(last_code, ERR_NOT_FOUND);
+    declare("plant", "a", FIELD_INT);
+    cr_assert_eq(last_code, ERR_NOT_FOUND, "a write must not make it again");
+    now_ms += 9000;
+    change(DATABASE_CREATE, "plant", 0);
+    cr_assert_eq(last_code, ERR_UNAVAILABLE, "its rows are still being erased");
+    now_ms += 1000;
+    change(DATABASE_CREATE, "plant", 0);
+    cr_assert_eq(last_code, ERR_OK, "%s", last_text);
+    cr_assert_eq(last_info.retention_ns, 0);
+    cr_assert_eq(schema_map_database(meta_schema(meta), (struct slice){"plant", 5})->drop, 3);
+    cr_assert_eq(database_lessons, 4 * (1 + 2));
+    close_meta();
+}
+
+Test(meta, a_database_that_a_write_makes_has_the_retention_of_the_settings)
+{
+    open_meta();
+    node.options.databases.retention_ms = 3600000;
+    declare("db", "a", FIELD_INT);
+    apply_all();
+    cr_assert_eq(last_code, ERR_OK);
+    cr_assert_eq(schema_map_database(meta_schema(meta), (struct slice){"db", 2})->retention_ns,
+                 HOUR_NS);
+    database(&(struct message_database){.op = DATABASE_CREATE, .name = {"other", 5}});
+    apply_all();
+    cr_assert_eq(last_info.retention_ns, HOUR_NS);
+    change(DATABASE_CREATE, "third", 0);
+    cr_assert_eq(last_info.retention_ns, 0);
+    database(&(struct message_database){.op = DATABASE_LIST});
+    cr_assert_eq(info_count, 3);
+    close_meta();
+}
+
+Test(meta, a_field_of_a_database_that_was_dropped_meanwhile_is_refused)
+{
+    open_meta();
+    declare("db", "a", FIELD_INT);
+    apply_all();
+    database(&(struct message_database){.op = DATABASE_DROP, .name = {"db", 2}});
+    declare("db", "b", FIELD_INT);
+    apply_all();
+    cr_assert_eq(last_code, ERR_NOT_FOUND);
+    close_meta();
+}
+
+Test(meta, changes_of_databases_end_when_leadership_goes)
+{
+    open_meta();
+    database(&(struct message_database){.op = DATABASE_CREATE, .name = {"db", 2}});
+    cr_assert_eq(last_code, ERR_END);
+    meta_lost(meta);
+    cr_assert_eq(last_code, ERR_UNAVAILABLE);
+    apply_all();
+    cr_assert(schema_map_has_database(meta_schema(meta), (struct slice){"db", 2}));
+    leads = false;
+    change(DATABASE_DROP, "db", 0);
+    cr_assert_eq(last_code, ERR_NOT_LEADER);
+    close_meta();
+}
+
+Test(meta, retentions_that_make_no_sense_are_refused)
+{
+    open_meta();
+    change(DATABASE_CREATE, "db", 1);
+    cr_assert_eq(last_code, ERR_INVALID);
+    change(DATABASE_CREATE, "db", UINT64_MAX);
+    cr_assert_eq(last_code, ERR_INVALID);
+    cr_assert_eq(proposed_count, 0);
     close_meta();
 }
 
@@ -292,15 +440,15 @@ Test(meta, what_is_saved_is_there_after_a_restart)
     apply_all();
     job->done(job);
     job = NULL;
-    cr_assert_eq(sealed, 2);
+    cr_assert_eq(sealed, 4);
     meta_close(meta);
     open_meta();
-    cr_assert_eq(meta_applied(meta), 2);
+    cr_assert_eq(meta_applied(meta), 4);
     expect_type("db", 'c', FIELD_INT);
     expect_type("other", 'x', FIELD_STRING);
     expect_type("db", 'd', 0);
     cr_assert(schema_map_has_database(meta_schema(meta), (struct slice){"other", 5}));
-    cr_assert_eq(meta_apply(meta, 3, proposed[2]), ERR_OK); /* The log has the rest. */
+    cr_assert_eq(meta_apply(meta, 5, proposed[4]), ERR_OK); /* The log has the rest. */
     expect_type("db", 'd', FIELD_BOOL);
     close_meta();
 }
@@ -308,6 +456,7 @@ Test(meta, what_is_saved_is_there_after_a_restart)
 Test(meta, a_damaged_file_is_not_taken)
 {
     uint64_t chance = seed_of_run("meta");
+    const struct schema_database gone = {.retention_ns = 1, .drop = 6, .dropped = true};
     struct schema_map map = {0}, other;
     struct bytes bytes = {0};
     uint64_t index;
@@ -321,10 +470,13 @@ Test(meta, a_damaged_file_is_not_taken)
                      ERR_OK);
     }
     cr_assert_eq(schema_map_add_database(&map, (struct slice){"db", 2}), ERR_OK);
+    cr_assert_eq(schema_map_set_database(&map, (struct slice){"gone", 4}, &gone), ERR_OK);
     meta_encode(&map, 7, &bytes);
     cr_assert_eq(meta_decode(bytes.data, bytes.size, &other, &index), ERR_OK);
     cr_assert_eq(index, 7);
     cr_assert_eq(other.count, 20);
+    cr_assert_not(schema_map_has_database(&other, (struct slice){"gone", 4}));
+    cr_assert_eq(schema_map_database(&other, (struct slice){"gone", 4})->drop, 6);
     schema_map_fini(&other);
     for (size_t size = 0; size < bytes.size; size++)
         cr_assert_eq(meta_decode(bytes.data, size, &other, &index), ERR_CORRUPT);
@@ -351,11 +503,12 @@ Test(meta, replicas_of_one_log_are_equal)
 
         declare(seed_below(&chance, 2) == 0 ? "db" : "other", fields,
                 (enum field_type)(1 + seed_below(&chance, 5)));
+        if (seed_below(&chance, 20) == 0)
+            change(DATABASE_CREATE + seed_below(&chance, 3), "db", HOUR_NS);
         if (seed_below(&chance, 4) == 0)
             apply_all();
     }
     apply_all();
-    cr_assert_eq(done_count, 200);
     meta_encode(meta_schema(meta), applied, &one);
     meta_close(meta);
     open_meta();

@@ -70,6 +70,13 @@ void meta_declare(struct meta *meta, struct declare_request *request)
     router_answer(request->route.origin, &request->route);
 }
 
+void meta_database(struct meta *meta, struct database_request *request)
+{
+    (void)meta;
+    local_count++;
+    router_answer(request->route.origin, &request->route);
+}
+
 void peer_serve(struct worker *worker, uint64_t from, const struct frame_header *header,
                 struct buf *payload)
 {
@@ -466,5 +473,52 @@ Test(router, learns_types_that_fit_the_question)
     cr_assert_eq(learnt, ERR_UNAVAILABLE);
     cr_assert_eq(done_count, 2);
     schema_map_fini(&worker.schema);
+    close_router();
+}
+
+/* ---- Databases ----------------------------------------------------------------------------- */
+
+static size_t answer_size;
+
+static void database_done(struct route *route)
+{
+    struct database_request *request = (struct database_request *)route;
+
+    done_count++;
+    last = route->answer;
+    answer_size = request->answer.size;
+    router_free_database(request);
+}
+
+static void ask_databases(void)
+{
+    struct message_database message = {.op = DATABASE_LIST, .name = {"", 0}};
+    struct database_request *request = calloc(1, sizeof *request);
+
+    request->route =
+        (struct route){.kind = ROUTE_DATABASE, .origin = &worker, .done = database_done};
+    message_put_database(&message, &request->message);
+    router_database(&worker, request);
+}
+
+Test(router, asks_the_meta_groups_leader_about_databases)
+{
+    struct bytes bytes = {0};
+
+    open_router();
+    ask_databases();
+    cr_assert_eq(frame_to, THERE);
+    cr_assert_eq(frame_type, FRAME_DATABASE);
+    message_put_database_info(&(struct message_database_info){{"db", 2}, 1, 2, 3}, &bytes);
+    answer(THERE, FRAME_DATABASE_OK, numbers[0], &bytes);
+    cr_assert_eq(last.code, ERR_OK);
+    cr_assert_eq(answer_size, 3 + 3 * 8);
+    ask_databases();
+    atomic_store(&leaders[0], HERE);
+    router_tick(&worker, worker_now_ms()); /* The leader moved: nobody knows what it did. */
+    cr_assert_eq(last.code, ERR_UNAVAILABLE);
+    ask_databases();
+    cr_assert_eq(local_count, 1);
+    cr_assert_eq(done_count, 3);
     close_router();
 }

@@ -84,6 +84,41 @@ Test(schema_map, databases_are_kept_once_and_bounded)
     schema_map_fini(&map);
 }
 
+Test(schema_map, a_dropped_database_keeps_its_place_and_forgets_its_cutoffs)
+{
+    const struct schema_database dropped = {.retention_ns = 5, .drop = 9, .dropped = true};
+    const struct schema_database again = {.drop = 9};
+    struct schema_map map = {0};
+
+    cr_assert_eq(schema_map_add_database(&map, text("plant")), ERR_OK);
+    cr_assert_eq(schema_map_cut(&map, text("plant"), 2, 4, 77), ERR_OK);
+    cr_assert_eq(schema_map_cut(&map, text("nobody"), 2, 4, 77), ERR_OK);
+    cr_assert_eq(schema_map_database(&map, text("plant"))->cutoffs_ns[2], 77);
+    cr_assert_eq(schema_map_database(&map, text("plant"))->cutoffs_ns[1], INT64_MIN);
+    cr_assert_eq(schema_map_set_database(&map, text("plant"), &dropped), ERR_OK);
+    cr_assert_not(schema_map_has_database(&map, text("plant")));
+    cr_assert_null(schema_map_database(&map, text("plant"))->cutoffs_ns);
+    cr_assert_eq(map.dropped_count, 1);
+    cr_assert_eq(schema_map_add_database(&map, text("plant")), ERR_OK);
+    cr_assert_not(schema_map_has_database(&map, text("plant")), "only an order makes it again");
+    cr_assert_eq(schema_map_set_database(&map, text("plant"), &again), ERR_OK);
+    cr_assert(schema_map_has_database(&map, text("plant")));
+    cr_assert_eq(map.dropped_count, 0);
+    cr_assert_eq(map.database_count, 1);
+    schema_map_fini(&map);
+}
+
+Test(schema_map, windows_are_a_24th_of_the_retention_or_less)
+{
+    const int64_t minute_ns = INT64_C(60000000000);
+
+    cr_assert_eq(schema_map_window_ns(0), 1440 * minute_ns);
+    cr_assert_eq(schema_map_window_ns(1), minute_ns);
+    cr_assert_eq(schema_map_window_ns(60 * 60 * UINT64_C(1000000000)), 2 * minute_ns);
+    cr_assert_eq(schema_map_window_ns(24 * 60 * 60 * UINT64_C(1000000000)), 60 * minute_ns);
+    cr_assert_eq(schema_map_window_ns(30 * 86400 * UINT64_C(1000000000)), 1440 * minute_ns);
+}
+
 Test(meta, what_is_saved_comes_back)
 {
     struct schema_map map = {0}, back = {0};

@@ -520,6 +520,78 @@ Test(message, brings_ends_of_queries_back)
     bytes_fini(&bytes);
 }
 
+/* ---- DATABASE ------------------------------------------------------------------------------ */
+
+static enum err decode_database(const void *bytes, size_t size)
+{
+    struct message_database m;
+
+    return message_get_database(bytes, size, &m);
+}
+
+static const struct message_database alter = {.op = DATABASE_ALTER,
+                                              .sets_retention = true,
+                                              .retention_ns = 86400000000000,
+                                              .retention_bytes = 7,
+                                              .name = {"plant", 5}};
+
+Test(message, database_comes_back_as_it_was)
+{
+    struct message_database back;
+    struct bytes bytes = {0};
+
+    message_put_database(&alter, &bytes);
+    cr_assert_eq(message_get_database(bytes.data, bytes.size, &back), ERR_OK, "%s", err_detail());
+    cr_assert_eq(back.op, DATABASE_ALTER);
+    cr_assert(back.sets_retention);
+    cr_assert_not(back.sets_bytes);
+    cr_assert_eq(back.retention_ns, 86400000000000);
+    cr_assert_eq(back.retention_bytes, 7);
+    assert_slice(back.name, "plant");
+    assert_only_whole(decode_database, &bytes);
+    bytes_fini(&bytes);
+}
+
+Test(message, database_needs_an_operation_and_the_name_that_it_is_about)
+{
+    const struct message_database bad[] = {{.op = 0, .name = {"a", 1}},
+                                           {.op = 5, .name = {"a", 1}},
+                                           {.op = DATABASE_DROP, .name = {"", 0}},
+                                           {.op = DATABASE_LIST, .name = {"a", 1}},
+                                           {.op = DATABASE_CREATE, .name = {"a\0b", 3}}};
+    struct bytes bytes = {0};
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        bytes_clear(&bytes);
+        message_put_database(&bad[i], &bytes);
+        cr_assert_eq(decode_database(bytes.data, bytes.size), ERR_INVALID, "%zu", i);
+    }
+    bytes_fini(&bytes);
+}
+
+Test(message, databases_come_back_in_their_order)
+{
+    const struct message_database_info infos[] = {{{"a", 1}, 1, 2, 3}, {{"plant", 5}, 0, 0, 9}};
+    struct message_database_info back;
+    struct bytes bytes = {0};
+    size_t at = 0;
+
+    cr_assert_eq(message_get_database_info("", 0, &at, &back), ERR_END);
+    for (size_t i = 0; i < 2; i++)
+        message_put_database_info(&infos[i], &bytes);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(message_get_database_info(bytes.data, bytes.size, &at, &back), ERR_OK);
+        cr_assert_eq(back.name.size, infos[i].name.size);
+        cr_assert_eq(back.retention_ns, infos[i].retention_ns);
+        cr_assert_eq(back.retention_bytes, infos[i].retention_bytes);
+        cr_assert_eq(back.window_ns, infos[i].window_ns);
+    }
+    cr_assert_eq(message_get_database_info(bytes.data, bytes.size, &at, &back), ERR_END);
+    at = 0;
+    cr_assert_eq(message_get_database_info(bytes.data, 20, &at, &back), ERR_INVALID);
+    bytes_fini(&bytes);
+}
+
 /* ---- Bytes that never change ----------------------------------------------------------------- */
 
 /* One frame behind the other. */
@@ -541,6 +613,7 @@ static void put_samples(struct bytes *frames)
     struct message_error error = {ERR_NOT_LEADER, 2, 50, SLICE("ask node 2")};
     struct message_write_ok write_ok = {5, 12, 345, 4096, true, 1, (const uint8_t *)"\1\2\3\4"};
     struct message_query_end end = {ERR_TIMEOUT, 5, 250, 3, SLICE("after 30 s")};
+    struct message_database_info info = {SLICE("plant"), 1, 2, 3};
     struct query query = make_query();
     struct bytes payload = {0};
 
@@ -563,6 +636,10 @@ static void put_samples(struct bytes *frames)
     put_frame(FRAME_SHARD_QUERY, &payload, frames);
     message_put_query_end(&end, &payload);
     put_frame(FRAME_QUERY_END, &payload, frames);
+    message_put_database(&alter, &payload);
+    put_frame(FRAME_DATABASE, &payload, frames);
+    message_put_database_info(&info, &payload);
+    put_frame(FRAME_DATABASE_OK, &payload, frames);
     bytes_fini(&payload);
 }
 
