@@ -265,11 +265,13 @@ void http_write_reset(struct http_conn *conn)
 
 /* ---- Answers ------------------------------------------------------------------------------- */
 
-/* No line is malformed: what they say contradicts the schema or passes a limit. */
+/* No line is malformed: what they say contradicts the schema, passes a limit or is too old. */
 static bool all_semantic(const struct ingest_result *result)
 {
     for (uint32_t i = 0; i < result->error_count; i++) {
-        if (result->errors[i].code != ERR_TYPE_CONFLICT && result->errors[i].code != ERR_LIMIT)
+        enum err code = result->errors[i].code;
+
+        if (code != ERR_TYPE_CONFLICT && code != ERR_LIMIT && code != ERR_TOO_OLD)
             return false;
     }
     return result->error_count > 0;
@@ -289,6 +291,7 @@ static unsigned status_of(const struct ingest_result *result)
         return all_semantic(result) ? HTTP_STATUS_UNPROCESSABLE_ENTITY : HTTP_STATUS_BAD_REQUEST;
     case ERR_TYPE_CONFLICT:
     case ERR_LIMIT:
+    case ERR_TOO_OLD:
         return HTTP_STATUS_UNPROCESSABLE_ENTITY;
     case ERR_NOT_FOUND:
         return HTTP_STATUS_NOT_FOUND;

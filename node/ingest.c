@@ -248,12 +248,33 @@ void ingest_go_on(struct ingest_request *request)
     finish_if_settled(request);
 }
 
+/* What the worker knows of the request's database. ERR_NOT_FOUND: it was dropped. */
+static enum err find_database(struct ingest_request *request)
+{
+    const struct schema_map *schema = &request->ingest->worker->schema;
+    const struct schema_database *database = schema_map_database(schema, request->database);
+
+    request->oldest_ns = INT64_MIN;
+    request->database_at = UINT32_MAX;
+    if (database == NULL)
+        return ERR_OK; /* Its first line makes it, or is told that it cannot. */
+    if (database->dropped)
+        return err_set(ERR_NOT_FOUND,
+                       "database \"%s\" was dropped; make it again: millrace db create",
+                       database->name);
+    request->database_at = (uint32_t)(database - schema->databases);
+    if (database->retention_ns > 0)
+        request->oldest_ns = request->now_ns - (int64_t)database->retention_ns;
+    return ERR_OK;
+}
+
 enum err ingest_begin(struct ingest *ingest, const struct ingest_options *options,
                       ingest_done_cb done, void *ctx, struct ingest_request **ret_request)
 {
     struct node *node = ingest->worker->node;
     size_t name_size = strlen(options->database);
     struct ingest_request *request;
+    enum err err;
 
     if (name_size == 0 || name_size > NAME_SIZE_MAX)
         return err_set(ERR_INVALID, "a database's name of %zu bytes; allowed are 1 to %d",
@@ -276,6 +297,11 @@ enum err ingest_begin(struct ingest *ingest, const struct ingest_options *option
     request->began_ns = clk_now_ns();
     memcpy(request->database_name, options->database, name_size);
     request->database = (struct slice){request->database_name, name_size};
+    err = find_database(request);
+    if (err != ERR_OK) {
+        free(request);
+        return err;
+    }
     line_parser_init(&request->parser, options->time_unit_ns);
     request->parser.size_max = node->options.limits.line_bytes;
     ingest->requests++;

@@ -30,16 +30,18 @@ struct ingest_request {
     void *ctx;
     struct slice database; /* Points into `database_name`. */
     bool all_or_nothing;
-    bool checking;     /* all_or_nothing, first pass: nothing is stored. */
-    bool ended;        /* The last text came. */
-    bool failed;       /* For good: what is not parsed is dropped. */
-    bool paused;       /* A line waits for types. */
-    bool parsing;      /* ingest_parse() is on the stack. */
-    bool finished;     /* In the list of those whose `done` is due. */
-    uint32_t pending;  /* Shares in blocks that are not settled. */
-    uint32_t lines;    /* Newlines before the text to be parsed next. */
-    int64_t now_ns;    /* Of day: for lines without a time. */
-    uint64_t began_ns; /* On clk_now_ns(). */
+    bool checking;        /* all_or_nothing, first pass: nothing is stored. */
+    bool ended;           /* The last text came. */
+    bool failed;          /* For good: what is not parsed is dropped. */
+    bool paused;          /* A line waits for types. */
+    bool parsing;         /* ingest_parse() is on the stack. */
+    bool finished;        /* In the list of those whose `done` is due. */
+    uint32_t pending;     /* Shares in blocks that are not settled. */
+    uint32_t lines;       /* Newlines before the text to be parsed next. */
+    int64_t now_ns;       /* Of day: for lines without a time. */
+    int64_t oldest_ns;    /* By the database's retention: earlier rows are refused. */
+    uint32_t database_at; /* In the worker's schema; UINT32_MAX: it is not there yet. */
+    uint64_t began_ns;    /* On clk_now_ns(). */
     uint64_t ask_again_ms, declare_since_ms;
     struct line_parser parser;
     struct bytes carry; /* Text not parsed yet. */

@@ -217,6 +217,28 @@ static enum err put_row(struct lane *lane, struct ingest_request *request,
     return err;
 }
 
+/* Rows that the database does not keep would be gone before anybody sees them. */
+static enum err check_age(const struct ingest_request *request, uint32_t shard, int64_t time_ns)
+{
+    const struct schema_map *schema = &request->ingest->worker->schema;
+    int64_t oldest_ns = request->oldest_ns;
+
+    if (request->database_at != UINT32_MAX) {
+        const int64_t *cutoffs_ns = schema->databases[request->database_at].cutoffs_ns;
+
+        if (cutoffs_ns != NULL && cutoffs_ns[shard] > oldest_ns)
+            oldest_ns = cutoffs_ns[shard];
+    }
+    if (time_ns < oldest_ns)
+        return err_set(
+            ERR_TOO_OLD,
+            "time %lld ns is beyond the retention of database \"%.*s\": rows before %lld "
+            "ns are not kept",
+            (long long)time_ns, (int)request->database.size, request->database.data,
+            (long long)oldest_ns);
+    return ERR_OK;
+}
+
 /* ERR_END: the line waits for types. */
 static enum err take_line(struct ingest_request *request, const struct line *line)
 {
@@ -232,6 +254,8 @@ static enum err take_line(struct ingest_request *request, const struct line *lin
                        "time %lld ns is more than limits.future (%u s) ahead of this node's clock",
                        (long long)time_ns, future_ms / 1000);
     err = find_series(request, line, &series);
+    if (err == ERR_OK)
+        err = check_age(request, series->shard, time_ns);
     if (err == ERR_OK)
         err = check_fields(request, series->table, line);
     if (err != ERR_OK || request->checking)

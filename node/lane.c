@@ -278,10 +278,11 @@ static void refused_for_good(struct lane *lane, struct lane_block *block,
 {
     struct answer told = *answer;
 
-    if (answer->code == ERR_LIMIT) {
-        /* Others' rows may be in here, too: sent again, the lines with new series are refused by
-         * themselves. */
+    /* Others' rows may be in here, too: sent again, the lines with new series, or of a time that
+     * was dropped a moment ago, are refused by themselves. */
+    if (answer->code == ERR_LIMIT)
         lane->no_new_until_ms = worker_now_ms() + NO_NEW_SERIES_MS;
+    if (answer->code == ERR_LIMIT || answer->code == ERR_TOO_OLD) {
         told.code = ERR_UNAVAILABLE;
         told.retry_ms = 1000;
     }

@@ -159,6 +159,7 @@ enum err meta_open(struct shard *shard, struct meta **ret_meta)
     meta->shard = shard;
     meta->waiting_end = &meta->waiting;
     meta->databases_end = &meta->databases;
+    meta->decided_end = &meta->decided;
     (void)snprintf(path, sizeof path, "%s/meta.mrc", node->options.node.data_dir);
     err = disk_read_all(node->disk, path, META_FILE_MAX, &bytes, &size);
     if (err == ERR_OK) {
@@ -493,6 +494,7 @@ void meta_tick(struct meta *meta, uint64_t now_ms)
 {
     struct save_task *task;
 
+    meta_answer_databases(meta, now_ms);
     if (meta->saving || meta->changed_ms == 0 || now_ms - meta->changed_ms < META_SAVE_AFTER_MS)
         return;
     task = calloc(1, sizeof *task);

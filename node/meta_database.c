@@ -19,6 +19,10 @@
  * by then, and none erases rows of the new one with those of the old. */
 enum { SETTLE_MS = 10000 };
 
+/* The other nodes apply a decision with the leader's next heartbeat. Who asked for it is told
+ * later, so that he finds it done at whichever node he goes to next. */
+enum { SPREAD_MS = 200 };
+
 #define NAME(slice) (int)(slice).size, (slice).data
 
 /* ---- Checking ------------------------------------------------------------------------------ */
@@ -100,8 +104,26 @@ static void answer_list(struct meta *meta, struct database_request *request)
     answer(meta, request, ERR_OK);
 }
 
+static void take_first(struct database_request **first, struct database_request ***end)
+{
+    *first = (*first)->next;
+    if (*first == NULL)
+        *end = first;
+}
+
+void meta_answer_databases(struct meta *meta, uint64_t now_ms)
+{
+    while (meta->decided != NULL && meta->decided->due_ms <= now_ms) {
+        struct database_request *request = meta->decided;
+
+        take_first(&meta->decided, &meta->decided_end);
+        answer(meta, request, ERR_OK);
+    }
+}
+
 void meta_lose_databases(struct meta *meta)
 {
+    meta_answer_databases(meta, UINT64_MAX);
     while (meta->databases != NULL) {
         struct database_request *request = meta->databases;
 
@@ -220,11 +242,16 @@ enum err meta_apply_database(struct meta *meta, uint64_t index, const void *body
         return err;
     if (request == NULL || request->wait_index != index)
         return ERR_OK; /* Nobody here waits for it. */
-    meta->databases = request->next;
-    if (meta->databases == NULL)
-        meta->databases_end = &meta->databases;
-    if (err == ERR_OK && message.op != DATABASE_DROP)
+    take_first(&meta->databases, &meta->databases_end);
+    if (err != ERR_OK) {
+        answer(meta, request, err);
+        return ERR_OK;
+    }
+    if (message.op != DATABASE_DROP)
         put_info(schema_map_database(&meta->map, message.name), &request->answer);
-    answer(meta, request, err);
+    request->due_ms = worker_now_ms() + SPREAD_MS;
+    request->next = NULL;
+    *meta->decided_end = request;
+    meta->decided_end = &request->next;
     return ERR_OK;
 }

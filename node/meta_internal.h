@@ -19,6 +19,7 @@ struct meta {
     bool saving;
     struct declare_request *waiting, **waiting_end;      /* By wait_index. */
     struct database_request *databases, **databases_end; /* Likewise. */
+    struct database_request *decided, **decided_end;     /* To be answered, by due_ms. */
 };
 
 /** Propose an entry with this body. */
@@ -30,6 +31,8 @@ MUST_CHECK enum err meta_create_default(struct meta *meta, struct slice name);
 /** An ENTRY_DATABASE: change the map, tell the workers, answer who waits for it. */
 MUST_CHECK enum err meta_apply_database(struct meta *meta, uint64_t index, const void *body,
                                         size_t size);
+/** Answer what was decided some time ago; all that was, if `now_ms` is UINT64_MAX. */
+void meta_answer_databases(struct meta *meta, uint64_t now_ms);
 /** Leadership is lost. */
 void meta_lose_databases(struct meta *meta);
 

@@ -84,6 +84,7 @@ struct database_request {
     struct bytes answer; /* Owned: the payload of a FRAME_DATABASE_OK. */
     /* The owner's */
     uint64_t wait_index;
+    uint64_t due_ms;
     struct database_request *next;
 };
 

@@ -182,6 +182,8 @@ enum err schema_map_set_database(struct schema_map *map, struct slice name,
     own->drop = database->drop;
     own->dropped = database->dropped;
     own->dropped_ms = database->dropped_ms;
+    if (own->drop > map->drop_max)
+        map->drop_max = own->drop;
     return ERR_OK;
 }
 
@@ -199,8 +201,12 @@ enum err schema_map_cut(struct schema_map *map, struct slice name, uint32_t shar
 {
     struct schema_database *database = find_database(map, name);
 
-    if (database == NULL)
-        return ERR_OK;
+    if (database == NULL) {
+        enum err err = append_database(map, name, &database);
+
+        if (err != ERR_OK)
+            return err;
+    }
     if (database->cutoffs_ns == NULL) {
         database->cutoffs_ns = malloc(shards * sizeof *database->cutoffs_ns);
         if (database->cutoffs_ns == NULL)

@@ -52,6 +52,7 @@ struct schema_map {
     struct schema_database *databases; /* Owned. They keep their places. */
     uint32_t database_count;
     uint32_t dropped_count;
+    uint64_t drop_max; /* Of all databases. */
 };
 
 /** A zeroed struct is empty and valid. */
@@ -79,7 +80,7 @@ MUST_CHECK enum err schema_map_set_database(struct schema_map *map, struct slice
 MUST_CHECK enum err schema_map_add_database(struct schema_map *map, struct slice name);
 
 /** Rows of the database before that time are refused in that shard, of `shards`. One that is not
- * known is passed over. ERR_NO_MEMORY. */
+ * known is added. ERR_LIMIT, ERR_NO_MEMORY. */
 MUST_CHECK enum err schema_map_cut(struct schema_map *map, struct slice name, uint32_t shard,
                                    uint32_t shards, int64_t cutoff_ns);
 

@@ -233,6 +233,7 @@ static enum err check_types(struct shard *shard, struct write_request *request)
         const struct block_section *section = block_section(block, s);
         struct slice table = {section->table_key, section->table_key_size};
 
+        err = shard_check_database(shard, table);
         for (uint32_t f = 0; f < section->fields && err == ERR_OK; f++) {
             const struct block_field *field = block_field(block, s, f);
             unsigned type = schema_map_find(&shard->worker->schema, table, field->name);
@@ -276,7 +277,7 @@ void shard_resume(struct shard *shard)
             admit(shard, request);
         else
             router_fail(shard->worker, &request->route, err,
-                        err == ERR_NO_MEMORY ? RETRY_BUSY_MS : 0);
+                        err == ERR_NO_MEMORY || err == ERR_BUSY ? RETRY_BUSY_MS : 0);
     }
     shard->resuming = false;
 }
@@ -357,8 +358,10 @@ enum err shard_apply(struct shard *shard, uint64_t index, struct buf *payload)
         return err;
     if (index >= shard->seal_index)
         shard->seal_index = 0;
-    if (job != NULL)
+    if (job != NULL) {
         shard_seal(shard, job);
+        shard_teach_cutoffs(shard, payload);
+    }
     answer_waiting(shard, index, outcome);
     return ERR_OK;
 }

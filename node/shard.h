@@ -38,9 +38,11 @@ struct shard {
     struct seal_task *seals, **seals_end; /* The first one is in the pool. */
     uint64_t last_proposed;               /* Since we lead; 0: nothing. */
     uint64_t pressed_ms;                  /* Last seal for the log's sake. */
-    uint64_t kept_after;                  /* Last told to the log. */
-    uint64_t led_since_ms;                /* 0: we do not lead. */
-    struct read_wait *reads;              /* Linearizable queries that wait for their round. */
+    uint64_t looked_ms;                   /* Last look for what has to be dropped. */
+    uint64_t drops_done;   /* Databases' drops up to this number were ordered here, and applied. */
+    uint64_t kept_after;   /* Last told to the log. */
+    uint64_t led_since_ms; /* 0: we do not lead. */
+    struct read_wait *reads; /* Linearizable queries that wait for their round. */
     uint64_t read_token;
 };
 

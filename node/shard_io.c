@@ -11,7 +11,6 @@
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
-#include "storage/block/seal_order.h"
 
 enum {
     BALANCE_AFTER_MS = 3000, /* Lead this long before handing over to the preferred node. */
@@ -244,6 +243,8 @@ void shard_free(struct shard *shard)
 
 enum err shard_start(struct shard *shard)
 {
+    if (shard->store != NULL)
+        shard_teach_cutoffs(shard, NULL);
     return group_start(shard->group, shard->meta != NULL ? meta_applied(shard->meta)
                                                          : store_applied_index(shard->store));
 }
@@ -311,17 +312,20 @@ void shard_seal(struct shard *shard, struct seal_job *job)
         worker_pool(shard->worker, &task->job);
 }
 
-static void propose_seal(struct shard *shard)
+/* Propose a seal, if `wanted`, or if something has to be dropped. */
+static void propose_seal(struct shard *shard, bool wanted)
 {
-    struct buf *entry =
-        seal_order_entry(shard->number - 1, store_applied_index(shard->store), NULL, 0);
+    bool drops;
+    struct buf *entry = shard_seal_order(shard, &drops);
     uint64_t index;
     enum err err;
 
     if (entry == NULL)
         return; /* The next tick tries again. */
-    err = shard_propose(shard, entry, &index);
-    shard->seal_index = err == ERR_OK ? index : 0;
+    if (wanted || drops) {
+        err = shard_propose(shard, entry, &index);
+        shard->seal_index = err == ERR_OK ? index : 0;
+    }
     buf_unref(entry);
 }
 
@@ -342,6 +346,14 @@ static bool holds_the_log(struct shard *shard, const struct store_stats *stats, 
         return false;
     shard->pressed_ms = now_ms;
     return true;
+}
+
+static void seal_now_and_then(struct shard *shard, const struct store_stats *stats, uint64_t now_ms)
+{
+    bool wanted = store_wants_seal(shard->store) || holds_the_log(shard, stats, now_ms);
+
+    if (wanted || shard_looks_for_drops(shard, now_ms))
+        propose_seal(shard, wanted);
 }
 
 /* ---- Now and then -------------------------------------------------------------------------- */
@@ -405,9 +417,8 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
     }
     if (shard->meta != NULL)
         meta_tick(shard->meta, now_ms);
-    else if (may_propose && shard->seal_index == 0 &&
-             (store_wants_seal(shard->store) || holds_the_log(shard, &board.store, now_ms)))
-        propose_seal(shard);
+    else if (may_propose && shard->seal_index == 0)
+        seal_now_and_then(shard, &board.store, now_ms);
     if (may_propose && log_writer_is_short(node->writer))
         leave_to_others(shard);
     else if (may_propose)

@@ -1,6 +1,6 @@
 /*
  * shard_io.h - the inner seam of a shard: shard.c decides, shard_io.c connects the group to log,
- * links, store and pool. For these two files and meta.c only.
+ * links, store and pool, shard_retention.c says what goes. For these files and meta.c only.
  */
 #ifndef NODE_SHARD_IO_H
 #define NODE_SHARD_IO_H
@@ -18,6 +18,18 @@ void shard_leader_changed(struct shard *shard, bool leading);
 void shard_seal(struct shard *shard, struct seal_job *job);
 /** This shard's part of the node's budget for heads, in bytes. */
 uint64_t shard_head_bytes_max(const struct shard *shard);
+
+/** What a seal that is ordered now says of databases; a NULL entry: no memory. *ret_drops: it drops
+ * something, and should be ordered for that alone. */
+struct buf *shard_seal_order(struct shard *shard, bool *ret_drops);
+/** It is time to ask whether something has to be dropped. */
+bool shard_looks_for_drops(struct shard *shard, uint64_t now_ms);
+/** The leader may take rows of this table: its database was not dropped, and no drop of it is yet
+ * to be ordered here. ERR_NOT_FOUND, ERR_BUSY. */
+MUST_CHECK enum err shard_check_database(const struct shard *shard, struct slice table_key);
+/** Tell all workers from which time on rows are taken: what an applied seal says, or (NULL) all
+ * that the store knows. */
+void shard_teach_cutoffs(struct shard *shard, const struct buf *seal);
 
 /** The round that a linearizable read waited for is over. */
 void shard_read_done(struct shard *shard, uint64_t token, bool ok);

@@ -306,17 +306,6 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
     *ret_stats = stats;
 }
 
-/* Nothing in it is there any more. */
-static bool is_gone(const struct store *store, const struct segment_info *info)
-{
-    struct mark mark;
-
-    if (store->marks.size == 0)
-        return false;
-    mark = marks_find(&store->marks, store->databases.names[info->database]);
-    return info->last_index < mark.erased_index || info->time_max_ns < mark.cutoff_ns;
-}
-
 static void add_segment(struct snapshot *snapshot, struct segment *segment)
 {
     for (uint32_t i = 0; i < segment_groups(segment); i++) {
@@ -376,7 +365,7 @@ struct snapshot *store_snapshot(struct store *store)
         return NULL;
     }
     for (uint32_t i = 0; i < store->segment_count; i++)
-        if (!is_gone(store, segment_info(store->segments[i])))
+        if (!store_is_gone(store, segment_info(store->segments[i])))
             add_segment(snapshot, store->segments[i]);
     add_head(snapshot, &store->head);
     *snapshot->series = catalog_view(store->catalog);

@@ -26,6 +26,7 @@
 #include "storage/base/file.h"
 #include "storage/block/block_reader.h"
 #include "storage/block/entry.h"
+#include "storage/marks.h"
 
 struct store;
 struct snapshot; /* storage/snapshot.h */
@@ -141,6 +142,30 @@ struct store_stats {
     bool sealing;          /* A job is out. */
 };
 void store_stats(const struct store *store, struct store_stats *ret_stats);
+
+/** What a shard has of a database. Its number is below store_database_count(). */
+struct store_database {
+    struct slice name;    /* Borrowed from the store. */
+    uint64_t bytes, rows; /* Of segments. */
+    uint32_t segments;
+    int64_t time_min_ns; /* Of their rows; INT64_MAX: none. */
+};
+uint32_t store_database_count(const struct store *store);
+/** The number of a database, or UINT32_MAX. */
+uint32_t store_database_find(const struct store *store, struct slice name);
+void store_database(const struct store *store, uint32_t number, struct store_database *ret);
+/** What of a database is gone, whether or not it has series here. Borrows from the store. */
+struct mark store_database_mark(const struct store *store, struct slice name);
+/** The smallest time of the head's rows, of all databases; INT64_MAX: there are none. */
+int64_t store_head_time_min(const struct store *store);
+/**
+ * The earliest cutoff that leaves at most `bytes` of segments to a database, and always its newest
+ * one. INT64_MIN: nothing has to go.
+ *
+ * Errors  ERR_NO_MEMORY
+ */
+MUST_CHECK enum err store_cutoff_for(const struct store *store, uint32_t number, uint64_t bytes,
+                                     int64_t *ret_cutoff_ns);
 
 /** The id of an applied key, or BLOCK_ID_NONE. */
 uint32_t store_find_series(const struct store *store, const void *key, size_t size, uint64_t hash);

@@ -51,6 +51,9 @@ static inline struct mark store_mark(const struct store *store, struct slice tab
     return marks_find(&store->marks, database_map_name(table_key));
 }
 
+/** Nothing in the segment is there any more. */
+bool store_is_gone(const struct store *store, const struct segment_info *info);
+
 /** The state of a producer that admission goes by (tentative) or that apply goes by. */
 static inline const struct producer_state *store_producer(const struct store *store,
                                                           uint64_t producer, bool tentative)

@@ -435,6 +435,69 @@ Test(ingest, refuses_times_too_far_ahead)
     close_ingest();
 }
 
+static void know(const struct schema_database *database)
+{
+    cr_assert_eq(schema_map_set_database(&worker.schema, (struct slice){"db", 2}, database),
+                 ERR_OK);
+}
+
+Test(ingest, refuses_lines_that_the_database_does_not_keep)
+{
+    const struct schema_database hour = {.retention_ns = UINT64_C(3600000000000)};
+    long long now_ns = clk_wall_ns();
+    char text[200];
+
+    open_ingest();
+    know(&hour);
+    (void)snprintf(text, sizeof text, "t,k=a v=0i %lld\nt,k=a v=9i %lld\nt,k=a v=1i\n",
+                   now_ns - 3500 * NS_PER_S, now_ns - 3700 * NS_PER_S);
+    give(begin(false), text, true);
+    settle();
+    cr_assert_eq(result.code, ERR_OK);
+    cr_assert_eq(result.rejected, 1);
+    cr_assert_eq(errors[0].line, 2);
+    cr_assert_eq(errors[0].code, ERR_TOO_OLD);
+    cr_assert_not_null(strstr(errors[0].text, "\"db\""));
+    expect_stored(0, 2);
+    close_ingest();
+}
+
+Test(ingest, refuses_lines_before_the_cutoff_of_their_shard)
+{
+    const struct schema_database plain = {0};
+
+    open_ingest();
+    know(&plain);
+    give(begin(false), "t,k=a v=0i 100\n", true);
+    settle();
+    for (uint32_t shard = 0; shard < SHARDS; shard++)
+        cr_assert_eq(schema_map_cut(&worker.schema, (struct slice){"db", 2}, shard, SHARDS, 100),
+                     ERR_OK);
+    give(begin(false), "t,k=a v=1i 100\nt,k=a v=9i 99\nt,k=b v=2i 101\n", true);
+    settle();
+    cr_assert_eq(result.rejected, 1);
+    cr_assert_eq(errors[0].line, 2);
+    expect_stored(0, 3);
+    close_ingest();
+}
+
+Test(ingest, refuses_a_database_that_was_dropped_until_it_is_made_again)
+{
+    const struct schema_database dropped = {.drop = 4, .dropped = true};
+    const struct schema_database again = {.drop = 4};
+    struct ingest_options options = {.database = "db", .time_unit_ns = 1};
+    struct ingest_request *request;
+
+    open_ingest();
+    know(&dropped);
+    cr_assert_eq(ingest_begin(ingest, &options, done_cb, NULL, &request), ERR_NOT_FOUND);
+    know(&again);
+    give(begin(false), "t,k=a v=0i 1\n", true);
+    settle();
+    expect_stored(0, 1);
+    close_ingest();
+}
+
 /* A block has 1024 tables at most, and a table of it 1024 fields. */
 Test(ingest, more_tables_and_fields_than_a_block_holds_go_into_several)
 {

@@ -442,6 +442,18 @@ Test(lane, where_no_new_series_fits_the_others_are_to_come_again)
     lane_fini(&lane);
 }
 
+Test(lane, where_a_row_is_too_old_the_others_are_to_come_again)
+{
+    open_lane();
+    cr_assert_eq(try_row(0, 5), ERR_OK);
+    flush_later(0);
+    answer(0, ERR_TOO_OLD);
+    expect_told(0, ERR_UNAVAILABLE);
+    flush_later(100);
+    answer(0, ERR_OK); /* An empty block takes its number. */
+    lane_fini(&lane);
+}
+
 Test(lane, settles_what_is_left_when_it_ends)
 {
     open_lane();

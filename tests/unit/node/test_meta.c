@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "client/wire/message.h"
-#include "node/meta.h"
+#include "node/meta_internal.h"
 #include "node/shard_io.h"
 #include "tests/support/seed.h"
 
@@ -308,6 +308,7 @@ static void change(enum database_op op, const char *name, uint64_t retention_ns)
                                         .sets_retention = op <= DATABASE_ALTER,
                                         .retention_ns = retention_ns});
     apply_all();
+    meta_answer_databases(meta, now_ms + 1000);
 }
 
 #define HOUR_NS UINT64_C(3600000000000)
@@ -356,6 +357,8 @@ Test(meta, a_database_that_a_write_makes_has_the_retention_of_the_settings)
                  HOUR_NS);
     database(&(struct message_database){.op = DATABASE_CREATE, .name = {"other", 5}});
     apply_all();
+    cr_assert_eq(last_code, ERR_END, "the others have to hear of it first");
+    meta_tick(meta, now_ms + 1000);
     cr_assert_eq(last_info.retention_ns, HOUR_NS);
     change(DATABASE_CREATE, "third", 0);
     cr_assert_eq(last_info.retention_ns, 0);

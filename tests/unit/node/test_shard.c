@@ -134,6 +134,13 @@ enum err router_learn_types(struct worker *worker, const struct declare_request 
     return ERR_OK;
 }
 
+void worker_teach_cutoff(struct worker *from, struct worker *to, struct slice name, uint32_t shard,
+                         int64_t cutoff_ns)
+{
+    (void)from;
+    cr_assert_eq(schema_map_cut(&to->schema, name, shard, SHARDS, cutoff_ns), ERR_OK);
+}
+
 /* ---- What the test does -------------------------------------------------------------------- */
 
 static _Atomic uint64_t leaders[2] = {1, 1};

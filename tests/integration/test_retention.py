@@ -1,0 +1,184 @@
+"""Databases with retention: what is over goes on all replicas alike, whoever dies meanwhile."""
+import json
+import random
+import time
+
+import pytest
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+SMALL_HEADS = "storage: {seal_bytes: 64KiB, head_bytes_max: 8MiB}\n"
+
+
+def wait_until(condition, what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def db(cluster, *arguments):
+    return cluster.run("db", *arguments)
+
+
+def must(result):
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def post(node, database, times, series=20):
+    text = "".join(f"d,k=k{i % series} v={i}i {at}\n" for i, at in enumerate(times))
+    return node.post(f"/write?db={database}", text.encode())
+
+
+def count(cluster, database="plant", node=None):
+    where = ("--node", f"127.0.0.1:{node.native}", "--consistency", "any") if node else ()
+    out = must(cluster.run("query", "--db", database, "--table", "d", "--agg", "count", "--field",
+                           "v", "--format", "csv", *where))
+    lines = out.split()  # A header, then the count, if there are rows.
+    return int(lines[1].split(",")[-1]) if len(lines) > 1 else 0
+
+
+def total(cluster, what):
+    """Of all shards, on each node that runs."""
+    return [sum(s[what] for s in node.status()["shards"]) for node in cluster.nodes if node.is_up()]
+
+
+def files(node):
+    """Segments on the disk, by shard."""
+    return {path.relative_to(node.dir): path.read_bytes() for path in node.dir.glob("shard-*/*")}
+
+
+def spread(first, last, rows):
+    return [first + (last - first) * i // rows for i in range(rows)]
+
+
+def expect_same_files(cluster):
+    """After all is sealed alike, the folders of all replicas are equal: no orphans either."""
+    wait_until(lambda: all(len(set(total(cluster, what))) == 1
+                           for what in ("applied", "sealed", "segments", "segment_rows")),
+               "replicas do not agree")
+    contents = [files(node) for node in cluster.nodes]
+    assert all(set(c) == set(contents[0]) for c in contents), [sorted(map(str, c)) for c in contents]
+    for name, data in contents[0].items():
+        assert all(c[name] == data for c in contents), name
+
+
+def test_databases_are_made_altered_and_listed_through_any_node(cluster):
+    must(db(cluster, "create", "plant", "--retention", "30d", "--retention-bytes", "10GiB"))
+    result = db(cluster, "create", "plant")
+    assert result.returncode == 1 and "exists" in result.stderr, result
+    must(db(cluster, "alter", "plant", "--retention", "12h"))
+    assert post(cluster.nodes[1], "made", [time.time_ns()])[0] == 204
+    for node in cluster.nodes:
+        listed = json.loads(must(cluster.run("db", "list", "--json", "--node",
+                                             f"127.0.0.1:{node.native}")))
+        plant = next(d for d in listed if d["name"] == "plant")
+        assert plant == {"name": "plant", "retention_ns": 12 * HOUR, "retention_bytes": 10 << 30,
+                         "window_ns": HOUR // 2}
+        assert any(d["name"] == "made" and d["retention_ns"] == 0 for d in listed)
+    for node in cluster.nodes:  # They are there after a start, from files and log.
+        assert node.stop() == 0
+    for node in cluster.nodes:
+        node.start()
+    cluster.wait_ready()
+    assert "12h" in must(db(cluster, "list"))
+
+
+def test_a_shorter_retention_drops_what_is_over_on_all_replicas(make_cluster):
+    cluster = make_cluster(settings=SMALL_HEADS)
+    cluster.start()
+    must(db(cluster, "create", "plant"))
+    now = time.time_ns()
+    for first, last in ((now - 100 * HOUR, now - 90 * HOUR), (now - HOUR // 2, now)):
+        assert post(cluster.nodes[0], "plant", spread(first, last, 4000))[0] == 204
+    assert post(cluster.nodes[0], "other", spread(now - 100 * HOUR, now, 1000))[0] == 204
+    assert count(cluster) == 8000
+    must(db(cluster, "alter", "plant", "--retention", "2h"))
+    wait_until(lambda: count(cluster) == 4000, "old rows are still seen")
+    assert count(cluster, "other") == 1000
+    # Late rows are refused, by line; others of the same text are stored.
+    code, body = post(cluster.nodes[1], "plant", [now - 3 * HOUR, now])
+    assert code == 400 and "retention" in body and "partial write" in body, (code, body)
+    result = cluster.run("write", "-", "--db", "plant", data=f"d,k=k1 v=1i {now - 90 * HOUR}\n")
+    assert result.returncode == 1 and "too old" in result.stderr, result
+    wait_until(lambda: all(rows == total(cluster, "segment_rows")[0] and rows <= 5001
+                           for rows in total(cluster, "segment_rows")), "segments are not dropped")
+    cluster.wait_equal()
+    expect_same_files(cluster)
+
+
+def test_the_oldest_rows_go_when_a_database_has_too_many_bytes(make_cluster):
+    cluster = make_cluster(shards=1, settings=SMALL_HEADS)
+    cluster.start()
+    must(db(cluster, "create", "plant", "--retention-bytes", "64KiB"))
+    now, rows = time.time_ns(), 0
+    while rows < 2_000_000:
+        times = [now - HOUR + (rows + i) * 1000 for i in range(5000)]
+        text = "".join(f"d,k=k{at % 97} v={random.random()} {at}\n" for at in times)
+        assert cluster.nodes[0].post("/write?db=plant", text.encode())[0] in (204, 400)
+        rows += 5000
+        if rows > 50_000 and max(total(cluster, "segment_bytes")) > 0 and count(cluster) < rows - 20_000:
+            break
+    assert count(cluster) < rows, "nothing was dropped"
+    cluster.wait_equal()
+    wait_until(lambda: max(total(cluster, "segments")) <= 3, "it keeps more than its bytes")
+    expect_same_files(cluster)
+
+
+def test_a_dropped_database_is_gone_and_can_be_made_again(make_cluster):
+    cluster = make_cluster(settings=SMALL_HEADS)
+    cluster.start()
+    now = time.time_ns()
+    for database in ("plant", "other"):
+        assert post(cluster.nodes[0], database, spread(now - HOUR, now, 3000))[0] == 204
+    must(db(cluster, "drop", "plant"))
+    # A follower of the meta group hears of it a heartbeat later.
+    wait_until(lambda: post(cluster.nodes[2], "plant", [now])[0] == 404, "it takes rows")
+    assert "dropped" in post(cluster.nodes[2], "plant", [now])[1]
+    result = cluster.run("write", "-", "--db", "plant", data="d,k=k1 v=1i\n")
+    assert result.returncode == 1 and "dropped" in result.stderr, result
+    wait_until(lambda: count(cluster) == 0, "its rows are still seen")
+    must(db(cluster, "create", "plant"))  # Waits until all have heard of the drop.
+    assert post(cluster.nodes[1], "plant", spread(now - HOUR, now, 500))[0] == 204
+    time.sleep(2)
+    assert count(cluster) == 500
+    assert count(cluster, "other") == 3000
+    expect_same_files(cluster)
+
+
+@pytest.mark.parametrize("fault", ["seal.segment", "seal.catalog", "seal.manifest", "seal.remove"])
+def test_nodes_that_die_while_they_drop_come_back_equal(make_cluster, fault):
+    """Each node dies at the fault point, in some drop; windows go, and come, meanwhile."""
+    cluster = make_cluster(shards=2, settings=SMALL_HEADS)
+    cluster.start()
+    must(db(cluster, "create", "plant", "--retention", "90d"))
+    now, kept, died = time.time_ns(), 90, 0
+    for turn in range(4):
+        victim = cluster.nodes[turn % 3]
+        if turn > 0:
+            assert victim.stop() == 0
+            victim.start(environment={"MILLRACE_FAULT": f"{fault}:kill:{1 + turn}"})
+            cluster.wait_ready()
+        oldest = now - (kept - 1) * 24 * HOUR
+        wait_until(lambda: post(cluster.nodes[(turn + 1) % 3], "plant", spread(oldest, now, 3000))[0]
+                   in (204, 400), "rows are not taken")
+        kept //= 2
+        must(db(cluster, "alter", "plant", "--retention", f"{kept}d"))
+        wait_until(lambda: count(cluster) < 3000 * (turn + 1), "nothing is dropped")
+        time.sleep(1)
+        died += not victim.is_up()
+        if not victim.is_up():
+            victim.start()
+            cluster.wait_ready()
+    assert died > 0, "no fault was met"
+    for node in cluster.nodes:
+        node.kill()
+    for node in cluster.nodes:
+        node.start()
+    cluster.wait_ready()
+    cluster.wait_equal()
+    seen = {count(cluster, node=node) for node in cluster.nodes}
+    assert len(seen) == 1, seen
+    expect_same_files(cluster)
