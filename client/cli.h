@@ -27,6 +27,7 @@ int cli_status(int argc, char **argv);
 int cli_write(int argc, char **argv);
 int cli_query(int argc, char **argv);
 int cli_db(int argc, char **argv);
+int cli_delete(int argc, char **argv);
 int cli_collect(int argc, char **argv);
 int cli_local(int argc, char **argv);
 

@@ -14,6 +14,7 @@ static const struct {
     {"write", cli_write, "store line protocol from files or standard input"},
     {"query", cli_query, "ask for rows, aggregates or newest values; draw them"},
     {"db", cli_db, "make, alter, drop and list databases; how long rows are kept"},
+    {"delete", cli_delete, "take rows of a table away"},
     {"collect", cli_collect, "measure this machine and store what it does"},
     {"local", cli_local, "run a whole site on this machine, for trials and tests"},
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "client/cli_list.h"
 #include "client/cli_plot.h"
 #include "client/cli_print.h"
 #include "client/cli_time.h"
@@ -43,19 +44,13 @@ static const char usage[] =
     "  millrace query --table mem --field used_percent --from -15m --format plot\n"
     "\n" CLI_EXIT_HELP;
 
-enum { LIST_MAX = 256, WIDTH_MIN = 40, WIDTH_MAX = 1000, HEIGHT_MIN = 2, HEIGHT_MAX = 100 };
-
-/* Names that commas separate; what they point to is cut out of a copy. */
-struct list {
-    const char *items[LIST_MAX];
-    size_t count;
-};
+enum { WIDTH_MIN = 40, WIDTH_MAX = 1000, HEIGHT_MIN = 2, HEIGHT_MAX = 100 };
 
 struct arguments {
     struct millrace_options connect;
     struct millrace_query query;
-    struct list fields, groups, conditions;
-    struct millrace_condition where[LIST_MAX];
+    struct cli_list fields, groups, conditions;
+    struct millrace_condition where[CLI_LIST_MAX];
     const char *format;
     unsigned width, height;
     int64_t now_ns;
@@ -84,50 +79,6 @@ enum {
 
 /* ---- Options ------------------------------------------------------------------------------- */
 
-/* Add the items of "a,b,c"; the text is changed, and borrowed for good (it is argv's). */
-static bool add_items(struct list *list, char *text)
-{
-    char *item = text, *out = text;
-
-    for (char *at = text;; at++) {
-        if (*at == '\\' && at[1] != '\0') {
-            *out++ = *++at;
-        } else if (*at == ',' || *at == '\0') {
-            bool last = *at == '\0';
-
-            *out = '\0';
-            if (out == item || list->count == LIST_MAX)
-                return false;
-            list->items[list->count++] = item;
-            if (last)
-                return true;
-            out = item = at + 1;
-        } else {
-            *out++ = *at;
-        }
-    }
-}
-
-/* "tag=value" and so on. */
-static bool parse_condition(char *text, struct millrace_condition *ret_condition)
-{
-    static const char *const ops[] = {"!=", "!~", "=~", "="};
-    char *mark = text + strcspn(text, "=!");
-
-    if (mark == text)
-        return false;
-    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
-        size_t size = strlen(ops[i]);
-
-        if (strncmp(mark, ops[i], size) != 0)
-            continue;
-        *mark = '\0';
-        *ret_condition = (struct millrace_condition){text, ops[i], mark + size};
-        return true;
-    }
-    return false;
-}
-
 static int parse_number(const char *name, const char *text, uint64_t min, uint64_t max,
                         uint64_t *ret_number)
 {
@@ -137,9 +88,9 @@ static int parse_number(const char *name, const char *text, uint64_t min, uint64
     return CLI_OK;
 }
 
-static int parse_list(const char *name, char *text, struct list *list)
+static int parse_list(const char *name, char *text, struct cli_list *list)
 {
-    if (!add_items(list, text))
+    if (!cli_list_add(list, text))
         return cli_usage("query", "--%s %s: want names with commas between them", name, text);
     return CLI_OK;
 }
@@ -255,8 +206,8 @@ static int check(struct arguments *arguments, bool has_from, bool has_to)
     query->where_count = arguments->conditions.count;
     for (size_t i = 0; i < query->where_count; i++) {
         /* The items are pieces of argv. */
-        if (!parse_condition((char *)(uintptr_t)arguments->conditions.items[i],
-                             &arguments->where[i]))
+        if (!cli_list_condition((char *)(uintptr_t)arguments->conditions.items[i],
+                                &arguments->where[i]))
             return cli_usage("query",
                              "--where %s: want TAG=VALUE, TAG!=VALUE, TAG=~PATTERN or TAG!~PATTERN",
                              arguments->conditions.items[i]);

@@ -267,6 +267,20 @@ MILLRACE_API enum millrace_code millrace_database_drop(struct millrace *m, const
 MILLRACE_API enum millrace_code
 millrace_databases(struct millrace *m, struct millrace_database **ret_databases, size_t *ret_count);
 
+/* ---- Deleting ------------------------------------------------------------------------------ */
+
+/**
+ * Take away the rows of a table with a time in [from_ns, to_ns) (0, 0: all), of the series that
+ * satisfy all conditions ("=" and "!=" alone), in all shards. They are gone for who asks
+ * afterwards; the disk gives their room back later.
+ *
+ * Errors  of the first shard that failed; others may have done it, and doing it again is safe.
+ *         MILLRACE_LIMIT: too many deletes hide rows that are still on the disk
+ */
+MILLRACE_API enum millrace_code millrace_delete(struct millrace *m, const char *table,
+                                                const struct millrace_condition *where,
+                                                size_t where_count, int64_t from_ns, int64_t to_ns);
+
 /* ---- Values -------------------------------------------------------------------------------- */
 
 static inline struct millrace_value millrace_double(const char *name, double value)

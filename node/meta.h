@@ -35,7 +35,7 @@ const struct schema_map *meta_schema(const struct meta *meta);
 /** Decide types, as the leader; otherwise ERR_NOT_LEADER. route.done() follows in any case. */
 void meta_declare(struct meta *meta, struct declare_request *request);
 /** Make, alter, drop or list databases, as the leader; otherwise ERR_NOT_LEADER. The same. */
-void meta_database(struct meta *meta, struct database_request *request);
+void meta_database(struct meta *meta, struct order_request *request);
 MUST_CHECK enum err meta_apply(struct meta *meta, uint64_t index, struct buf *payload);
 /** Leadership is lost: end who waits. */
 void meta_lost(struct meta *meta);

@@ -83,7 +83,7 @@ static void put_info(const struct schema_database *database, struct bytes *out)
     message_put_database_info(&info, out);
 }
 
-static void answer(struct meta *meta, struct database_request *request, enum err err)
+static void answer(struct meta *meta, struct order_request *request, enum err err)
 {
     if (err == ERR_OK && request->answer.failed)
         err = err_set(ERR_NO_MEMORY, "a list of databases");
@@ -96,7 +96,7 @@ static void answer(struct meta *meta, struct database_request *request, enum err
     router_answer(meta->shard->worker, &request->route);
 }
 
-static void answer_list(struct meta *meta, struct database_request *request)
+static void answer_list(struct meta *meta, struct order_request *request)
 {
     for (uint32_t i = 0; i < meta->map.database_count; i++)
         if (!meta->map.databases[i].dropped)
@@ -104,7 +104,7 @@ static void answer_list(struct meta *meta, struct database_request *request)
     answer(meta, request, ERR_OK);
 }
 
-static void take_first(struct database_request **first, struct database_request ***end)
+static void take_first(struct order_request **first, struct order_request ***end)
 {
     *first = (*first)->next;
     if (*first == NULL)
@@ -114,7 +114,7 @@ static void take_first(struct database_request **first, struct database_request 
 void meta_answer_databases(struct meta *meta, uint64_t now_ms)
 {
     while (meta->decided != NULL && meta->decided->due_ms <= now_ms) {
-        struct database_request *request = meta->decided;
+        struct order_request *request = meta->decided;
 
         take_first(&meta->decided, &meta->decided_end);
         answer(meta, request, ERR_OK);
@@ -125,7 +125,7 @@ void meta_lose_databases(struct meta *meta)
 {
     meta_answer_databases(meta, UINT64_MAX);
     while (meta->databases != NULL) {
-        struct database_request *request = meta->databases;
+        struct order_request *request = meta->databases;
 
         meta->databases = request->next;
         answer(meta, request,
@@ -162,7 +162,7 @@ enum err meta_create_default(struct meta *meta, struct slice name)
     return propose(meta, &message, &index);
 }
 
-void meta_database(struct meta *meta, struct database_request *request)
+void meta_database(struct meta *meta, struct order_request *request)
 {
     struct message_database message;
     enum err err = message_get_database(request->message.data, request->message.size, &message);
@@ -231,7 +231,7 @@ static enum err apply(struct meta *meta, uint64_t index, const struct message_da
 
 enum err meta_apply_database(struct meta *meta, uint64_t index, const void *body, size_t size)
 {
-    struct database_request *request = meta->databases;
+    struct order_request *request = meta->databases;
     struct message_database message;
     enum err err = message_get_database(body, size, &message);
 

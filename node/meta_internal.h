@@ -17,9 +17,9 @@ struct meta {
     uint64_t saved;
     uint64_t changed_ms; /* 0: nothing to save. */
     bool saving;
-    struct declare_request *waiting, **waiting_end;      /* By wait_index. */
-    struct database_request *databases, **databases_end; /* Likewise. */
-    struct database_request *decided, **decided_end;     /* To be answered, by due_ms. */
+    struct declare_request *waiting, **waiting_end;   /* By wait_index. */
+    struct order_request *databases, **databases_end; /* Likewise. */
+    struct order_request *decided, **decided_end;     /* To be answered, by due_ms. */
 };
 
 /** Propose an entry with this body. */

@@ -297,50 +297,55 @@ static void serve_declare(struct native_conn *conn, const struct frame_header *h
     router_declare(conn->server->worker, &declare->request);
 }
 
-/* ---- Databases ----------------------------------------------------------------------------- */
+/* ---- Orders -------------------------------------------------------------------------------- */
 
-struct native_database {
-    struct database_request request;
+struct native_order {
+    struct order_request request;
     struct native_conn *conn;
     uint64_t number;
     uint32_t size;
+    uint16_t answer;
 };
 
-static void database_done(struct route *route)
+static void order_done(struct route *route)
 {
-    struct native_database *database = (struct native_database *)route;
-    struct native_conn *conn = database->conn;
-    uint32_t size = database->size;
+    struct native_order *order = (struct native_order *)route;
+    struct native_conn *conn = order->conn;
+    uint32_t size = order->size;
 
     if (!conn->gone && route->answer.code == ERR_OK) {
-        struct bytes bytes = database->request.answer;
+        struct bytes bytes = order->request.answer;
 
-        database->request.answer = (struct bytes){0};
-        frame_conn_send_bytes(&conn->frames, FRAME_DATABASE_OK, database->number, &bytes);
+        order->request.answer = (struct bytes){0};
+        frame_conn_send_bytes(&conn->frames, order->answer, order->number, &bytes);
     } else if (!conn->gone) {
-        send_answer(conn, database->number, &route->answer);
+        send_answer(conn, order->number, &route->answer);
     }
-    router_free_database(&database->request);
+    router_free_order(&order->request);
     request_ends(conn, size);
 }
 
-static void serve_database(struct native_conn *conn, const struct frame_header *header,
-                           const struct buf *payload)
+static void serve_order(struct native_conn *conn, const struct frame_header *header,
+                        const struct buf *payload)
 {
-    struct native_database *database = calloc(1, sizeof *database);
+    struct native_order *order = calloc(1, sizeof *order);
+    enum err err = order == NULL
+                       ? err_set(ERR_NO_MEMORY, "an order")
+                       : router_read_order(header->type, payload, &order->request, &order->answer);
 
-    if (database == NULL) {
-        refuse(conn, header->request, err_set(ERR_NO_MEMORY, "databases"), RETRY_FULL_MS);
+    if (err != ERR_OK) {
+        refuse(conn, header->request, err, err == ERR_NO_MEMORY ? RETRY_FULL_MS : 0);
+        if (order != NULL)
+            router_free_order(&order->request);
         return;
     }
-    database->conn = conn;
-    database->number = header->request;
-    database->request.route = (struct route){
-        .kind = ROUTE_DATABASE, .origin = conn->server->worker, .done = database_done};
-    database->size = payload->size + REQUEST_BYTES;
-    bytes_put(&database->request.message, payload->bytes, payload->size);
-    request_begins(conn, database->size);
-    router_database(conn->server->worker, &database->request);
+    order->conn = conn;
+    order->number = header->request;
+    order->request.route =
+        (struct route){.kind = ROUTE_ORDER, .origin = conn->server->worker, .done = order_done};
+    order->size = payload->size + REQUEST_BYTES;
+    request_begins(conn, order->size);
+    router_order(conn->server->worker, &order->request);
 }
 
 /* ---- Queries ------------------------------------------------------------------------------- */
@@ -460,7 +465,8 @@ static void conn_frame(struct frame_conn *frames, const struct frame_header *hea
         serve_declare(conn, header, payload);
         break;
     case FRAME_DATABASE:
-        serve_database(conn, header, payload);
+    case FRAME_DELETE:
+        serve_order(conn, header, payload);
         break;
     case FRAME_WRITE:
         serve_write(conn, header, payload);

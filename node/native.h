@@ -1,7 +1,7 @@
 /*
  * native.h - the native protocol's server: one listener a worker, requests in, answers out.
  *
- *    HELLO first; then PING, TOPOLOGY, DECLARE, DATABASE, WRITE, QUERY, CANCEL, STATUS, any number
+ *    HELLO first; then PING, TOPOLOGY, DECLARE, DATABASE, DELETE, WRITE, QUERY, CANCEL, STATUS
  *
  * A request is answered when it is done, in any order. A connection with more than
  * limits.inflight_bytes / 16 of unanswered writes is not read from until some are answered.

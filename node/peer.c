@@ -146,45 +146,49 @@ static void serve_declare(struct worker *worker, uint64_t from, uint64_t number,
     router_declare(worker, &declare->request);
 }
 
-/* ---- Databases ----------------------------------------------------------------------------- */
+/* ---- Orders -------------------------------------------------------------------------------- */
 
-struct peer_database {
-    struct database_request request;
+struct peer_order {
+    struct order_request request;
     uint64_t from, number;
+    uint16_t answer;
 };
 
-static void database_done(struct route *route)
+static void order_done(struct route *route)
 {
-    struct peer_database *database = (struct peer_database *)route;
+    struct peer_order *order = (struct peer_order *)route;
 
     if (route->answer.code != ERR_OK) {
-        send_error(route->origin, database->from, database->number, &route->answer);
+        send_error(route->origin, order->from, order->number, &route->answer);
     } else {
-        struct bytes bytes = database->request.answer;
+        struct bytes bytes = order->request.answer;
 
-        database->request.answer = (struct bytes){0};
-        send_bytes(route->origin, database->from, FRAME_DATABASE_OK, database->number, &bytes,
-                   true);
+        order->request.answer = (struct bytes){0};
+        send_bytes(route->origin, order->from, order->answer, order->number, &bytes, true);
     }
-    router_free_database(&database->request);
+    router_free_order(&order->request);
 }
 
-static void serve_database(struct worker *worker, uint64_t from, uint64_t number,
-                           struct buf *payload)
+static void serve_order(struct worker *worker, uint64_t from, const struct frame_header *header,
+                        struct buf *payload)
 {
-    struct peer_database *database = calloc(1, sizeof *database);
+    struct peer_order *order = calloc(1, sizeof *order);
+    enum err err = order == NULL
+                       ? err_set(ERR_NO_MEMORY, "an order of another node")
+                       : router_read_order(header->type, payload, &order->request, &order->answer);
 
-    if (database == NULL) {
-        refuse(worker, from, number, err_set(ERR_NO_MEMORY, "databases for another node"));
+    if (err != ERR_OK) {
+        refuse(worker, from, header->request, err);
+        if (order != NULL)
+            router_free_order(&order->request);
         return;
     }
-    database->from = from;
-    database->number = number;
-    database->request.route =
-        (struct route){.kind = ROUTE_DATABASE, .origin = worker, .done = database_done};
-    database->request.local_only = true;
-    bytes_put(&database->request.message, payload->bytes, payload->size);
-    router_database(worker, &database->request);
+    order->from = from;
+    order->number = header->request;
+    order->request.route =
+        (struct route){.kind = ROUTE_ORDER, .origin = worker, .done = order_done};
+    order->request.local_only = true;
+    router_order(worker, &order->request);
 }
 
 /* ---- Queries ------------------------------------------------------------------------------- */
@@ -260,8 +264,8 @@ void peer_serve(struct worker *worker, uint64_t from, const struct frame_header 
         serve_write(worker, from, header->request, payload);
     else if (header->type == FRAME_DECLARE)
         serve_declare(worker, from, header->request, payload);
-    else if (header->type == FRAME_DATABASE)
-        serve_database(worker, from, header->request, payload);
+    else if (header->type == FRAME_DATABASE || header->type == FRAME_DELETE)
+        serve_order(worker, from, header, payload);
     else
         serve_query(worker, from, header->request, payload);
 }

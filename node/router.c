@@ -36,7 +36,23 @@ void router_free_declare(struct declare_request *request)
     free(request);
 }
 
-void router_free_database(struct database_request *request)
+enum err router_read_order(uint16_t frame, const struct buf *payload, struct order_request *request,
+                           uint16_t *ret_answer)
+{
+    struct message_delete message;
+    enum err err;
+
+    *ret_answer = frame == FRAME_DELETE ? FRAME_DELETE_OK : FRAME_DATABASE_OK;
+    bytes_put(&request->message, payload->bytes, payload->size);
+    if (frame != FRAME_DELETE)
+        return ERR_OK;
+    err = message_get_delete(payload->bytes, payload->size, &message);
+    if (err == ERR_OK)
+        request->group = message.shard + 1;
+    return err == ERR_OK && request->group == 0 ? err_set(ERR_INVALID, "no such shard") : err;
+}
+
+void router_free_order(struct order_request *request)
 {
     bytes_fini(&request->message);
     bytes_fini(&request->answer);
@@ -217,8 +233,9 @@ void router_close(struct worker *worker)
  * where it was asked. */
 static bool leader_moved(const struct worker *worker, const struct route *route)
 {
-    uint32_t group =
-        route->kind == ROUTE_WRITE ? ((const struct write_request *)route)->shard + 1 : 0;
+    uint32_t group = route->kind == ROUTE_WRITE   ? ((const struct write_request *)route)->shard + 1
+                     : route->kind == ROUTE_ORDER ? ((const struct order_request *)route)->group
+                                                  : 0;
     uint64_t leader = atomic_load_explicit(&worker->node->leaders[group], memory_order_relaxed);
 
     return route->kind != ROUTE_QUERY && leader != 0 && leader != route->peer;
@@ -260,9 +277,14 @@ static void run_declare(struct worker *worker, void *arg)
     meta_declare(worker->node->meta, arg);
 }
 
-static void run_database(struct worker *worker, void *arg)
+static void run_order(struct worker *worker, void *arg)
 {
-    meta_database(worker->node->meta, arg);
+    struct order_request *request = arg;
+
+    if (request->group == 0)
+        meta_database(worker->node->meta, request);
+    else
+        shard_delete(worker->groups[request->group], request);
 }
 
 /* A request begins. False: the worker closes, the request has ended already. */
@@ -337,18 +359,25 @@ void router_declare(struct worker *worker, struct declare_request *request)
                  EXPIRES_MS, true);
 }
 
-void router_database(struct worker *worker, struct database_request *request)
+void router_order(struct worker *worker, struct order_request *request)
 {
-    uint64_t server = elsewhere(worker, 0);
+    bool exists = request->group < worker->node->groups;
+    uint64_t server = exists ? elsewhere(worker, request->group) : 0;
 
     if (!begin(worker, &request->route))
         return;
-    if (request->message.failed)
-        router_fail(worker, &request->route, err_set(ERR_NO_MEMORY, "a database"), RETRY_MS);
+    if (!exists)
+        router_fail(worker, &request->route,
+                    err_set(ERR_INVALID, "shard %u: this site has %u", request->group - 1,
+                            worker->node->shards),
+                    0);
+    else if (request->message.failed)
+        router_fail(worker, &request->route, err_set(ERR_NO_MEMORY, "an order"), RETRY_MS);
     else if (server == 0 || request->local_only)
-        worker_call(worker, owner(worker, 0), run_database, request);
+        worker_call(worker, owner(worker, request->group), run_order, request);
     else
-        ask_peer(worker, &request->route, server, FRAME_DATABASE, buf_of(&request->message),
+        ask_peer(worker, &request->route, server,
+                 request->group == 0 ? FRAME_DATABASE : FRAME_DELETE, buf_of(&request->message),
                  EXPIRES_MS, true);
 }
 
@@ -413,10 +442,10 @@ static enum err take_declare_ok(struct declare_request *request, const struct bu
     return err;
 }
 
-static enum err take_database_ok(struct database_request *request, const struct buf *payload)
+static enum err take_order_ok(struct order_request *request, const struct buf *payload)
 {
     bytes_put(&request->answer, payload->bytes, payload->size);
-    return request->answer.failed ? err_set(ERR_NO_MEMORY, "a list of databases") : ERR_OK;
+    return request->answer.failed ? err_set(ERR_NO_MEMORY, "an order's answer") : ERR_OK;
 }
 
 /* ERR_END: more is to come. */
@@ -484,8 +513,9 @@ static void take_answer(struct worker *worker, uint64_t from, const struct frame
         err = take_write_ok((struct write_request *)route, payload);
     else if (header->type == FRAME_DECLARE_OK && route->kind == ROUTE_DECLARE)
         err = take_declare_ok((struct declare_request *)route, payload);
-    else if (header->type == FRAME_DATABASE_OK && route->kind == ROUTE_DATABASE)
-        err = take_database_ok((struct database_request *)route, payload);
+    else if ((header->type == FRAME_DATABASE_OK || header->type == FRAME_DELETE_OK) &&
+             route->kind == ROUTE_ORDER)
+        err = take_order_ok((struct order_request *)route, payload);
     else if (header->type >= FRAME_SHARD_ROWS && header->type <= FRAME_SHARD_END &&
              route->kind == ROUTE_QUERY)
         err = take_query_part(worker, (struct query_request *)route, header->type, payload);
@@ -546,6 +576,7 @@ void router_frame(struct worker *worker, uint64_t from, const struct frame_heade
     case FRAME_WRITE:
     case FRAME_DECLARE:
     case FRAME_DATABASE:
+    case FRAME_DELETE:
     case FRAME_SHARD_QUERY:
         peer_serve(worker, from, header, payload);
         break;
@@ -553,6 +584,7 @@ void router_frame(struct worker *worker, uint64_t from, const struct frame_heade
     case FRAME_WRITE_OK:
     case FRAME_DECLARE_OK:
     case FRAME_DATABASE_OK:
+    case FRAME_DELETE_OK:
     case FRAME_SHARD_ROWS:
     case FRAME_SHARD_PART:
     case FRAME_SHARD_END:

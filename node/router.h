@@ -26,7 +26,7 @@
 struct buf;
 struct worker;
 
-enum route_kind { ROUTE_WRITE, ROUTE_DECLARE, ROUTE_DATABASE, ROUTE_QUERY };
+enum route_kind { ROUTE_WRITE, ROUTE_DECLARE, ROUTE_ORDER, ROUTE_QUERY };
 
 /** How it went. */
 struct answer {
@@ -75,17 +75,19 @@ struct declare_request {
     struct declare_request *next;
 };
 
-/** Make, alter, drop or list databases. */
-struct database_request {
+/** What a group's leader is to put into its log for an operator: databases, in the meta group
+ * (FRAME_DATABASE); deletes, in a shard's (FRAME_DELETE). */
+struct order_request {
     struct route route;
-    struct bytes message; /* Owned: an encoded struct message_database. */
+    uint32_t group;       /* 0: about databases. */
+    struct bytes message; /* Owned: an encoded struct message_database or message_delete. */
     bool local_only;      /* Answer ERR_NOT_LEADER instead of forwarding. */
     /* Result */
-    struct bytes answer; /* Owned: the payload of a FRAME_DATABASE_OK. */
+    struct bytes answer; /* Owned: the payload of the answer's frame. */
     /* The owner's */
     uint64_t wait_index;
     uint64_t due_ms;
-    struct database_request *next;
+    struct order_request *next;
 };
 
 struct query_part {
@@ -126,7 +128,7 @@ void router_fini(struct router *router);
 /** Carry the request out; route.origin, done and the request's own fields are set. */
 void router_write(struct worker *worker, struct write_request *request);
 void router_declare(struct worker *worker, struct declare_request *request);
-void router_database(struct worker *worker, struct database_request *request);
+void router_order(struct worker *worker, struct order_request *request);
 void router_query(struct worker *worker, struct query_request *request);
 
 /** Give a request back to its asker, from the worker that carried it out. */
@@ -141,10 +143,15 @@ MUST_CHECK enum err router_learn_types(struct worker *worker,
 /** The decided types of a done request as the payload of a FRAME_DECLARE_OK. */
 void router_encode_types(const struct declare_request *request, struct bytes *out);
 
+/** Fill in group and message of an order from a frame's payload, and the type of its answer.
+ * ERR_INVALID: a delete that makes no sense. */
+MUST_CHECK enum err router_read_order(uint16_t frame, const struct buf *payload,
+                                      struct order_request *request, uint16_t *ret_answer);
+
 /** Free what a request owns, and the request. */
 void router_free_write(struct write_request *request);
 void router_free_declare(struct declare_request *request);
-void router_free_database(struct database_request *request);
+void router_free_order(struct order_request *request);
 void router_free_query(struct query_request *request);
 
 /** A frame that is not raft's came from another node. */

@@ -363,6 +363,7 @@ enum err shard_apply(struct shard *shard, uint64_t index, struct buf *payload)
         shard_teach_cutoffs(shard, payload);
     }
     answer_waiting(shard, index, outcome);
+    shard_end_deletes(shard, index, ERR_OK);
     return ERR_OK;
 }
 
@@ -409,6 +410,7 @@ void shard_fail_all(struct shard *shard, enum err code, const char *why)
         }
     }
     shard_fail_reads(shard);
+    shard_end_deletes(shard, UINT64_MAX, err_set(code, "shard %u: %s", shard->number - 1, why));
     if (shard->meta != NULL)
         meta_lost(shard->meta);
 }

@@ -35,10 +35,11 @@ struct shard {
     bool declaring;                               /* The first parked one asks for types. */
     bool resuming;                                /* shard_resume() is on the stack. */
     uint64_t seal_index; /* Of the seal that we have proposed and not applied; 0: none. */
-    struct seal_task *seals, **seals_end; /* The first one is in the pool. */
-    uint64_t last_proposed;               /* Since we lead; 0: nothing. */
-    uint64_t pressed_ms;                  /* Last seal for the log's sake. */
-    uint64_t looked_ms;                   /* Last look for what has to be dropped. */
+    struct seal_task *seals, **seals_end;         /* The first one is in the pool. */
+    struct order_request *deletes, **deletes_end; /* Wait to be applied, by wait_index. */
+    uint64_t last_proposed;                       /* Since we lead; 0: nothing. */
+    uint64_t pressed_ms;                          /* Last seal for the log's sake. */
+    uint64_t looked_ms;                           /* Last look for what has to be dropped. */
     uint64_t drops_done;   /* Databases' drops up to this number were ordered here, and applied. */
     uint64_t kept_after;   /* Last told to the log. */
     uint64_t led_since_ms; /* 0: we do not lead. */
@@ -57,6 +58,9 @@ MUST_CHECK enum err shard_start(struct shard *shard);
 void shard_write(struct shard *shard, struct write_request *request);
 /** Answer one shard's part of a query; route.done() follows in any case. */
 void shard_query(struct shard *shard, struct query_request *request);
+
+/** Delete rows, as the leader; route.done() follows in any case. */
+void shard_delete(struct shard *shard, struct order_request *request);
 
 /** Every 100 ms: seals, pruning, balance, the board. */
 void shard_tick(struct shard *shard, uint64_t now_ms);

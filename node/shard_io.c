@@ -215,6 +215,7 @@ enum err shard_new(struct worker *worker, uint32_t number, struct shard **ret_sh
     shard->parked_end = &shard->parked;
     shard->waiting_end = &shard->waiting;
     shard->seals_end = &shard->seals;
+    shard->deletes_end = &shard->deletes;
     for (uint32_t i = 0; i < options.voter_count; i++)
         options.voters[i] = node->options.cluster.nodes[i].id;
     err = open_state(shard);
@@ -316,7 +317,7 @@ void shard_seal(struct shard *shard, struct seal_job *job)
 static void propose_seal(struct shard *shard, bool wanted)
 {
     bool drops;
-    struct buf *entry = shard_seal_order(shard, &drops);
+    struct buf *entry = shard_seal_order(shard, (struct slice){NULL, 0}, &drops);
     uint64_t index;
     enum err err;
 

@@ -19,14 +19,17 @@ void shard_seal(struct shard *shard, struct seal_job *job);
 /** This shard's part of the node's budget for heads, in bytes. */
 uint64_t shard_head_bytes_max(const struct shard *shard);
 
-/** What a seal that is ordered now says of databases; a NULL entry: no memory. *ret_drops: it drops
+/** A seal that is ordered now, with what it says of databases, and (unless it is empty) with a
+ * tombstone's bytes; NULL: no memory. *ret_drops: it drops
  * something, and should be ordered for that alone. */
-struct buf *shard_seal_order(struct shard *shard, bool *ret_drops);
+struct buf *shard_seal_order(struct shard *shard, struct slice tombstone, bool *ret_drops);
 /** It is time to ask whether something has to be dropped. */
 bool shard_looks_for_drops(struct shard *shard, uint64_t now_ms);
 /** The leader may take rows of this table: its database was not dropped, and no drop of it is yet
  * to be ordered here. ERR_NOT_FOUND, ERR_BUSY. */
 MUST_CHECK enum err shard_check_database(const struct shard *shard, struct slice table_key);
+/** Answer the deletes up to that index: with ERR_OK they are applied. */
+void shard_end_deletes(struct shard *shard, uint64_t index, enum err err);
 /** Tell all workers from which time on rows are taken: what an applied seal says, or (NULL) all
  * that the store knows. */
 void shard_teach_cutoffs(struct shard *shard, const struct buf *seal);

@@ -6,13 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/wire/message.h"
 #include "node/shard_io.h"
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
 #include "storage/block/seal_order.h"
+#include "storage/block/tombstone.h"
 #include "storage/database_map.h"
 
-enum { LOOK_MS = 1000 };
+enum { LOOK_MS = 1000, RETRY_BUSY_MS = 50 };
 
 static struct slice name_of(const struct schema_database *database)
 {
@@ -74,7 +76,7 @@ static bool judge(const struct shard *shard, const struct schema_database *datab
     return order.drop != 0 || order.cutoff_ns != INT64_MIN;
 }
 
-struct buf *shard_seal_order(struct shard *shard, bool *ret_drops)
+struct buf *shard_seal_order(struct shard *shard, struct slice tombstone, bool *ret_drops)
 {
     const struct schema_map *schema = &shard->worker->schema;
     struct seal_database *orders = malloc((schema->database_count + 1) * sizeof *orders);
@@ -94,7 +96,8 @@ struct buf *shard_seal_order(struct shard *shard, bool *ret_drops)
     }
     if (!erases)
         shard->drops_done = schema->drop_max;
-    entry = seal_order_entry(shard->number - 1, store_applied_index(shard->store), orders, count);
+    entry = seal_order_entry(shard->number - 1, store_applied_index(shard->store), orders, count,
+                             tombstone);
     free(orders);
     return entry;
 }
@@ -127,6 +130,69 @@ enum err shard_check_database(const struct shard *shard, struct slice table_key)
         return err_set(ERR_BUSY, "shard %u: what database \"%s\" had before is being erased",
                        shard->number - 1, database->name);
     return ERR_OK;
+}
+
+/* ---- Deletes ------------------------------------------------------------------------------- */
+
+static enum err propose_delete(struct shard *shard, struct order_request *request)
+{
+    struct message_delete message;
+    struct store_stats stats;
+    struct buf *entry = NULL;
+    bool drops;
+    enum err err = message_get_delete(request->message.data, request->message.size, &message);
+
+    store_stats(shard->store, &stats);
+    if (err == ERR_OK && stats.tombstones >= TOMBSTONES_MAX)
+        err = err_set(ERR_LIMIT,
+                      "shard %u: %d deletes hide rows that its segments still hold, the most there "
+                      "may be",
+                      shard->number - 1, (int)TOMBSTONES_MAX);
+    if (err == ERR_OK) {
+        entry = shard_seal_order(shard, message.tombstone, &drops);
+        err = entry == NULL ? err_set(ERR_NO_MEMORY, "a delete")
+                            : shard_propose(shard, entry, &request->wait_index);
+    }
+    if (err == ERR_OK)
+        shard->seal_index = request->wait_index;
+    buf_unref(entry);
+    return err;
+}
+
+void shard_delete(struct shard *shard, struct order_request *request)
+{
+    enum err err;
+
+    if (!shard_can_propose(shard, &request->route.answer)) {
+        router_answer(shard->worker, &request->route);
+        return;
+    }
+    err = propose_delete(shard, request);
+    if (err != ERR_OK) {
+        router_fail(shard->worker, &request->route, err,
+                    err == ERR_BUSY || err == ERR_NO_MEMORY ? RETRY_BUSY_MS : 0);
+        return;
+    }
+    request->next = NULL;
+    *shard->deletes_end = request;
+    shard->deletes_end = &request->next;
+}
+
+void shard_end_deletes(struct shard *shard, uint64_t index, enum err err)
+{
+    while (shard->deletes != NULL && shard->deletes->wait_index <= index) {
+        struct order_request *request = shard->deletes;
+
+        shard->deletes = request->next;
+        if (shard->deletes == NULL)
+            shard->deletes_end = &shard->deletes;
+        if (err == ERR_OK) {
+            request->route.answer.code = ERR_OK;
+            router_answer(shard->worker, &request->route);
+        } else {
+            router_fail(shard->worker, &request->route, err, RETRY_BUSY_MS);
+        }
+    }
 }
 
 /* ---- Every replica ------------------------------------------------------------------------- */

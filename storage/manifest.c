@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "storage/base/crc32c.h"
+#include "storage/block/tombstone.h"
 #include "storage/marks.h"
 
 enum {
@@ -19,6 +20,7 @@ void manifest_fini(struct manifest *manifest)
 {
     free(manifest->segments);
     bytes_fini(&manifest->marks);
+    bytes_fini(&manifest->tombstones);
     bytes_fini(&manifest->producers);
     *manifest = (struct manifest){0};
 }
@@ -101,6 +103,8 @@ void manifest_encode(const struct manifest *manifest, struct bytes *out)
         put_segment(&manifest->segments[i], out);
     bytes_put_u32(out, (uint32_t)manifest->marks.size);
     bytes_put(out, manifest->marks.data, manifest->marks.size);
+    bytes_put_u32(out, (uint32_t)manifest->tombstones.size);
+    bytes_put(out, manifest->tombstones.data, manifest->tombstones.size);
     bytes_put(out, manifest->producers.data, manifest->producers.size);
     if (out->failed)
         return;
@@ -143,17 +147,19 @@ static enum err get_segments(struct manifest *manifest, uint32_t count, struct r
     return ERR_OK;
 }
 
-static enum err get_marks(struct manifest *manifest, struct reader *reader)
+/* A list with its size in front, which is kept in its stored form. */
+static enum err get_list(struct reader *reader, enum err (*check)(const void *bytes, size_t size),
+                         struct bytes *ret_list)
 {
     uint32_t size = reader_u32(reader);
     const uint8_t *bytes = reader_take(reader, size);
-    enum err err = reader->bad ? err_set(ERR_CORRUPT, "%u bytes of marks do not fit", size)
-                               : marks_check(bytes, size);
+    enum err err = reader->bad ? err_set(ERR_CORRUPT, "a list of %u bytes does not fit", size)
+                               : check(bytes, size);
 
     if (err != ERR_OK)
         return err;
-    bytes_put(&manifest->marks, bytes, size);
-    return manifest->marks.failed ? err_set(ERR_NO_MEMORY, "marks") : ERR_OK;
+    bytes_put(ret_list, bytes, size);
+    return ret_list->failed ? err_set(ERR_NO_MEMORY, "a list of %u bytes", size) : ERR_OK;
 }
 
 static enum err get_body(struct manifest *manifest, struct reader *reader)
@@ -174,7 +180,9 @@ static enum err get_body(struct manifest *manifest, struct reader *reader)
         return err_set(ERR_CORRUPT, "it ends early");
     err = get_segments(manifest, segments, reader);
     if (err == ERR_OK)
-        err = get_marks(manifest, reader);
+        err = get_list(reader, marks_check, &manifest->marks);
+    if (err == ERR_OK)
+        err = get_list(reader, tombstones_check, &manifest->tombstones);
     if (err != ERR_OK)
         return err;
     bytes_put(&manifest->producers, reader->at, reader_left(reader));

@@ -9,6 +9,7 @@
  *     files of the catalog (catalog_file.h)
  *     u32 segments, then for each: struct segment_info's fields in their order
  *     u32 bytes of marks, marks (marks.h)
+ *     u32 bytes of tombstones, tombstones (tombstone.h)
  *     producers (producers.h)
  *
  * Thread    Any, one at a time. Saving and loading block.
@@ -40,6 +41,7 @@ struct manifest {
     uint32_t segment_count;
     struct segment_info *segments; /* Owned, oldest first. */
     struct bytes marks;            /* Owned: marks.h. */
+    struct bytes tombstones;       /* Owned: of rows that segments still hold. */
     struct bytes producers;        /* Owned: as producers_encode() makes it. */
 };
 

@@ -1,4 +1,4 @@
-#include "storage/scan_decode.h"
+#include "storage/scan_hidden.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -339,7 +339,7 @@ enum err scan_decode_runs(struct scan_decode *decode)
             add_runs(decode, decode->ids[i], start, decode->counts[i]);
         start += decode->counts[i];
     }
-    return err;
+    return err == ERR_OK && decode->kept > 0 ? scan_hidden_cut(decode) : err;
 }
 
 /* ---- Sources ------------------------------------------------------------------------------- */
@@ -390,6 +390,8 @@ static enum err decode_sections(struct scan_decode *decode, scan_decode_cb callb
         section_go(&decode->reader, i);
         if (!is_wanted(decode, table_key) || is_gone(decode))
             continue;
+        if (scan_hidden_some(decode))
+            decode->reader.section.is_sorted = false; /* The index knows of more than is there. */
         err = list_asked(decode);
         decode->run_count = 0;
         decode->kept = 0;

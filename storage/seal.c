@@ -9,6 +9,7 @@
 #include "storage/base/fault.h"
 #include "storage/base/log_line.h"
 #include "storage/block/seal_order.h"
+#include "storage/block/tombstone.h"
 #include "storage/catalog_run.h"
 #include "storage/marks.h"
 #include "storage/merge.h"
@@ -59,6 +60,7 @@ void seal_job_free(struct seal_job *job)
     buf_unref(job->order);
     bytes_fini(&job->producers);
     bytes_fini(&job->marks);
+    bytes_fini(&job->tombstones);
     catalog_view_fini(&job->series);
     catalog_run_unref(job->run);
     forget_results(job);
@@ -219,6 +221,36 @@ static enum err write_part(struct seal_job *job, const struct rules *rules,
     return ERR_OK;
 }
 
+/* Some segment may hold rows that it deletes. */
+static bool is_needed(const struct tombstone *tombstone, const struct rules *rules,
+                      const struct manifest *manifest)
+{
+    uint32_t database =
+        database_map_find(&rules->databases, database_map_name(tombstone->table_key));
+
+    for (uint32_t i = 0; i < manifest->segment_count; i++) {
+        const struct segment_info *info = &manifest->segments[i];
+
+        if (info->database == database && info->last_index <= tombstone->index &&
+            info->time_min_ns <= tombstone->last_ns && info->time_max_ns >= tombstone->first_ns)
+            return true;
+    }
+    return false;
+}
+
+static enum err keep_tombstones(struct seal_job *job, const struct rules *rules,
+                                struct manifest *manifest)
+{
+    struct reader reader = reader_on(job->tombstones.data, job->tombstones.size);
+    struct tombstone tombstone;
+    struct slice bytes;
+
+    while (tombstones_next(&reader, &tombstone, &bytes))
+        if (is_needed(&tombstone, rules, manifest))
+            tombstones_add(&manifest->tombstones, tombstone.index, bytes);
+    return manifest->tombstones.failed ? err_set(ERR_NO_MEMORY, "tombstones") : ERR_OK;
+}
+
 static enum err write_segments(struct seal_job *job, const struct rules *rules,
                                struct manifest *manifest)
 {
@@ -279,7 +311,7 @@ static enum err copy_manifest(const struct manifest *from, const struct seal_job
 
     copy.segments = NULL;
     copy.segment_count = 0;
-    copy.producers = copy.marks = (struct bytes){0};
+    copy.producers = copy.marks = copy.tombstones = (struct bytes){0};
     for (uint32_t i = 0; i < from->segment_count && err == ERR_OK; i++)
         err = manifest_add(&copy, &from->segments[i]);
     bytes_put(&copy.producers, job->producers.data, job->producers.size);
@@ -304,6 +336,8 @@ static enum err write_all(struct seal_job *job, struct manifest *manifest)
         err = drop_segments(job, &rules, manifest);
     if (err == ERR_OK)
         err = write_segments(job, &rules, manifest);
+    if (err == ERR_OK)
+        err = keep_tombstones(job, &rules, manifest);
     rules_fini(&rules);
     if (err == ERR_OK && FAULT("seal.catalog"))
         err = err_set(ERR_IO, "injected before the catalog");
@@ -339,6 +373,9 @@ static enum err seal_one(struct seal_job *job)
     manifest_fini(&sealer->manifest);
     sealer->manifest = manifest;
     job->sealed = true;
+    /* There is room: they are some of those that are there. */
+    bytes_clear(&job->tombstones);
+    bytes_put(&job->tombstones, manifest.tombstones.data, manifest.tombstones.size);
     for (uint32_t i = 0; i < job->dropped_count && !FAULT("seal.remove"); i++)
         remove_file(sealer, job->dropped[i], "");
     return ERR_OK;

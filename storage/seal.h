@@ -56,6 +56,7 @@ struct seal_job {
     struct catalog_view series;   /* Owned. */
     uint64_t chain, rows, points; /* As of last_index. */
     struct bytes producers, marks;
+    struct bytes tombstones; /* Up to last_index; once it is sealed, those that are still needed. */
     struct catalog_run *run; /* The catalog's newest one, counted; NULL without new series. */
     bool sealed;             /* Done: the manifest on disk holds it. */
 

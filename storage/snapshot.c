@@ -18,7 +18,41 @@ void snapshot_free(struct snapshot *snapshot)
         catalog_view_fini(snapshot->series);
     free(snapshot->series);
     bytes_fini(&snapshot->marks);
+    bytes_fini(&snapshot->hidden);
+    free(snapshot->tombstones);
     free(snapshot);
+}
+
+bool snapshot_hide(struct snapshot *snapshot, const struct bytes *tombstones)
+{
+    uint32_t count = tombstones_count(tombstones);
+    struct reader reader;
+
+    if (count == 0)
+        return true;
+    bytes_put(&snapshot->hidden, tombstones->data, tombstones->size);
+    snapshot->tombstones = calloc(count, sizeof *snapshot->tombstones);
+    if (snapshot->hidden.failed || snapshot->tombstones == NULL)
+        return false;
+    reader = reader_on(snapshot->hidden.data, snapshot->hidden.size);
+    while (snapshot->tombstone_count < count &&
+           tombstones_next(&reader, &snapshot->tombstones[snapshot->tombstone_count], NULL))
+        snapshot->tombstone_count++;
+    return true;
+}
+
+const struct tombstone *snapshot_hides(const struct snapshot *snapshot,
+                                       const struct snapshot_source *source, struct slice table_key,
+                                       int64_t first_ns, int64_t last_ns, uint32_t *at)
+{
+    while (*at < snapshot->tombstone_count) {
+        const struct tombstone *tombstone = &snapshot->tombstones[(*at)++];
+
+        if (source->index <= tombstone->index && first_ns <= tombstone->last_ns &&
+            last_ns >= tombstone->first_ns && marks_compare(tombstone->table_key, table_key) == 0)
+            return tombstone;
+    }
+    return NULL;
 }
 
 int64_t snapshot_cutoff(const struct snapshot *snapshot, struct slice database)

@@ -14,6 +14,7 @@
 
 #include "storage/base/buf.h"
 #include "storage/base/err.h"
+#include "storage/block/tombstone.h"
 #include "storage/catalog.h"
 #include "storage/marks.h"
 
@@ -35,11 +36,22 @@ struct snapshot_source {
 struct snapshot {
     struct snapshot_source *sources; /* Owned, in log order. */
     uint32_t source_count;
-    struct catalog_view *series; /* Owned. */
-    struct bytes marks;          /* Owned: marks.h. */
+    struct catalog_view *series;  /* Owned. */
+    struct bytes marks;           /* Owned: marks.h. */
+    struct bytes hidden;          /* Owned: what tombstones borrow from. */
+    struct tombstone *tombstones; /* Owned: of rows that were deleted. */
+    uint32_t tombstone_count;
 };
 
 void snapshot_free(struct snapshot *snapshot); /* NULL is allowed. */
+
+/** Take in a list of tombstones. False: no memory. */
+bool snapshot_hide(struct snapshot *snapshot, const struct bytes *tombstones);
+/** The next tombstone, from `at` on, that may hide rows of a table in the source, with a time from
+ * first_ns to last_ns; NULL: there is none. Rows of series that it matches are hidden. */
+const struct tombstone *snapshot_hides(const struct snapshot *snapshot,
+                                       const struct snapshot_source *source, struct slice table_key,
+                                       int64_t first_ns, int64_t last_ns, uint32_t *at);
 
 /** Rows of the database with an earlier time are gone. INT64_MIN: there is no such time. */
 int64_t snapshot_cutoff(const struct snapshot *snapshot, struct slice database);

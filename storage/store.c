@@ -127,6 +127,9 @@ static enum err load_databases(struct store *store)
     if (err == ERR_OK)
         err = marks_copy(&manifest->marks, &store->marks);
     store->cutoff_max_ns = marks_cutoff_max(&store->marks);
+    bytes_put(&store->tombstones, manifest->tombstones.data, manifest->tombstones.size);
+    if (err == ERR_OK && store->tombstones.failed)
+        err = err_set(ERR_NO_MEMORY, "tombstones");
     for (uint32_t i = 0; i < manifest->segment_count && err == ERR_OK; i++)
         if (manifest->segments[i].database >= store->databases.count)
             err = err_set(ERR_CORRUPT, "%s/%s: segment %" PRIu64 " is of database %u of %u",
@@ -254,6 +257,7 @@ void store_close(struct store *store)
     free(store->segments);
     database_map_fini(&store->databases);
     bytes_fini(&store->marks);
+    bytes_fini(&store->tombstones);
     head_fini(&store->head);
     tentative_fini(&store->tentative);
     producers_free(store->producers);
@@ -297,6 +301,7 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
                                 .rows = store->rows,
                                 .points = store->points,
                                 .chain = store->chain,
+                                .tombstones = tombstones_count(&store->tombstones),
                                 .sealing = store->seals_out > 0};
 
     for (uint32_t i = 0; i < store->segment_count; i++) {
@@ -360,7 +365,8 @@ struct snapshot *store_snapshot(struct store *store)
     snapshot->sources = malloc(sources * sizeof *snapshot->sources);
     snapshot->series = calloc(1, sizeof *snapshot->series);
     if (snapshot->sources == NULL || snapshot->series == NULL ||
-        marks_copy(&store->marks, &snapshot->marks) != ERR_OK) {
+        marks_copy(&store->marks, &snapshot->marks) != ERR_OK ||
+        !snapshot_hide(snapshot, &store->tombstones)) {
         snapshot_free(snapshot);
         return NULL;
     }

@@ -139,6 +139,7 @@ struct store_stats {
     uint64_t applied_index, sealed_index;
     uint64_t rows, points; /* Applied since the shard was made (kept in the manifest). */
     uint64_t chain;        /* Hash over all applied entries: equal on equal replicas. */
+    uint64_t tombstones;   /* Deletes whose rows segments may still hold. */
     bool sealing;          /* A job is out. */
 };
 void store_stats(const struct store *store, struct store_stats *ret_stats);

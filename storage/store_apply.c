@@ -10,6 +10,7 @@
 #include "storage/base/clk.h"
 #include "storage/base/metric.h"
 #include "storage/block/seal_order.h"
+#include "storage/block/tombstone.h"
 #include "storage/store_internal.h"
 
 enum { SEAL_RETRY_S = 10 }; /* A full disk does not get better faster. */
@@ -183,6 +184,8 @@ static enum err freeze(struct store *store, uint64_t index, struct buf *order)
 
     if (err == ERR_OK)
         err = marks_copy(&store->marks, &job->marks);
+    if (err == ERR_OK)
+        err = marks_copy(&store->tombstones, &job->tombstones);
     if (err != ERR_OK) {
         seal_job_free(job);
         return err;
@@ -251,6 +254,12 @@ static enum err apply_seal(struct store *store, uint64_t index, struct buf *entr
     err = mark_drops(store, index, order, &news);
     if (err != ERR_OK)
         return err;
+    if (order.tombstone.size > 0) {
+        tombstones_add(&store->tombstones, index, order.tombstone);
+        if (store->tombstones.failed)
+            return err_set(ERR_NO_MEMORY, "tombstones");
+        news = true;
+    }
     if (news) {
         err = freeze(store, index, entry);
         if (err != ERR_OK)
@@ -270,6 +279,26 @@ static bool is_dropped(const struct seal_job *job, uint64_t number)
         if (job->dropped[i] == number)
             return true;
     return false;
+}
+
+/* Of those up to the job's index the ones that it says, and the later ones. They are no more than
+ * there were, so there is room. */
+static void keep_tombstones(struct store *store, const struct seal_job *job)
+{
+    struct reader reader = reader_on(store->tombstones.data, store->tombstones.size);
+    const uint8_t *later = reader.at;
+    struct tombstone tombstone;
+    size_t size;
+
+    while (tombstones_next(&reader, &tombstone, NULL) && tombstone.index <= job->last_index)
+        later = reader.at;
+    size = (size_t)(store->tombstones.data + store->tombstones.size - later);
+    if (store->tombstones.size == 0)
+        return;
+    memmove(store->tombstones.data + job->tombstones.size, later, size);
+    if (job->tombstones.size > 0)
+        memcpy(store->tombstones.data, job->tombstones.data, job->tombstones.size);
+    store->tombstones.size = job->tombstones.size + size;
 }
 
 static void take_segments(struct store *store, struct seal_job *job)
@@ -292,6 +321,7 @@ static void take_segments(struct store *store, struct seal_job *job)
     store->segment_count = count;
     job->room = NULL;
     job->segment_count = 0;
+    keep_tombstones(store, job);
     /* Without memory for it, the keys in memory go on to do. */
     if (job->run != NULL)
         (void)(catalog_adopt(store->catalog, job->run) == ERR_OK);

@@ -34,6 +34,7 @@ struct store {
     struct database_map databases; /* Of the applied series. */
     struct bytes marks;            /* As of applied_index: marks.h. */
     int64_t cutoff_max_ns;         /* Of all of them. */
+    struct bytes tombstones;       /* Of deletes: tombstone.h. */
 
     uint64_t applied_index;
     uint64_t sealed_index;

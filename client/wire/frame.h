@@ -47,6 +47,8 @@ enum frame_type {
     FRAME_CANCEL = 17,      /* a query of this connection, by `request` */
     FRAME_DATABASE = 18,    /* make, alter, drop or list databases */
     FRAME_DATABASE_OK = 19, /* the databases */
+    FRAME_DELETE = 20,      /* rows of one shard */
+    FRAME_DELETE_OK = 21,   /* empty */
     FRAME_RAFT = 32,        /* Peers: raft messages (raft_wire.h) */
     FRAME_SHARD_QUERY = 33, /* Peers: shard, then a query */
     FRAME_SHARD_ROWS = 34,  /* columns */

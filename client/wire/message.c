@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/block/tombstone.h"
 
 /* A frame is decoded by reading all its fields, then asking once whether the bytes sufficed.
  * Ranges that later code relies on (counts, enumerations, ports) are checked field by field. */
@@ -318,6 +319,26 @@ enum err message_get_database_info(const void *bytes, size_t size, size_t *at,
         return malformed("DATABASE_OK", size);
     *at = size - reader_left(&r);
     return ERR_OK;
+}
+
+/* ---- DELETE -------------------------------------------------------------------------------- */
+
+void message_put_delete(const struct message_delete *message, struct bytes *out)
+{
+    bytes_put_u32(out, message->shard);
+    bytes_put(out, message->tombstone.data, message->tombstone.size);
+}
+
+enum err message_get_delete(const void *bytes, size_t size, struct message_delete *ret)
+{
+    struct reader r = reader_on(bytes, size);
+    struct tombstone tombstone;
+
+    ret->shard = reader_u32(&r);
+    if (r.bad)
+        return malformed("DELETE", size);
+    ret->tombstone = (struct slice){(const char *)r.at, reader_left(&r)};
+    return tombstone_get(ret->tombstone.data, ret->tombstone.size, &tombstone);
 }
 
 /* ---- WRITE --------------------------------------------------------------------------------- */

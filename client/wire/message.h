@@ -113,6 +113,14 @@ void message_put_database_info(const struct message_database_info *info, struct 
 MUST_CHECK enum err message_get_database_info(const void *bytes, size_t size, size_t *at,
                                               struct message_database_info *ret);
 
+/* DELETE: the shard, then a tombstone (tombstone.h), which is checked, too. */
+struct message_delete {
+    uint32_t shard;
+    struct slice tombstone;
+};
+void message_put_delete(const struct message_delete *message, struct bytes *out);
+MUST_CHECK enum err message_get_delete(const void *bytes, size_t size, struct message_delete *ret);
+
 /* WRITE_OK: applied at the leader after commit on a majority's disk. */
 struct message_write_ok {
     uint32_t shard;

@@ -5,9 +5,10 @@
 
 #include "storage/base/check.h"
 #include "storage/block/entry.h"
+#include "storage/block/tombstone.h"
 
 struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_database *databases,
-                             uint32_t count)
+                             uint32_t count, struct slice tombstone)
 {
     struct entry_header header = {.kind = ENTRY_SEAL, .shard = shard};
     struct bytes bytes = {0};
@@ -23,6 +24,7 @@ struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_da
         bytes_put_u64(&bytes, (uint64_t)databases[i].cutoff_ns);
         bytes_put_u64(&bytes, databases[i].drop);
     }
+    bytes_put_string(&bytes, tombstone.data, tombstone.size);
     if (!bytes.failed)
         entry = buf_new((uint32_t)bytes.size);
     if (entry != NULL) {
@@ -41,6 +43,16 @@ static void read_database(struct reader *reader, struct seal_database *ret_datab
     ret_database->window_ns = (int64_t)reader_u64(reader);
     ret_database->cutoff_ns = (int64_t)reader_u64(reader);
     ret_database->drop = reader_u64(reader);
+}
+
+static enum err check_tombstone(const struct seal_order *order, struct seal_order *ret_order)
+{
+    struct tombstone tombstone;
+    enum err err = tombstone_get(order->tombstone.data, order->tombstone.size, &tombstone);
+
+    if (err == ERR_OK)
+        *ret_order = *order;
+    return err;
 }
 
 enum err seal_order_read(const struct buf *entry, struct seal_order *ret_order)
@@ -66,9 +78,11 @@ enum err seal_order_read(const struct buf *entry, struct seal_order *ret_order)
                            "a seal: database %u of %u has no name, or windows of %" PRId64 " ns", i,
                            order.left, database.window_ns);
     }
+    order.tombstone.data = reader_string(&reader, TOMBSTONE_SIZE_MAX, &order.tombstone.size);
     if (!reader_done(&reader))
-        return err_set(ERR_INVALID, "a seal of %u bytes has something behind its databases",
-                       entry->size);
+        return err_set(ERR_INVALID, "a seal of %u bytes ends too early or too late", entry->size);
+    if (order.tombstone.size > 0)
+        return check_tombstone(&order, ret_order);
     *ret_order = order;
     return ERR_OK;
 }

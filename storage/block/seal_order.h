@@ -2,6 +2,7 @@
  * seal_order.h - the body of an ENTRY_SEAL: what a leader tells all replicas to make of the head.
  *
  *     u64 upto | u32 databases | for each: string name, u64 window, i64 cutoff, u64 drop
+ *     string tombstone (tombstone.h): rows to delete; empty: none
  *
  * A replica knows the log of its shard alone, so whatever else a seal depends on stands in here:
  * how wide the windows of time are that segments of a database cover, from which time on its rows
@@ -32,11 +33,12 @@ struct seal_order {
     uint64_t upto; /* Applied by the proposer: at or below the last seal, the order is outdated. */
     uint32_t left; /* Databases that seal_order_next() has not given yet. */
     struct reader reader;
+    struct slice tombstone; /* Its bytes; none if it deletes nothing. */
 };
 
 /** The whole entry for `shard`. NULL: no memory. */
 struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_database *databases,
-                             uint32_t count);
+                             uint32_t count, struct slice tombstone);
 
 /** Check the entry's body wholly; *ret_order borrows from it. ERR_INVALID. */
 MUST_CHECK enum err seal_order_read(const struct buf *entry, struct seal_order *ret_order);

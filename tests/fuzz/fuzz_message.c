@@ -25,6 +25,7 @@ static enum err again(unsigned which, const void *bytes, size_t size, struct byt
         struct message_query_end query_end;
         struct message_database database;
         struct message_database_info database_info;
+        struct message_delete delete;
     } m;
     size_t at = 0;
     enum err err = ERR_END;
@@ -42,6 +43,7 @@ static enum err again(unsigned which, const void *bytes, size_t size, struct byt
     AGAIN(5, write_ok)
     AGAIN(7, query_end)
     AGAIN(8, database)
+    AGAIN(10, delete)
 #undef AGAIN
     if (which == 6 && (err = message_get_query(bytes, size, &m.query)) == ERR_OK) {
         message_put_query(&m.query.query, m.query.shard, m.query.timeout_ms, out);

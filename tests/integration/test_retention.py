@@ -148,6 +148,32 @@ def test_a_dropped_database_is_gone_and_can_be_made_again(make_cluster):
     expect_same_files(cluster)
 
 
+def test_deleted_rows_are_gone_everywhere_and_stay_gone(make_cluster):
+    cluster = make_cluster(settings=SMALL_HEADS)
+    cluster.start()
+    now = time.time_ns() // SECOND * SECOND
+    assert post(cluster.nodes[0], "plant", spread(now - HOUR, now, 4000))[0] == 204
+    result = cluster.run("delete", "--db", "plant", "--table", "d")
+    assert result.returncode == 2 and "--all" in result.stderr, result
+    must(cluster.run("delete", "--db", "plant", "--table", "d", "--where", "k=k3"))
+    assert count(cluster) == 3800
+    must(cluster.run("delete", "--db", "plant", "--table", "d", "--from",
+                     f"{(now - HOUR // 2) // 1_000_000}ms"))
+    assert count(cluster) == 1900
+    assert post(cluster.nodes[1], "plant", [now])[0] == 204
+    assert count(cluster) == 1901
+    for node in cluster.nodes:
+        node.kill()
+    for node in cluster.nodes:
+        node.start()
+    cluster.wait_ready()
+    assert count(cluster) == 1901
+    must(cluster.run("delete", "--db", "plant", "--table", "d", "--all"))
+    assert count(cluster) == 0
+    cluster.wait_equal()
+    expect_same_files(cluster)
+
+
 @pytest.mark.parametrize("fault", ["seal.segment", "seal.catalog", "seal.manifest", "seal.remove"])
 def test_nodes_that_die_while_they_drop_come_back_equal(make_cluster, fault):
     """Each node dies at the fault point, in some drop; windows go, and come, meanwhile."""

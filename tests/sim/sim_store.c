@@ -107,7 +107,8 @@ static void end_job(struct sim_replica *replica, bool failed)
 /* As the leader's node does. */
 static void propose_seal(struct sim_replica *replica)
 {
-    struct buf *entry = seal_order_entry(replica->number, replica->store.index, NULL, 0);
+    struct buf *entry =
+        seal_order_entry(replica->number, replica->store.index, NULL, 0, (struct slice){NULL, 0});
     uint64_t index;
 
     CHECK(entry != NULL);

@@ -56,6 +56,23 @@ struct section_rows {
     int64_t cutoff_ns; /* Rows before it are gone. */
 };
 
+static bool is_deleted(const struct snapshot *snapshot, const struct section_reader *reader,
+                       uint32_t id, int64_t time_ns)
+{
+    char room[CATALOG_KEY_ROOM];
+
+    for (uint32_t i = 0; i < snapshot->tombstone_count; i++) {
+        const struct tombstone *tombstone = &snapshot->tombstones[i];
+
+        if (reader->source->index <= tombstone->index && time_ns >= tombstone->first_ns &&
+            time_ns <= tombstone->last_ns &&
+            marks_compare(tombstone->table_key, reader->section.table_key) == 0 &&
+            tombstone_matches(tombstone, catalog_view_key(snapshot->series, id, room)))
+            return true;
+    }
+    return false;
+}
+
 static enum err read_field(const struct snapshot *snapshot, struct section_reader *reader,
                            uint32_t f, struct section_rows *rows, struct cells *cells)
 {
@@ -74,7 +91,8 @@ static enum err read_field(const struct snapshot *snapshot, struct section_reade
 
         while (left == 0)
             left = rows->counts[run++];
-        if (!rows->present[row] || rows->times[row] < rows->cutoff_ns)
+        if (!rows->present[row] || rows->times[row] < rows->cutoff_ns ||
+            is_deleted(snapshot, reader, rows->ids[run - 1], rows->times[row]))
             continue;
         print_key(catalog_view_key(snapshot->series, rows->ids[run - 1], room), key, sizeof key);
         (void)snprintf(place, sizeof place, "%s %020" PRId64 " %.*s", key, rows->times[row],

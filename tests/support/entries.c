@@ -7,6 +7,7 @@
 #include "storage/base/types.h"
 #include "storage/block/block_builder.h"
 #include "storage/block/block_reader.h"
+#include "storage/block/tombstone.h"
 
 static struct slice text(const char *string)
 {
@@ -104,9 +105,31 @@ struct buf *entries_seal(uint32_t shard, uint64_t upto)
 struct buf *entries_drop(uint32_t shard, uint64_t upto, const struct seal_database *databases,
                          uint32_t count)
 {
-    struct buf *entry = seal_order_entry(shard, upto, databases, count);
+    struct buf *entry = seal_order_entry(shard, upto, databases, count, (struct slice){NULL, 0});
 
     CHECK(entry != NULL);
+    return entry;
+}
+
+struct buf *entries_delete(uint32_t shard, uint64_t upto, const char *table, const char *host,
+                           int64_t first_ns, int64_t last_ns)
+{
+    struct tombstone tombstone = {.first_ns = first_ns, .last_ns = last_ns};
+    struct bytes bytes = {0};
+    struct buf *entry;
+    char key[256];
+
+    tombstone.table_key =
+        (struct slice){key, key_write_table(database_of(table), name_of(table), key, sizeof key)};
+    if (host != NULL) {
+        tombstone.conditions[0].tag = text("host");
+        tombstone.conditions[0].value = text(host);
+        tombstone.condition_count = 1;
+    }
+    tombstone_put(&tombstone, &bytes);
+    entry = seal_order_entry(shard, upto, NULL, 0, (struct slice){(char *)bytes.data, bytes.size});
+    CHECK(entry != NULL);
+    bytes_fini(&bytes);
     return entry;
 }
 

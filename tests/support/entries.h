@@ -42,6 +42,10 @@ struct buf *entries_seal(uint32_t shard, uint64_t upto);
 /** One that says something of databases. */
 struct buf *entries_drop(uint32_t shard, uint64_t upto, const struct seal_database *databases,
                          uint32_t count);
+/** One that deletes rows of a table ("cpu" or "other/cpu") with a time from first_ns to last_ns; of
+ * one host, or (NULL) of all. */
+struct buf *entries_delete(uint32_t shard, uint64_t upto, const char *table, const char *host,
+                           int64_t first_ns, int64_t last_ns);
 
 /** Stamp ids as a leader would, without its checks. */
 void entries_stamp(struct buf *entry, const uint32_t *ids);

@@ -272,7 +272,7 @@ static char last_text[ERR_DETAIL_MAX];
 
 static void database_done_cb(struct route *route)
 {
-    struct database_request *request = (struct database_request *)route;
+    struct order_request *request = (struct order_request *)route;
     struct message_database_info info;
     size_t at = 0;
 
@@ -293,7 +293,7 @@ static void database_done_cb(struct route *route)
 
 static void database(const struct message_database *message)
 {
-    struct database_request *request = calloc(1, sizeof *request);
+    struct order_request *request = calloc(1, sizeof *request);
 
     request->route.done = database_done_cb;
     message_put_database(message, &request->message);

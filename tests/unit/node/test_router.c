@@ -70,9 +70,16 @@ void meta_declare(struct meta *meta, struct declare_request *request)
     router_answer(request->route.origin, &request->route);
 }
 
-void meta_database(struct meta *meta, struct database_request *request)
+void meta_database(struct meta *meta, struct order_request *request)
 {
     (void)meta;
+    local_count++;
+    router_answer(request->route.origin, &request->route);
+}
+
+void shard_delete(struct shard *shard, struct order_request *request)
+{
+    (void)shard;
     local_count++;
     router_answer(request->route.origin, &request->route);
 }
@@ -482,23 +489,22 @@ static size_t answer_size;
 
 static void database_done(struct route *route)
 {
-    struct database_request *request = (struct database_request *)route;
+    struct order_request *request = (struct order_request *)route;
 
     done_count++;
     last = route->answer;
     answer_size = request->answer.size;
-    router_free_database(request);
+    router_free_order(request);
 }
 
 static void ask_databases(void)
 {
     struct message_database message = {.op = DATABASE_LIST, .name = {"", 0}};
-    struct database_request *request = calloc(1, sizeof *request);
+    struct order_request *request = calloc(1, sizeof *request);
 
-    request->route =
-        (struct route){.kind = ROUTE_DATABASE, .origin = &worker, .done = database_done};
+    request->route = (struct route){.kind = ROUTE_ORDER, .origin = &worker, .done = database_done};
     message_put_database(&message, &request->message);
-    router_database(&worker, request);
+    router_order(&worker, request);
 }
 
 Test(router, asks_the_meta_groups_leader_about_databases)

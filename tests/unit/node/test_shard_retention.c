@@ -2,8 +2,10 @@
  * What a leader drops: by age, by bytes, and with a database; and what nobody may write meanwhile.
  */
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "client/wire/message.h"
 #include "node/shard_io.h"
 #include "storage/base/clk.h"
 #include "storage/block/seal_order.h"
@@ -30,12 +32,46 @@ void worker_teach_cutoff(struct worker *from, struct worker *to, struct slice na
     lessons++;
 }
 
+static enum err propose_says;
+static struct buf *proposed;
+
+bool shard_can_propose(const struct shard *of, struct answer *ret_answer)
+{
+    (void)of;
+    (void)ret_answer;
+    return true;
+}
+
+enum err shard_propose(struct shard *of, struct buf *entry, uint64_t *ret_index)
+{
+    (void)of;
+    if (propose_says != ERR_OK)
+        return err_set(propose_says, "told to");
+    proposed = buf_ref(entry);
+    *ret_index = replica.log_count + 1;
+    return ERR_OK;
+}
+
+void router_answer(struct worker *of, struct route *route)
+{
+    (void)of;
+    route->done(route);
+}
+
+void router_fail(struct worker *of, struct route *route, enum err code, uint32_t retry_ms)
+{
+    route->answer.code = code;
+    route->answer.retry_ms = retry_ms;
+    router_answer(of, route);
+}
+
 static void set_up(void)
 {
     replica_init(&replica);
     cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
     node.workers = &worker;
     shard.store = replica.store;
+    shard.deletes_end = &shard.deletes;
 }
 
 static void tear_down(void)
@@ -68,7 +104,7 @@ static void know(const char *name, const struct schema_database *database)
 /* Look, and carry out what is ordered. Returns how many databases stand in it. */
 static uint32_t look(bool *ret_drops, struct seal_database *ret_first)
 {
-    struct buf *entry = shard_seal_order(&shard, ret_drops);
+    struct buf *entry = shard_seal_order(&shard, (struct slice){NULL, 0}, ret_drops);
     enum store_outcome outcome;
     struct seal_order order;
     uint32_t count;
@@ -205,4 +241,68 @@ Test(shard_retention, a_drop_comes_to_shards_without_the_database_too)
     cr_assert_eq(look(&drops, &first), 1);
     cr_assert_eq(store_database_mark(replica.store, (struct slice){"db", 2}).drop, 5);
     cr_assert_eq(look(&drops, &first), 0);
+}
+
+/* ---- Deletes ------------------------------------------------------------------------------- */
+
+static enum err last_code;
+
+static void deleted(struct route *route)
+{
+    struct order_request *request = (struct order_request *)route;
+
+    last_code = route->answer.code;
+    bytes_fini(&request->message);
+    free(request);
+}
+
+static void ask_delete(const char *tombstone, size_t size)
+{
+    struct message_delete message = {0, {tombstone, size}};
+    struct order_request *request = calloc(1, sizeof *request);
+
+    request->route.done = deleted;
+    message_put_delete(&message, &request->message);
+    last_code = ERR_END;
+    shard_delete(&shard, request);
+}
+
+/* All rows of db.cpu. */
+#define ALL                            \
+    "\x07\x02"                         \
+    "db\x03"                           \
+    "cpu"                              \
+    "\0\0\0\0\0\0\0\x80"               \
+    "\xff\xff\xff\xff\xff\xff\xff\x7f" \
+    "\0\0\0\0"
+
+Test(shard_retention, a_delete_is_answered_when_it_is_applied)
+{
+    enum store_outcome outcome;
+
+    put("cpu", 1);
+    ask_delete(ALL, sizeof ALL - 1);
+    cr_assert_eq(last_code, ERR_END);
+    cr_assert_eq(shard.seal_index, 2);
+    cr_assert_eq(replica_apply(&replica, proposed, &outcome), ERR_OK, "%s", err_detail());
+    cr_assert_eq(outcome, STORE_SEAL);
+    shard_end_deletes(&shard, 1, ERR_OK);
+    cr_assert_eq(last_code, ERR_END);
+    shard_end_deletes(&shard, 2, ERR_OK);
+    cr_assert_eq(last_code, ERR_OK);
+    cr_assert_eq(stats().tombstones, 1);
+}
+
+Test(shard_retention, a_delete_that_cannot_be_done_says_so)
+{
+    ask_delete("nonsense", 8);
+    cr_assert_eq(last_code, ERR_INVALID);
+    propose_says = ERR_BUSY;
+    ask_delete(ALL, sizeof ALL - 1);
+    cr_assert_eq(last_code, ERR_BUSY);
+    propose_says = ERR_OK;
+    ask_delete(ALL, sizeof ALL - 1);
+    shard_end_deletes(&shard, UINT64_MAX, err_set(ERR_UNAVAILABLE, "leadership moved"));
+    cr_assert_eq(last_code, ERR_UNAVAILABLE);
+    buf_unref(proposed);
 }

@@ -251,6 +251,84 @@ Test(drops, a_database_that_is_made_again_begins_anew)
     expect(1, 1);
 }
 
+/* ---- Deletes ------------------------------------------------------------------------------- */
+
+static void delete (const char *table, const char *host, int64_t first_ns, int64_t last_ns)
+{
+    enum store_outcome outcome;
+
+    cr_assert_eq(
+        replica_apply(&replica, entries_delete(0, 0, table, host, first_ns, last_ns), &outcome),
+        ERR_OK, "%s", err_detail());
+}
+
+static void put_of(const char *host, int64_t time_ns)
+{
+    struct entries_value value = {"cpu", host, time_ns, "v", FIELD_INT, 1, NULL, 0};
+
+    replica_write(&replica, &(struct entries_from){0}, &value, 1);
+}
+
+Test(drops, deleted_rows_are_gone_and_what_is_written_later_stays)
+{
+    for (int64_t time_ns = 0; time_ns < 10; time_ns++)
+        put_of("a", time_ns);
+    cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
+    for (int64_t time_ns = 10; time_ns < 20; time_ns++)
+        put_of(time_ns % 2 == 0 ? "a" : "b", time_ns);
+    delete ("cpu", NULL, 8, 11); /* Of a segment and of the head. */
+    expect(16, 16);
+    delete ("cpu", "b", INT64_MIN, 15);
+    expect(14, 14);
+    put_of("b", 11);
+    put_of("a", 8);
+    expect(16, 16);
+    cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
+    expect(16, 16);
+    reopen();
+    expect(16, 16);
+    delete ("cpu", NULL, INT64_MIN, INT64_MAX);
+    expect(0, 0);
+    delete ("mem", NULL, INT64_MIN, INT64_MAX);
+    put_of("a", 5);
+    expect(1, 1);
+}
+
+Test(drops, tombstones_go_with_the_segments_that_they_are_for)
+{
+    put_of("a", 1);
+    put_of("a", DAY_NS);
+    delete ("cpu", NULL, 1, 1);
+    delete ("cpu", NULL, 5, 7); /* No segment has such rows. */
+    delete ("other/cpu", NULL, 1, 1);
+    cr_assert_eq(stats().tombstones, 1);
+    reopen();
+    cr_assert_eq(stats().tombstones, 1);
+    expect(1, 1);
+    run(order(DAY_NS, 0));
+    cr_assert_eq(stats().tombstones, 0);
+    expect(1, 1);
+}
+
+Test(drops, a_delete_is_seen_before_its_seal_has_run)
+{
+    struct buf *entry = entries_delete(0, 0, "cpu", NULL, 1, 1);
+    enum store_outcome outcome;
+    struct seal_job *job;
+
+    put_of("a", 1);
+    put_of("a", 2);
+    replica.log = realloc(replica.log, (replica.log_count + 1) * sizeof(struct buf *));
+    replica.log[replica.log_count++] = entry;
+    cr_assert_eq(store_apply(replica.store, replica.log_count, entry, &outcome, &job), ERR_OK);
+    expect(1, 1);
+    put_of("a", 1);
+    expect(2, 2);
+    run(job);
+    expect(2, 2);
+    cr_assert_eq(stats().tombstones, 1);
+}
+
 Test(drops, orders_that_make_no_sense_are_refused)
 {
     struct buf *entry = entries_seal(0, 1);

@@ -66,12 +66,19 @@ static void append_to_log(struct replica *replica, struct buf *entry)
     replica->log[replica->log_count++] = entry;
 }
 
-/* The first day of one database or both is over; or one is dropped as a whole. */
+/* Some rows are deleted; the first day of one database or both is over; or one is dropped. */
 static struct buf *draw_drop(uint64_t *chance, uint64_t upto)
 {
     struct seal_database databases[] = {{{"db", 2}, DAY_NS, INT64_MIN, 0},
                                         {{"other", 5}, DAY_NS / 8, INT64_MIN, 0}};
 
+    if (seed_below(chance, 2) == 0) {
+        int64_t first_ns = draw_time(chance);
+
+        return entries_delete(0, upto, seed_below(chance, 2) == 0 ? "cpu" : "other/cpu",
+                              seed_below(chance, 2) == 0 ? "h3" : NULL, first_ns,
+                              first_ns + (int64_t)seed_below(chance, 20));
+    }
     if (seed_below(chance, 3) == 0) {
         databases[seed_below(chance, 2)].drop = upto + 1;
     } else {

@@ -592,6 +592,33 @@ Test(message, databases_come_back_in_their_order)
     bytes_fini(&bytes);
 }
 
+static enum err decode_delete(const void *bytes, size_t size)
+{
+    struct message_delete m;
+
+    return message_get_delete(bytes, size, &m);
+}
+
+/* No conditions: all series of the table. */
+#define TOMBSTONE          \
+    "\012\005plant\003cpu" \
+    "\1\0\0\0\0\0\0\0"     \
+    "\2\0\0\0\0\0\0\0"     \
+    "\0\0\0\0"
+
+Test(message, delete_comes_back_as_it_was)
+{
+    struct message_delete sent = {7, {TOMBSTONE, sizeof TOMBSTONE - 1}}, back;
+    struct bytes bytes = {0};
+
+    message_put_delete(&sent, &bytes);
+    cr_assert_eq(message_get_delete(bytes.data, bytes.size, &back), ERR_OK, "%s", err_detail());
+    cr_assert_eq(back.shard, 7);
+    cr_assert_eq(back.tombstone.size, sent.tombstone.size);
+    assert_only_whole(decode_delete, &bytes);
+    bytes_fini(&bytes);
+}
+
 /* ---- Bytes that never change ----------------------------------------------------------------- */
 
 /* One frame behind the other. */
@@ -640,6 +667,8 @@ static void put_samples(struct bytes *frames)
     put_frame(FRAME_DATABASE, &payload, frames);
     message_put_database_info(&info, &payload);
     put_frame(FRAME_DATABASE_OK, &payload, frames);
+    message_put_delete(&(struct message_delete){7, {TOMBSTONE, sizeof TOMBSTONE - 1}}, &payload);
+    put_frame(FRAME_DELETE, &payload, frames);
     bytes_fini(&payload);
 }
 

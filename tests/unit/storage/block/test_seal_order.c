@@ -9,9 +9,11 @@ static const struct seal_database databases[] = {
     {{"plant", 5}, SEAL_WINDOW_DEFAULT_NS, -7, 12},
 };
 
+static const struct slice none;
+
 Test(seal_order, comes_back_as_it_was)
 {
-    struct buf *entry = seal_order_entry(3, 99, databases, 2);
+    struct buf *entry = seal_order_entry(3, 99, databases, 2, none);
     struct entry_header header;
     struct seal_database database;
     struct seal_order order;
@@ -37,8 +39,8 @@ Test(seal_order, has_the_bytes_of_the_specification)
 {
     static const uint8_t body[] = {9,   0, 0,    0,    0,    0,    0, 0, 1, 0, 0, 0, 1,
                                    'a', 0, 0x58, 0x47, 0xf8, 0x0d, 0, 0, 0, 0, 0, 0, 0,
-                                   0,   0, 0,    0x80, 0,    0,    0, 0, 0, 0, 0, 0};
-    struct buf *entry = seal_order_entry(0, 9, databases, 1);
+                                   0,   0, 0,    0x80, 0,    0,    0, 0, 0, 0, 0, 0, 0};
+    struct buf *entry = seal_order_entry(0, 9, databases, 1, none);
 
     cr_assert_eq(entry->size, sizeof(struct entry_header) + sizeof body);
     cr_assert_arr_eq(entry->bytes + sizeof(struct entry_header), body, sizeof body);
@@ -47,7 +49,7 @@ Test(seal_order, has_the_bytes_of_the_specification)
 
 Test(seal_order, refuses_every_cut_and_what_makes_no_sense)
 {
-    struct buf *entry = seal_order_entry(0, 99, databases, 2);
+    struct buf *entry = seal_order_entry(0, 99, databases, 2, none);
     uint8_t *body = entry->bytes + sizeof(struct entry_header);
     uint32_t size = entry->size;
     struct seal_order order;
