@@ -1,5 +1,6 @@
 #include "node/lane.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -280,8 +281,10 @@ static void refused_for_good(struct lane *lane, struct lane_block *block,
 
     /* Others' rows may be in here, too: sent again, the lines with new series, or of a time that
      * was dropped a moment ago, are refused by themselves. */
-    if (answer->code == ERR_LIMIT)
+    if (answer->code == ERR_LIMIT) {
         lane->no_new_until_ms = worker_now_ms() + NO_NEW_SERIES_MS;
+        (void)snprintf(lane->no_new_text, sizeof lane->no_new_text, "%s", answer->text);
+    }
     if (answer->code == ERR_LIMIT || answer->code == ERR_TOO_OLD) {
         told.code = ERR_UNAVAILABLE;
         told.retry_ms = 1000;
@@ -379,8 +382,7 @@ static bool start_again(struct lane *lane, uint64_t now_ms)
 enum err lane_check_series(const struct lane *lane, uint32_t id)
 {
     if (id == BLOCK_ID_NONE && lane->no_new_until_ms > worker_now_ms())
-        return err_set(ERR_LIMIT, "shard %u takes no new series: storage.series_max is reached",
-                       lane->shard);
+        return err_set(ERR_LIMIT, "%s", lane->no_new_text);
     return ERR_OK;
 }
 

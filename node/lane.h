@@ -70,7 +70,8 @@ struct lane {
     struct answer last_refusal;
     bool full; /* The last refusal was ERR_DISK_FULL, and nothing got through since. */
     uint64_t no_new_until_ms; /* The shard takes no new series before. */
-    uint64_t bytes;           /* Of the blocks. */
+    char no_new_text[ERR_DETAIL_MAX];
+    uint64_t bytes; /* Of the blocks. */
     lane_settled_cb settled;
     lane_ids_cb ids;
     void *ctx;

@@ -291,12 +291,28 @@ bool catalog_run_codes(const struct catalog_run *run, uint32_t at, struct catalo
     return true;
 }
 
+/* The first column of a group alone: what admission asks of every series of every block. */
 uint32_t catalog_run_table(const struct catalog_run *run, uint32_t at)
 {
+    const uint8_t *place = run->places + 8 * (size_t)(at / CATALOG_GROUP);
     struct catalog_group group;
+    uint64_t start, end;
+    const uint8_t *heads;
     uint32_t shape;
 
-    if (at >= run->header.count || !catalog_run_group(run, at / CATALOG_GROUP, &group))
+    if (at >= run->header.count)
+        return CATALOG_RUN_NONE;
+    start = get_u64(place);
+    end = get_u64(place + 8);
+    if (start >= end || end > run->groups_size || end - start < 1 + CATALOG_COLUMN_SIZE)
+        return CATALOG_RUN_NONE;
+    heads = run->groups + start;
+    group.width[0] = heads[1];
+    group.base[0] = get_u32(heads + 2);
+    group.packed[0] = heads + 1 + CATALOG_COLUMN_SIZE * (1 + (size_t)heads[0]);
+    if (group.width[0] > 32 ||
+        (size_t)(group.packed[0] - heads) + (size_t)group.width[0] * CATALOG_GROUP / 8 >
+            end - start)
         return CATALOG_RUN_NONE;
     shape = catalog_group_value(&group, 0, at % CATALOG_GROUP);
     return shape < run->header.shapes ? run->tables[run->shapes[shape].table].number

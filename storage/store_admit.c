@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "storage/base/clk.h"
+#include "storage/catalog_label.h"
 #include "storage/store_internal.h"
 
 /* ---- Checking ------------------------------------------------------------------------------ */
@@ -173,6 +174,18 @@ static enum err check_sections(const struct store *store, const struct block_vie
 
 /* ---- Stamping ------------------------------------------------------------------------------ */
 
+static enum err is_full(const struct store *store)
+{
+    struct catalog_view view = catalog_view(store->catalog);
+    struct catalog_label label = catalog_label_widest(&view);
+
+    catalog_view_fini(&view);
+    return err_set(ERR_LIMIT,
+                   "shard %u takes no new series: it has storage.series_max, %u; the label \"%s\" "
+                   "has the most values, at least %u: leave it out, or raise the limit",
+                   store->options.shard, store->options.series_max, label.name, label.values);
+}
+
 /* The id of a fresh key: its own if it became known meanwhile, else the next one. */
 static enum err give_id(struct store *store, struct slice key, uint32_t shards, uint32_t *ret_id)
 {
@@ -189,8 +202,7 @@ static enum err give_id(struct store *store, struct slice key, uint32_t shards, 
     if (key_parse(key.data, key.size, &parts) != 0)
         return err_set(ERR_INVALID, "a series key of %zu bytes is not canonical", key.size);
     if (catalog_total(store->catalog) >= store->options.series_max)
-        return err_set(ERR_LIMIT, "shard %u: it has %u series, the most that are allowed",
-                       store->options.shard, catalog_total(store->catalog));
+        return is_full(store);
     err = catalog_add(store->catalog, key, parts.table_key_size, hash);
     if (err == ERR_OK)
         *ret_id = catalog_total(store->catalog) - 1;

@@ -364,6 +364,8 @@ Test(store, keeps_to_its_limits)
     replica_write(&replica, &(struct entries_from){0}, &value, 1);
     value = cpu("b", 1, 1);
     cr_assert_eq(admit(&(struct entries_from){0}, &value, &duplicate), ERR_LIMIT);
+    cr_assert_not_null(strstr(err_detail(), "storage.series_max, 1; the label \"host\" has"), "%s",
+                       err_detail());
     value = cpu("a", 2, 1);
     for (int i = 0; i < 10 && stats().head_bytes < 400; i++)
         replica_write(&replica, &(struct entries_from){0}, &value, 1);
