@@ -25,7 +25,7 @@ struct matcher {
     const struct catalog_run *run;
     struct label_match *match;
     const struct scan_limits *limits;
-    uint32_t count; /* Conditions. */
+    uint32_t first, count; /* Conditions; below, they count from 0. */
     struct accepted accepted[QUERY_TAGS_MAX];
     uint32_t names[QUERY_TAGS_MAX]; /* Of the conditions; the run's count: it does not have it. */
     bool empty_holds[QUERY_TAGS_MAX];
@@ -86,7 +86,7 @@ static enum err try_values(struct matcher *matcher, uint32_t at,
         if (i % VALUES_A_CHECK == 0)
             err = scan_check(matcher->limits);
         if (err == ERR_OK)
-            err = label_match_holds(matcher->match, at, value, &holds);
+            err = label_match_holds(matcher->match, matcher->first + at, value, &holds);
         if (holds != accepted->inverse)
             accepted->bits[i / 64] |= UINT64_C(1) << i % 64;
     }
@@ -95,14 +95,14 @@ static enum err try_values(struct matcher *matcher, uint32_t at,
 
 static enum err accept(struct matcher *matcher, uint32_t at, const struct catalog_values *values)
 {
-    const struct query_match *where = label_match_at(matcher->match, at);
+    const struct query_match *where = label_match_at(matcher->match, matcher->first + at);
     struct accepted *accepted = &matcher->accepted[at];
     struct slice text = {where->value, strlen(where->value)};
     struct catalog_values_walk walk;
 
     accepted->inverse = where->op == QUERY_NOT_EQUAL || where->op == QUERY_NOT_MATCHES;
     if (where->op == QUERY_MATCHES || where->op == QUERY_NOT_MATCHES) {
-        narrow(values, label_match_prefix(matcher->match, at), accepted);
+        narrow(values, label_match_prefix(matcher->match, matcher->first + at), accepted);
         return try_values(matcher, at, values);
     }
     accepted->lo = accepted->hi = catalog_values_lower_bound(values, text, &walk);
@@ -147,8 +147,10 @@ static enum err prepare(struct matcher *matcher, uint32_t table)
     enum err err = ERR_OK;
 
     for (uint32_t i = 0; i < matcher->count && err == ERR_OK; i++) {
-        matcher->names[i] = find_name(run, label_match_at(matcher->match, i)->name);
-        err = label_match_holds(matcher->match, i, (struct slice){"", 0}, &matcher->empty_holds[i]);
+        matcher->names[i] =
+            find_name(run, label_match_at(matcher->match, matcher->first + i)->name);
+        err = label_match_holds(matcher->match, matcher->first + i, (struct slice){"", 0},
+                                &matcher->empty_holds[i]);
         if (err == ERR_OK && matcher->names[i] < run->header.names)
             err = accept(matcher, i, &run->names[matcher->names[i]].values);
     }
@@ -267,13 +269,14 @@ static enum err match_groups(const struct matcher *matcher, uint64_t *masks)
 }
 
 enum err catalog_match(const struct catalog_run *run, uint32_t table, struct label_match *match,
-                       const struct scan_limits *limits, uint64_t *ret_masks)
+                       uint32_t first, uint32_t count, const struct scan_limits *limits,
+                       uint64_t *ret_masks)
 {
     struct matcher matcher = {
-        .run = run, .match = match, .limits = limits, .count = label_match_count(match)};
+        .run = run, .match = match, .limits = limits, .first = first, .count = count};
     enum err err;
 
-    CHECK(matcher.count <= QUERY_TAGS_MAX);
+    CHECK(first + count <= label_match_count(match));
     err = prepare(&matcher, table);
     if (err == ERR_OK)
         err = match_groups(&matcher, ret_masks);

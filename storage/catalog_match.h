@@ -17,8 +17,8 @@
 #include "storage/scan.h"
 
 /**
- * For each group of the run: a bit for each of its series that is of the table and satisfies all
- * conditions; a tag that a series does not have counts as "".
+ * For each group of the run: a bit for each of its series that is of the table and satisfies
+ * conditions `first` to `first` + `count` - 1; a tag that a series does not have counts as "".
  *
  * table      its number in the shard
  * ret_masks  room for a word a group
@@ -26,7 +26,7 @@
  *            ERR_CANCELED, ERR_TIMEOUT
  */
 MUST_CHECK enum err catalog_match(const struct catalog_run *run, uint32_t table,
-                                  struct label_match *match, const struct scan_limits *limits,
-                                  uint64_t *ret_masks);
+                                  struct label_match *match, uint32_t first, uint32_t count,
+                                  const struct scan_limits *limits, uint64_t *ret_masks);
 
 #endif

