@@ -194,6 +194,18 @@ enum err aggregate_part(struct aggregate *aggregate, uint32_t group, int64_t tim
     return err == ERR_OK ? aggregate_table_combine(aggregate, field, row, part) : err;
 }
 
+const struct aggregate_run *aggregate_runs(const struct aggregate *aggregate, uint32_t *ret_count)
+{
+    *ret_count = aggregate->run_count;
+    return aggregate->runs;
+}
+
+enum err aggregate_run_part(struct aggregate *aggregate, const struct aggregate_run *run,
+                            uint32_t field, const struct aggregate_cell *part)
+{
+    return aggregate_table_combine(aggregate, field, run->cell, part);
+}
+
 bool aggregate_one_window(const struct aggregate *aggregate, int64_t first_ns, int64_t last_ns)
 {
     return aggregate_table_window(aggregate, first_ns) ==

@@ -90,6 +90,13 @@ MUST_CHECK enum err aggregate_part(struct aggregate *aggregate, uint32_t group, 
 /** Whether all times from first_ns to last_ns lie in one window. */
 bool aggregate_one_window(const struct aggregate *aggregate, int64_t first_ns, int64_t last_ns);
 
+/** The runs that aggregate_rows() made since aggregate_begin(), in the order of their rows.
+ * Borrowed until the next call. */
+const struct aggregate_run *aggregate_runs(const struct aggregate *aggregate, uint32_t *ret_count);
+/** Add what is known of `field` in rows of one of these runs: as aggregate_part(). */
+MUST_CHECK enum err aggregate_run_part(struct aggregate *aggregate, const struct aggregate_run *run,
+                                       uint32_t field, const struct aggregate_cell *part);
+
 /** Append the whole aggregate. */
 void aggregate_encode(const struct aggregate *aggregate, struct bytes *out);
 /**

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/scan_packed.h"
 #include "storage/scan_regions.h"
 #include "storage/scan_tangle.h"
 
@@ -124,6 +125,26 @@ static enum err add_runs(struct aggregate_to *to)
     return err;
 }
 
+static enum err add_field(struct aggregate_to *to, const struct scan_field *asked, uint32_t field)
+{
+    struct scan_decode *decode = &to->regions->decode;
+    bool all = asked->values == decode->section_rows, done = false;
+    uint32_t agg = decode->query->agg;
+    const char *strings = NULL;
+    enum err err = ERR_OK;
+
+    if (all && agg != QUERY_COUNT)
+        err = scan_packed_add(to->into, &decode->reader, agg, asked->field, field, &done);
+    if (err != ERR_OK || done)
+        return err;
+    if (!all || agg != QUERY_COUNT) /* To count rows, nobody has to look at values. */
+        err = section_read_field(&decode->reader, asked->field, decode->present, decode->bits,
+                                 &strings);
+    return err == ERR_OK ? aggregate_values(to->into, field, all ? NULL : decode->present,
+                                            decode->bits, strings)
+                         : err;
+}
+
 static enum err add_fields(struct aggregate_to *to)
 {
     struct scan_decode *decode = &to->regions->decode;
@@ -131,19 +152,12 @@ static enum err add_fields(struct aggregate_to *to)
 
     for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
         const struct scan_field *asked = &decode->asked[i];
-        const char *strings = NULL;
         uint32_t field = AGGREGATE_SKIP;
 
         if (asked->values > 0)
             err = find_field(to, asked->column, &field);
-        if (err != ERR_OK || field == AGGREGATE_SKIP)
-            continue;
-        err = section_read_field(&decode->reader, asked->field, decode->present, decode->bits,
-                                 &strings);
-        if (err == ERR_OK)
-            err = aggregate_values(to->into, field,
-                                   asked->values == decode->section_rows ? NULL : decode->present,
-                                   decode->bits, strings);
+        if (err == ERR_OK && field != AGGREGATE_SKIP)
+            err = add_field(to, asked, field);
     }
     return err;
 }

@@ -158,6 +158,14 @@ enum err section_read_times(struct section_reader *reader, int64_t *times_ns)
     return block_read_times(reader->block, reader->at, times_ns);
 }
 
+enum err section_packed(struct section_reader *reader, uint32_t field, struct reader *ret_values)
+{
+    if (reader->block == NULL)
+        return segment_cursor_packed(&reader->cursor, reader->at, field, ret_values);
+    *ret_values = block_packed_field(reader->block, reader->at, field);
+    return ERR_OK;
+}
+
 enum err section_read_field(struct section_reader *reader, uint32_t field, uint8_t *present,
                             uint64_t *values, const char **ret_strings)
 {

@@ -65,6 +65,10 @@ MUST_CHECK enum err section_read_runs(struct section_reader *reader, uint32_t *i
                                       uint32_t *counts);
 /** Room for section.rows. */
 MUST_CHECK enum err section_read_times(struct section_reader *reader, int64_t *times_ns);
+/** The packed values of a field that has some: those of column_put_values(). Borrowed until the
+ * next open. */
+MUST_CHECK enum err section_packed(struct section_reader *reader, uint32_t field,
+                                   struct reader *ret_values);
 /** As block_read_field(). */
 MUST_CHECK enum err section_read_field(struct section_reader *reader, uint32_t field,
                                        uint8_t *present, uint64_t *values,

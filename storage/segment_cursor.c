@@ -345,11 +345,40 @@ enum err segment_cursor_times(struct segment_cursor *cursor, uint32_t at, int64_
     return ERR_OK;
 }
 
+/* The column of a field that the chunk has, from its presence on. */
+static enum err find_part(struct segment_cursor *cursor, uint32_t at, uint32_t field,
+                          const struct segment_stats *stats, struct column_presence *ret_presence,
+                          struct reader *ret_values)
+{
+    struct segment_cursor_column *column = cursor->columns[SEGMENT_COLUMNS + field];
+    enum err err = load_frame(cursor, column, column->stats[cursor->group->chunks - 1].end);
+
+    if (err != ERR_OK)
+        return err;
+    *ret_values = part(column, at == 0 ? 0 : stats[-1].end, stats->end);
+    column_find_presence(ret_values, cursor->chunks[at].rows, ret_presence);
+    if (ret_values->bad || ret_presence->values != stats->count)
+        return corrupt(cursor, column->offset, "presence");
+    return ERR_OK;
+}
+
+enum err segment_cursor_packed(struct segment_cursor *cursor, uint32_t chunk, uint32_t field,
+                               struct reader *ret_values)
+{
+    const struct segment_stats *stats;
+    struct column_presence presence;
+    enum err err = segment_cursor_stats(cursor, chunk, field, &stats);
+
+    if (err != ERR_OK)
+        return err;
+    CHECK(stats->count > 0);
+    return find_part(cursor, chunk, field, stats, &presence, ret_values);
+}
+
 enum err segment_cursor_field(struct segment_cursor *cursor, uint32_t at, uint32_t field,
                               uint8_t *present, uint64_t *values, const char **ret_strings)
 {
     const struct segment_chunk *chunk = &cursor->chunks[at];
-    struct segment_cursor_column *column;
     struct column_presence presence;
     const struct segment_stats *stats;
     struct reader reader;
@@ -365,19 +394,15 @@ enum err segment_cursor_field(struct segment_cursor *cursor, uint32_t at, uint32
             *ret_strings = "";
         return ERR_OK;
     }
-    column = cursor->columns[SEGMENT_COLUMNS + field];
-    err = load_frame(cursor, column, column->stats[cursor->group->chunks - 1].end);
+    err = find_part(cursor, at, field, stats, &presence, &reader);
     if (err != ERR_OK)
         return err;
-    reader = part(column, at == 0 ? 0 : stats[-1].end, stats->end);
-    column_find_presence(&reader, chunk->rows, &presence);
-    if (reader.bad || presence.values != stats->count ||
-        !column_get_presence(&presence, chunk->rows, present))
-        return corrupt(cursor, column->offset, "presence");
+    if (!column_get_presence(&presence, chunk->rows, present))
+        return corrupt(cursor, cursor->columns[SEGMENT_COLUMNS + field]->offset, "presence");
     column_get_values(&reader, cursor->table->fields[field].type, stats->count, values,
                       ret_strings);
     if (!reader_done(&reader))
-        return corrupt(cursor, column->offset, "values");
+        return corrupt(cursor, cursor->columns[SEGMENT_COLUMNS + field]->offset, "values");
     column_spread(present, chunk->rows, stats->count, values);
     return ERR_OK;
 }

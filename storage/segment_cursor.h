@@ -60,6 +60,10 @@ MUST_CHECK enum err segment_cursor_runs(struct segment_cursor *cursor, uint32_t 
 /** Times of a chunk: room for chunk->rows. */
 MUST_CHECK enum err segment_cursor_times(struct segment_cursor *cursor, uint32_t chunk,
                                          int64_t *times_ns);
+/** The packed values of a field of a chunk that has some, as column_put_values() wrote them.
+ * Borrowed until the next open. */
+MUST_CHECK enum err segment_cursor_packed(struct segment_cursor *cursor, uint32_t chunk,
+                                          uint32_t field, struct reader *ret_values);
 /** A field of a chunk, in the form of block_read_field(); *ret_strings is borrowed until the next
  * open. */
 MUST_CHECK enum err segment_cursor_field(struct segment_cursor *cursor, uint32_t chunk,

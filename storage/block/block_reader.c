@@ -473,3 +473,8 @@ enum err block_read_field(struct block *block, uint32_t section, uint32_t field,
     column_spread(present, rows, loaded->field.values, values);
     return ERR_OK;
 }
+
+struct reader block_packed_field(const struct block *block, uint32_t section, uint32_t field)
+{
+    return field_at(block, section, field)->values;
+}

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "storage/base/attrs.h"
+#include "storage/base/bytes.h"
 #include "storage/base/err.h"
 #include "storage/block/block.h"
 
@@ -107,5 +108,8 @@ MUST_CHECK enum err block_read_times(struct block *block, uint32_t section, int6
  */
 MUST_CHECK enum err block_read_field(struct block *block, uint32_t section, uint32_t field,
                                      uint8_t *present, uint64_t *values, const char **ret_strings);
+
+/** The packed values of a field, as column_put_values() wrote them. Borrowed from the block. */
+struct reader block_packed_field(const struct block *block, uint32_t section, uint32_t field);
 
 #endif
