@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/base/check.h"
+#include "storage/block/entry.h"
 #include "storage/merge_stage.h"
 
 enum { GATHER_ROWS = 1024 }; /* Rows that are put in order and joined at once. */
@@ -181,16 +181,16 @@ static enum err put_slice(struct output *output, const struct merge_plan *plan,
     return err;
 }
 
-enum err merge_blocks(const struct head_block *blocks, uint32_t count,
-                      const struct catalog_view *series, const struct merge_filter *filter,
-                      size_t memory, const atomic_bool *cancel, struct segment_writer *writer)
+enum err merge_sources(const struct snapshot_source *sources, uint32_t count,
+                       const struct catalog_view *series, const struct merge_filter *filter,
+                       size_t memory, const atomic_bool *cancel, struct segment_writer *writer)
 {
     static const struct merge_filter all = {NULL, INT64_MIN, INT64_MAX};
     struct output output = {.writer = writer, .cancel = cancel};
     struct merge_slice slice;
     struct merge_plan plan;
     enum err err =
-        merge_plan_init(&plan, blocks, count, series, filter == NULL ? &all : filter, memory);
+        merge_plan_init(&plan, sources, count, series, filter == NULL ? &all : filter, memory);
 
     if (err != ERR_OK)
         return err;
@@ -200,5 +200,30 @@ enum err merge_blocks(const struct head_block *blocks, uint32_t count,
         err = segment_writer_end_table(writer);
     output_fini(&output);
     merge_plan_fini(&plan);
+    return err;
+}
+
+enum err merge_blocks(const struct head_block *blocks, uint32_t count,
+                      const struct catalog_view *series, const struct merge_filter *filter,
+                      size_t memory, const atomic_bool *cancel, struct segment_writer *writer)
+{
+    struct snapshot_source *sources = calloc((size_t)count + 1, sizeof *sources);
+    enum err err;
+
+    if (sources == NULL)
+        return err_set(ERR_NO_MEMORY, "merging %u blocks", count);
+    for (uint32_t i = 0; i < count; i++)
+        sources[i] = (struct snapshot_source){.entry = blocks[i].entry,
+                                              .index = blocks[i].index,
+                                              .offset = sizeof(struct entry_header),
+                                              .size = blocks[i].size,
+                                              .rows = blocks[i].rows,
+                                              .time_min_ns = blocks[i].time_min_ns,
+                                              .time_max_ns = blocks[i].time_max_ns,
+                                              .series_min = blocks[i].series_min,
+                                              .series_max = blocks[i].series_max,
+                                              .table_max = CATALOG_NONE};
+    err = merge_sources(sources, count, series, filter, memory, cancel, writer);
+    free(sources);
     return err;
 }

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/base/check.h"
-#include "storage/block/entry.h"
+#include "storage/base/bytes.h"
 
 #define NONE UINT32_MAX
 
@@ -23,71 +22,78 @@ struct merge_cut {
 
 /* ---- Sources ------------------------------------------------------------------------------- */
 
-enum err merge_plan_open(const struct head_block *head, struct merge_source *source)
+enum err merge_plan_open(const struct merge_plan *plan, const struct snapshot_source *from,
+                         struct merge_source *source)
 {
-    enum err err;
+    struct block_view view;
+    enum err err = ERR_OK;
 
-    block_free(source->block);
-    source->block = NULL;
-    err = block_view(head->entry->bytes + sizeof(struct entry_header), head->size, true,
-                     &source->view);
+    /* What is written for good is checked once more. A segment is checked by whoever reads it. */
+    if (from->segment == NULL)
+        err = block_view(from->entry->bytes + from->offset, from->size, true, &view);
+    source->reader.source = from;
     if (err == ERR_OK)
-        err = block_load(&source->view, &source->block);
-    return err == ERR_OK ? ERR_OK : err_wrap(err, "block of log index %" PRIu64, head->index);
+        err = section_open(&source->reader, from, plan->series);
+    return merge_plan_wrap(err, source);
+}
+
+enum err merge_plan_wrap(enum err err, const struct merge_source *source)
+{
+    if (err == ERR_OK || source->reader.source->segment != NULL)
+        return err; /* A segment has named file and offset. */
+    return err_wrap(err, "block of log index %" PRIu64, source->reader.source->index);
 }
 
 static enum err grow_runs(struct merge_source *source, uint32_t runs)
 {
-    uint32_t *places, *counts;
+    uint32_t *ids, *counts;
 
     if (runs <= source->runs_max)
         return ERR_OK;
-    places = realloc(source->places, runs * sizeof *places);
-    if (places != NULL)
-        source->places = places;
+    ids = realloc(source->ids, runs * sizeof *ids);
+    if (ids != NULL)
+        source->ids = ids;
     counts = realloc(source->counts, runs * sizeof *counts);
     if (counts != NULL)
         source->counts = counts;
-    if (places == NULL || counts == NULL)
+    if (ids == NULL || counts == NULL)
         return err_set(ERR_NO_MEMORY, "%u runs", runs);
     source->runs_max = runs;
     return ERR_OK;
 }
 
-enum err merge_plan_runs(const struct merge_plan *plan, struct merge_source *source,
-                         uint32_t section)
+enum err merge_plan_runs(const struct merge_plan *plan, struct merge_source *source)
 {
-    const struct block_section *info = block_section(source->block, section);
-    uint32_t places = source->view.header.known + source->view.header.fresh;
-    enum err err = grow_runs(source, info->runs);
+    uint32_t runs = source->reader.section.runs;
+    enum err err = grow_runs(source, runs);
 
     if (err == ERR_OK)
-        err = block_read_runs(source->block, section, source->places, source->counts);
-    if (err != ERR_OK)
-        return err;
-    for (uint32_t run = 0; run < info->runs; run++) {
-        uint32_t place = source->places[run];
-        uint32_t id = place < places ? block_view_id(&source->view, place) : BLOCK_ID_NONE;
-
-        if (id >= plan->series->count)
-            return err_set(ERR_CORRUPT, "section %u, run %u: series %u of %u", section, run, id,
-                           plan->series->count);
-        source->places[run] = id;
-    }
-    return ERR_OK;
+        err = section_read_runs(&source->reader, source->ids, source->counts);
+    for (uint32_t run = 0; run < runs && err == ERR_OK; run++)
+        if (source->ids[run] >= plan->series->count)
+            err = err_set(ERR_CORRUPT, "section %u, run %u: series %u of %u", source->reader.at,
+                          run, source->ids[run], plan->series->count);
+    return err;
 }
 
 void merge_plan_close(struct merge_source *source)
 {
-    block_free(source->block);
-    free(source->places);
+    section_fini(&source->reader);
+    free(source->ids);
     free(source->counts);
     *source = (struct merge_source){0};
 }
 
+bool merge_plan_has(const struct snapshot_source *source, const struct merge_slice *slice,
+                    uint32_t id_min, uint32_t id_max)
+{
+    return source->rows > 0 && source->series_min <= id_max && source->series_max >= id_min &&
+           source->time_min_ns <= slice->to_ns && source->time_max_ns >= slice->from_ns;
+}
+
 /* ---- Counting ------------------------------------------------------------------------------ */
 
-uint32_t merge_plan_field(const struct merge_table *table, const struct block_field *field,
+uint32_t merge_plan_field(const struct merge_table *table, const struct segment_field *field,
                           uint32_t hint)
 {
     /* Sections list their fields by name, so the next one is mostly where the hint says. */
@@ -102,7 +108,7 @@ uint32_t merge_plan_field(const struct merge_table *table, const struct block_fi
     return NONE;
 }
 
-static enum err add_field(struct merge_table *table, const struct block_field *field)
+static enum err add_field(struct merge_table *table, const struct segment_field *field)
 {
     char *name = malloc(field->name.size + 1);
 
@@ -155,33 +161,38 @@ static bool in_filter(const struct merge_plan *plan, int64_t time_ns)
     return time_ns >= plan->filter.from_ns && time_ns <= plan->filter.last_ns;
 }
 
-static bool has_times(const struct merge_plan *plan, const struct head_block *head)
+static bool is_whole(const struct merge_plan *plan, const struct section *section)
 {
-    return head->rows > 0 && head->time_min_ns <= plan->filter.last_ns &&
-           head->time_max_ns >= plan->filter.from_ns;
+    return in_filter(plan, section->time_min_ns) && in_filter(plan, section->time_max_ns);
 }
 
-/* Count the section's rows that are wanted, series by series. `times_ns` is room for them, NULL if
- * all are wanted. */
-static enum err count_runs(struct merge_plan *plan, struct merge_source *source, uint32_t section,
+static bool has_times(const struct merge_plan *plan, const struct section *section)
+{
+    return section->time_min_ns <= plan->filter.last_ns &&
+           section->time_max_ns >= plan->filter.from_ns;
+}
+
+/* Count the section's rows that are wanted, series by series. `times_ns` is room for its times. */
+static enum err count_runs(struct merge_plan *plan, struct merge_source *source,
                            struct merge_table *table, int64_t *times_ns, uint32_t *ret_rows)
 {
-    uint32_t runs = block_section(source->block, section)->runs;
+    const struct section *section = &source->reader.section;
+    bool whole = is_whole(plan, section);
     uint32_t row = 0, rows = 0;
-    enum err err = times_ns == NULL ? ERR_OK : block_read_times(source->block, section, times_ns);
+    enum err err = whole ? ERR_OK : section_read_times(&source->reader, times_ns);
 
-    for (uint32_t run = 0; run < runs && err == ERR_OK; run++) {
-        uint32_t id = source->places[run], end = row + source->counts[run];
+    for (uint32_t run = 0; run < section->runs && err == ERR_OK; run++) {
+        uint32_t id = source->ids[run], end = row + source->counts[run];
         uint32_t before = plan->rows[id];
 
         /* Admission has seen to it. To carry rows into another table is worse than to stop. */
         if (catalog_view_table(plan->series, id) != table->number)
-            err = err_set(ERR_CORRUPT, "section %u: series %u is of another table", section, id);
-        if (times_ns == NULL)
+            err = err_set(ERR_CORRUPT, "section %u: series %u is of another table",
+                          source->reader.at, id);
+        if (whole)
             plan->rows[id] += end - row;
-        else
-            for (uint32_t at = row; at < end; at++)
-                plan->rows[id] += in_filter(plan, times_ns[at]);
+        for (uint32_t at = row; at < end && !whole; at++)
+            plan->rows[id] += in_filter(plan, times_ns[at]);
         rows += plan->rows[id] - before;
         row = end;
     }
@@ -189,66 +200,92 @@ static enum err count_runs(struct merge_plan *plan, struct merge_source *source,
     return err;
 }
 
-static enum err count_section(struct merge_plan *plan, struct merge_source *source,
-                              uint32_t section, int64_t *times_ns)
-{
-    const struct block_section *info = block_section(source->block, section);
-    struct merge_table *table = NULL;
-    bool text = false;
-    uint32_t hint = 0, number, rows = 0;
-    enum err err = merge_plan_runs(plan, source, section);
+/* Bytes of strings in a section, roughly: their share of a block without LZ4, or a multiple of what
+ * they are packed to in a chunk, where a word that repeats stands once. */
+enum { CHUNK_TEXT_GROWS = 8 };
 
-    if (err != ERR_OK || info->runs == 0)
+static uint64_t text_bytes(const struct merge_source *source, uint32_t rows, uint64_t packed)
+{
+    const struct block_header *header = &source->reader.view.header;
+
+    if (source->reader.block != NULL)
+        return (uint64_t)header->body_raw_size * rows / header->rows;
+    return packed * CHUNK_TEXT_GROWS * rows / source->reader.section.rows;
+}
+
+/* The fields that the section has; those of strings add to the table's text. */
+static enum err count_fields(struct merge_table *table, struct merge_source *source, uint32_t rows)
+{
+    struct section_reader *reader = &source->reader;
+    uint64_t packed = 0;
+    bool text = false;
+    uint32_t hint = 0;
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < reader->section.fields && err == ERR_OK; i++) {
+        struct segment_field field = section_field(reader, i);
+        struct reader values = {0};
+        uint32_t count = 0, at;
+
+        err = section_values(reader, i, &count);
+        if (err != ERR_OK || count == 0)
+            continue;
+        at = merge_plan_field(table, &field, hint);
+        if (at == NONE) {
+            at = table->field_count;
+            err = add_field(table, &field);
+        }
+        hint = at + 1;
+        if (field.type != FIELD_STRING)
+            continue;
+        text = true;
+        if (err == ERR_OK)
+            err = section_packed(reader, i, &values);
+        packed += reader_left(&values);
+    }
+    if (err == ERR_OK && text)
+        table->text_bytes += text_bytes(source, rows, packed);
+    return err;
+}
+
+static enum err count_section(struct merge_plan *plan, struct merge_source *source,
+                              int64_t *times_ns)
+{
+    struct merge_table *table = NULL;
+    uint32_t number, rows = 0;
+    enum err err = merge_plan_runs(plan, source);
+
+    if (err != ERR_OK || source->reader.section.runs == 0)
         return err;
-    number = catalog_view_table(plan->series, source->places[0]);
+    number = catalog_view_table(plan->series, source->ids[0]);
     if (plan->filter.tables != NULL && !plan->filter.tables[number])
         return ERR_OK;
     err = find_table(plan, number, &table);
     if (err == ERR_OK)
-        err = count_runs(plan, source, section, table, times_ns, &rows);
-    for (uint32_t i = 0; rows > 0 && i < info->fields && err == ERR_OK; i++) {
-        const struct block_field *field = block_field(source->block, section, i);
-        uint32_t at = merge_plan_field(table, field, hint);
-
-        if (at == NONE) {
-            at = table->field_count;
-            err = add_field(table, field);
-        }
-        hint = at + 1;
-        text |= field->type == FIELD_STRING;
-    }
-    if (err != ERR_OK)
-        return err;
-    table->rows += rows;
-    if (text)
-        table->text_bytes +=
-            (uint64_t)source->view.header.body_raw_size * rows / source->view.header.rows;
-    return ERR_OK;
-}
-
-static enum err count_block(struct merge_plan *plan, const struct head_block *head,
-                            struct merge_source *source, int64_t *times_ns)
-{
-    bool whole = in_filter(plan, head->time_min_ns) && in_filter(plan, head->time_max_ns);
-    enum err err = merge_plan_open(head, source);
-
-    for (uint32_t s = 0; err == ERR_OK && s < block_sections(source->block); s++) {
-        err = count_section(plan, source, s, whole ? NULL : times_ns);
-        if (err != ERR_OK)
-            err = err_wrap(err, "block of log index %" PRIu64, head->index);
-    }
+        err = count_runs(plan, source, table, times_ns, &rows);
+    if (err == ERR_OK && rows > 0)
+        err = count_fields(table, source, rows);
+    if (err == ERR_OK)
+        table->rows += rows;
     return err;
 }
 
-static enum err count_blocks(struct merge_plan *plan)
+static enum err count_sources(struct merge_plan *plan)
 {
     struct merge_source source = {0};
     int64_t *times_ns = malloc(BLOCK_ROWS_MAX * sizeof *times_ns);
     enum err err = times_ns == NULL ? err_set(ERR_NO_MEMORY, "times") : ERR_OK;
 
-    for (uint32_t i = 0; i < plan->block_count && err == ERR_OK; i++)
-        if (has_times(plan, &plan->blocks[i]))
-            err = count_block(plan, &plan->blocks[i], &source, times_ns);
+    for (uint32_t i = 0; i < plan->source_count && err == ERR_OK; i++) {
+        if (plan->sources[i].rows == 0)
+            continue;
+        err = merge_plan_open(plan, &plan->sources[i], &source);
+        for (uint32_t s = 0; err == ERR_OK && s < source.reader.count; s++) {
+            section_go(&source.reader, s);
+            if (has_times(plan, &source.reader.section))
+                err = merge_plan_wrap(count_section(plan, &source, times_ns), &source);
+        }
+    }
     free(times_ns);
     merge_plan_close(&source);
     return err;
@@ -296,14 +333,14 @@ static enum err order_series(struct merge_plan *plan)
     return ERR_OK;
 }
 
-enum err merge_plan_init(struct merge_plan *plan, const struct head_block *blocks, uint32_t count,
-                         const struct catalog_view *series, const struct merge_filter *filter,
-                         size_t memory)
+enum err merge_plan_init(struct merge_plan *plan, const struct snapshot_source *sources,
+                         uint32_t count, const struct catalog_view *series,
+                         const struct merge_filter *filter, size_t memory)
 {
     enum err err;
 
-    *plan = (struct merge_plan){.blocks = blocks,
-                                .block_count = count,
+    *plan = (struct merge_plan){.sources = sources,
+                                .source_count = count,
                                 .series = series,
                                 .filter = *filter,
                                 .memory = memory};
@@ -313,7 +350,7 @@ enum err merge_plan_init(struct merge_plan *plan, const struct head_block *block
         err = err_set(ERR_NO_MEMORY, "counting the rows of %u series", series->count);
     } else {
         memset(plan->table_at, 0xff, series->tables * sizeof *plan->table_at);
-        err = count_blocks(plan);
+        err = count_sources(plan);
     }
     if (err == ERR_OK)
         err = order_series(plan);
@@ -371,37 +408,45 @@ struct histogram {
     uint64_t rows[BUCKETS];
 };
 
+static enum err count_section_times(const struct merge_plan *plan, uint32_t id,
+                                    struct merge_source *source, int64_t *times_ns,
+                                    struct histogram *histogram)
+{
+    uint32_t row = 0;
+    enum err err = merge_plan_runs(plan, source);
+
+    if (err == ERR_OK)
+        err = section_read_times(&source->reader, times_ns);
+    for (uint32_t run = 0; err == ERR_OK && run < source->reader.section.runs; run++) {
+        uint32_t end = row + source->counts[run];
+
+        for (; row < end; row++)
+            if (source->ids[run] == id && times_ns[row] >= histogram->from_ns &&
+                times_ns[row] <= histogram->to_ns)
+                histogram->rows[((uint64_t)times_ns[row] - (uint64_t)histogram->from_ns) >>
+                                histogram->shift]++;
+    }
+    return merge_plan_wrap(err, source);
+}
+
 static enum err count_times(const struct merge_plan *plan, uint32_t id, struct histogram *histogram)
 {
+    const struct merge_slice slice = {0, 0, 0, histogram->from_ns, histogram->to_ns, true};
     struct merge_source source = {0};
-    int64_t *times = malloc(BLOCK_ROWS_MAX * sizeof *times);
-    enum err err = times == NULL ? err_set(ERR_NO_MEMORY, "times") : ERR_OK;
+    int64_t *times_ns = malloc(BLOCK_ROWS_MAX * sizeof *times_ns);
+    enum err err = times_ns == NULL ? err_set(ERR_NO_MEMORY, "times") : ERR_OK;
 
-    for (uint32_t i = 0; i < plan->block_count && err == ERR_OK; i++) {
-        const struct head_block *head = &plan->blocks[i];
-
-        if (head->rows == 0 || id < head->series_min || id > head->series_max ||
-            head->time_max_ns < histogram->from_ns || head->time_min_ns > histogram->to_ns)
+    for (uint32_t i = 0; i < plan->source_count && err == ERR_OK; i++) {
+        if (!merge_plan_has(&plan->sources[i], &slice, id, id))
             continue;
-        err = merge_plan_open(head, &source);
-        for (uint32_t s = 0; err == ERR_OK && s < block_sections(source.block); s++) {
-            uint32_t runs = block_section(source.block, s)->runs;
-            uint32_t row = 0;
-
-            err = merge_plan_runs(plan, &source, s);
-            if (err == ERR_OK)
-                err = block_read_times(source.block, s, times);
-            for (uint32_t run = 0; err == ERR_OK && run < runs; row += source.counts[run++]) {
-                if (source.places[run] != id)
-                    continue;
-                for (uint32_t at = row; at < row + source.counts[run]; at++)
-                    if (times[at] >= histogram->from_ns && times[at] <= histogram->to_ns)
-                        histogram->rows[((uint64_t)times[at] - (uint64_t)histogram->from_ns) >>
-                                        histogram->shift]++;
-            }
+        err = merge_plan_open(plan, &plan->sources[i], &source);
+        for (uint32_t s = 0; err == ERR_OK && s < source.reader.count; s++) {
+            section_go(&source.reader, s);
+            if (id >= source.reader.section.series_min && id <= source.reader.section.series_max)
+                err = count_section_times(plan, id, &source, times_ns, histogram);
         }
     }
-    free(times);
+    free(times_ns);
     merge_plan_close(&source);
     return err;
 }
@@ -478,13 +523,13 @@ static enum err begin_cuts(struct merge_plan *plan, uint32_t id)
     int64_t from_ns = INT64_MAX;
     int64_t to_ns = INT64_MIN;
 
-    for (uint32_t i = 0; i < plan->block_count; i++) {
-        const struct head_block *head = &plan->blocks[i];
+    for (uint32_t i = 0; i < plan->source_count; i++) {
+        const struct snapshot_source *source = &plan->sources[i];
 
-        if (head->rows == 0 || id < head->series_min || id > head->series_max)
+        if (source->rows == 0 || id < source->series_min || id > source->series_max)
             continue;
-        from_ns = head->time_min_ns < from_ns ? head->time_min_ns : from_ns;
-        to_ns = head->time_max_ns > to_ns ? head->time_max_ns : to_ns;
+        from_ns = source->time_min_ns < from_ns ? source->time_min_ns : from_ns;
+        to_ns = source->time_max_ns > to_ns ? source->time_max_ns : to_ns;
     }
     from_ns = from_ns > plan->filter.from_ns ? from_ns : plan->filter.from_ns;
     to_ns = to_ns < plan->filter.last_ns ? to_ns : plan->filter.last_ns;

@@ -1,15 +1,14 @@
 /*
- * merge_plan.h - what is in the blocks to merge, and how to cut it into slices that fit memory.
+ * merge_plan.h - what is in the sources to merge, and how to cut it into slices that fit memory.
  *
  * Private to merge*.c.
  */
 #ifndef STORAGE_MERGE_PLAN_H
 #define STORAGE_MERGE_PLAN_H
 
-#include "storage/base/bytes.h"
-#include "storage/block/block_reader.h"
 #include "storage/catalog.h"
 #include "storage/merge.h"
+#include "storage/section.h"
 
 struct merge_table {
     uint32_t number;
@@ -19,17 +18,16 @@ struct merge_table {
     uint32_t field_count, field_capacity;
 };
 
-/** An input block, opened. */
+/** A source under way, and the runs of its section last read. */
 struct merge_source {
-    struct block_view view;
-    struct block *block;
-    uint32_t *places, *counts; /* Runs of the section last read; room for `runs_max`. */
+    struct section_reader reader;
+    uint32_t *ids, *counts; /* Owned: room for `runs_max`. */
     uint32_t runs_max;
 };
 
 struct merge_plan {
-    const struct head_block *blocks; /* Borrowed. */
-    uint32_t block_count;
+    const struct snapshot_source *sources; /* Borrowed: in log order. */
+    uint32_t source_count;
     const struct catalog_view *series; /* Borrowed. */
     struct merge_filter filter;
     size_t memory;
@@ -52,7 +50,7 @@ struct merge_slice {
     bool cut; /* Part of one series: the times decide. */
 };
 
-MUST_CHECK enum err merge_plan_init(struct merge_plan *plan, const struct head_block *blocks,
+MUST_CHECK enum err merge_plan_init(struct merge_plan *plan, const struct snapshot_source *sources,
                                     uint32_t count, const struct catalog_view *series,
                                     const struct merge_filter *filter, size_t memory);
 void merge_plan_fini(struct merge_plan *plan);
@@ -64,16 +62,22 @@ MUST_CHECK enum err merge_plan_next(struct merge_plan *plan, struct merge_slice 
 struct merge_table *merge_plan_table(const struct merge_plan *plan, uint32_t id);
 
 /** Where the field is in the table, or UINT32_MAX. `hint`: where to look first. */
-uint32_t merge_plan_field(const struct merge_table *table, const struct block_field *field,
+uint32_t merge_plan_field(const struct merge_table *table, const struct segment_field *field,
                           uint32_t hint);
 
 /* ---- Sources ------------------------------------------------------------------------------- */
 
-/** Open an input block into a source that is zeroed or was open. */
-MUST_CHECK enum err merge_plan_open(const struct head_block *block, struct merge_source *source);
-/** Read a section's runs into source->places and counts; the ids are known to the catalog. */
-MUST_CHECK enum err merge_plan_runs(const struct merge_plan *plan, struct merge_source *source,
-                                    uint32_t section);
+/** Open a source in place of the one before. */
+MUST_CHECK enum err merge_plan_open(const struct merge_plan *plan,
+                                    const struct snapshot_source *from,
+                                    struct merge_source *source);
+/** Read the current section's runs into source->ids and counts; the catalog knows the ids. */
+MUST_CHECK enum err merge_plan_runs(const struct merge_plan *plan, struct merge_source *source);
+/** The source may have rows of the slice with ids from id_min to id_max. */
+bool merge_plan_has(const struct snapshot_source *source, const struct merge_slice *slice,
+                    uint32_t id_min, uint32_t id_max);
+/** Say of an error in which source it was found. */
+MUST_CHECK enum err merge_plan_wrap(enum err err, const struct merge_source *source);
 void merge_plan_close(struct merge_source *source);
 
 #endif

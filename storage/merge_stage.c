@@ -1,6 +1,5 @@
 #include "storage/merge_stage.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,7 +133,7 @@ static uint32_t find_pieces(const struct merge_slice *slice, uint32_t runs,
     uint32_t row = 0;
 
     for (uint32_t run = 0; run < runs; run++) {
-        uint32_t *cursor = &stages->cursor[scratch->source.places[run]];
+        uint32_t *cursor = &stages->cursor[scratch->source.ids[run]];
         uint32_t end = row + scratch->source.counts[run];
 
         while (*cursor != NONE && row < end) { /* Not of the slice: the whole run is passed over. */
@@ -175,12 +174,12 @@ static enum err copy_text(struct merge_column *column, const struct piece *piece
     return column->text.failed ? err_set(ERR_NO_MEMORY, "text of a slice") : ERR_OK;
 }
 
-static enum err copy_field(struct merge_column *column, uint32_t pieces, uint32_t section,
-                           uint32_t field, struct scratch *scratch)
+static enum err copy_field(struct merge_column *column, uint32_t pieces, uint32_t field,
+                           struct scratch *scratch)
 {
     const char *text = NULL;
-    enum err err = block_read_field(scratch->source.block, section, field, scratch->present,
-                                    scratch->values, &text);
+    enum err err = section_read_field(&scratch->source.reader, field, scratch->present,
+                                      scratch->values, &text);
 
     for (uint32_t i = 0; i < pieces && err == ERR_OK; i++) {
         const struct piece *piece = &scratch->pieces[i];
@@ -195,52 +194,65 @@ static enum err copy_field(struct merge_column *column, uint32_t pieces, uint32_
     return err;
 }
 
-static bool touches(const struct merge_stages *stages, const struct merge_source *source,
-                    uint32_t runs)
+static enum err copy_fields(struct merge_stage *stage, uint32_t pieces, struct scratch *scratch)
 {
-    for (uint32_t run = 0; run < runs; run++)
-        if (stages->cursor[source->places[run]] != NONE)
-            return true;
-    return false;
-}
-
-static enum err copy_section(const struct merge_plan *plan, const struct merge_slice *slice,
-                             struct merge_stages *stages, uint32_t section, struct scratch *scratch)
-{
-    struct block *block = scratch->source.block;
-    const struct block_section *info = block_section(block, section);
-    struct merge_stage *stage;
-    uint32_t pieces;
+    struct section_reader *reader = &scratch->source.reader;
     uint32_t hint = 0;
-    enum err err = merge_plan_runs(plan, &scratch->source, section);
+    enum err err = ERR_OK;
 
-    if (err != ERR_OK || !touches(stages, &scratch->source, info->runs))
-        return err;
-    err = block_read_times(block, section, scratch->times_ns);
-    if (err != ERR_OK)
-        return err;
-    stage = merge_stage_of(stages, plan, scratch->source.places[0]);
-    pieces = find_pieces(slice, info->runs, stages, stage, scratch);
-    for (uint32_t i = 0; i < info->fields && pieces > 0 && err == ERR_OK; i++) {
-        uint32_t at = merge_plan_field(stage->table, block_field(block, section, i), hint);
+    for (uint32_t i = 0; i < reader->section.fields && pieces > 0 && err == ERR_OK; i++) {
+        struct segment_field field = section_field(reader, i);
+        uint32_t values = 0, at;
 
+        err = section_values(reader, i, &values);
+        if (err != ERR_OK || values == 0)
+            continue;
+        at = merge_plan_field(stage->table, &field, hint);
         CHECK(at != NONE); /* The plan has seen the same bytes. */
-        err = copy_field(&stage->columns[at], pieces, section, i, scratch);
+        err = copy_field(&stage->columns[at], pieces, i, scratch);
         hint = at + 1;
     }
     return err;
 }
 
-static enum err copy_block(const struct merge_plan *plan, const struct merge_slice *slice,
-                           const struct head_block *head, struct merge_stages *stages,
-                           struct scratch *scratch)
+static bool touches(const struct merge_stages *stages, const struct merge_source *source)
 {
-    enum err err = merge_plan_open(head, &scratch->source);
+    for (uint32_t run = 0; run < source->reader.section.runs; run++)
+        if (stages->cursor[source->ids[run]] != NONE)
+            return true;
+    return false;
+}
 
-    for (uint32_t s = 0; err == ERR_OK && s < block_sections(scratch->source.block); s++) {
-        err = copy_section(plan, slice, stages, s, scratch);
-        if (err != ERR_OK)
-            err = err_wrap(err, "block of log index %" PRIu64, head->index);
+static enum err copy_section(const struct merge_plan *plan, const struct merge_slice *slice,
+                             struct merge_stages *stages, struct scratch *scratch)
+{
+    struct section_reader *reader = &scratch->source.reader;
+    struct merge_stage *stage;
+    enum err err = merge_plan_runs(plan, &scratch->source);
+
+    if (err != ERR_OK || !touches(stages, &scratch->source))
+        return err;
+    err = section_read_times(reader, scratch->times_ns);
+    if (err != ERR_OK)
+        return err;
+    stage = merge_stage_of(stages, plan, scratch->source.ids[0]);
+    return copy_fields(stage, find_pieces(slice, reader->section.runs, stages, stage, scratch),
+                       scratch);
+}
+
+static enum err copy_source(const struct merge_plan *plan, const struct merge_slice *slice,
+                            const struct snapshot_source *from, struct merge_stages *stages,
+                            struct scratch *scratch, const uint32_t ids[2])
+{
+    struct section_reader *reader = &scratch->source.reader;
+    enum err err = merge_plan_open(plan, from, &scratch->source);
+
+    for (uint32_t s = 0; err == ERR_OK && s < reader->count; s++) {
+        section_go(reader, s);
+        if (reader->section.series_min <= ids[1] && reader->section.series_max >= ids[0] &&
+            reader->section.time_min_ns <= slice->to_ns &&
+            reader->section.time_max_ns >= slice->from_ns)
+            err = merge_plan_wrap(copy_section(plan, slice, stages, scratch), &scratch->source);
     }
     return err;
 }
@@ -248,26 +260,21 @@ static enum err copy_block(const struct merge_plan *plan, const struct merge_sli
 enum err merge_stage_fill(const struct merge_plan *plan, const struct merge_slice *slice,
                           struct merge_stages *ret_stages)
 {
-    uint32_t id_min = UINT32_MAX;
-    uint32_t id_max = 0;
+    uint32_t ids[2] = {UINT32_MAX, 0}; /* Smallest and largest. */
     struct scratch scratch;
     enum err err;
 
     *ret_stages = (struct merge_stages){0};
     for (uint32_t i = slice->first; i < slice->end; i++) {
-        id_min = plan->order[i] < id_min ? plan->order[i] : id_min;
-        id_max = plan->order[i] > id_max ? plan->order[i] : id_max;
+        ids[0] = plan->order[i] < ids[0] ? plan->order[i] : ids[0];
+        ids[1] = plan->order[i] > ids[1] ? plan->order[i] : ids[1];
     }
     err = scratch_init(&scratch);
     if (err == ERR_OK)
         err = make_stages(plan, slice, ret_stages);
-    for (uint32_t i = 0; i < plan->block_count && err == ERR_OK; i++) {
-        const struct head_block *head = &plan->blocks[i];
-
-        if (head->rows > 0 && head->series_min <= id_max && head->series_max >= id_min &&
-            head->time_min_ns <= slice->to_ns && head->time_max_ns >= slice->from_ns)
-            err = copy_block(plan, slice, head, ret_stages, &scratch);
-    }
+    for (uint32_t i = 0; i < plan->source_count && err == ERR_OK; i++)
+        if (merge_plan_has(&plan->sources[i], slice, ids[0], ids[1]))
+            err = copy_source(plan, slice, &plan->sources[i], ret_stages, &scratch, ids);
     scratch_fini(&scratch);
     return err;
 }

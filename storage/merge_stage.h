@@ -1,5 +1,5 @@
 /*
- * merge_stage.h - the rows of one slice, copied out of the blocks: a stage for each table.
+ * merge_stage.h - the rows of one slice, copied out of the sources: a stage for each table.
  *
  *     stage of table 3 | series 7: rows in log order | series 9: ... | series 12: ... |
  *                        as columns: times, and for each field values and presence

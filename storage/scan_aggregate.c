@@ -211,8 +211,7 @@ static enum err find_cell(struct aggregate_to *to, bool *ret_one, uint32_t *ret_
     enum err err;
 
     *ret_one = false;
-    if (!section->is_sorted || section->time_min_ns < region->from_ns ||
-        section->time_max_ns > region->last_ns ||
+    if (!scan_decode_is_whole(decode) ||
         !aggregate_one_window(to->into, section->time_min_ns, section->time_max_ns))
         return ERR_OK;
     if (section->runs > 1 && !is_one_group(to))

@@ -288,13 +288,11 @@ static bool find_slots(struct scan_decode *decode)
     return found;
 }
 
-/* The index knows it all: one series, and no time outside of the region. */
-static bool is_one_run(const struct scan_decode *decode)
+bool scan_decode_is_whole(const struct scan_decode *decode)
 {
     const struct section *section = &decode->reader.section;
 
-    return section->is_sorted && section->runs == 1 &&
-           section->time_min_ns >= decode->region.from_ns &&
+    return section->is_sorted && section->time_min_ns >= decode->region.from_ns &&
            section->time_max_ns <= decode->region.last_ns;
 }
 
@@ -326,7 +324,7 @@ enum err scan_decode_runs(struct scan_decode *decode)
     uint32_t count = decode->region.hi - decode->region.lo;
     enum err err;
 
-    if (is_one_run(decode)) {
+    if (section->runs == 1 && scan_decode_is_whole(decode)) {
         take_one_run(decode);
         return ERR_OK;
     }

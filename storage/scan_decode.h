@@ -112,6 +112,10 @@ bool scan_decode_overlaps(const struct scan_decode *decode, const struct scan_re
 MUST_CHECK enum err scan_decode_region(struct scan_decode *decode, const struct scan_region *region,
                                        scan_decode_cb section, void *arg);
 
+/** In the callback: the section has an index, and all its rows lie in the region's time. So for
+ * series of the region the index may speak in their place. */
+bool scan_decode_is_whole(const struct scan_decode *decode);
+
 /** In the callback: find the rows that lie in the region, if any. ERR_CORRUPT, ERR_IO. */
 MUST_CHECK enum err scan_decode_runs(struct scan_decode *decode);
 

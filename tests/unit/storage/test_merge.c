@@ -13,6 +13,8 @@
 #include "tests/support/mem_disk.h"
 #include "tests/support/seed.h"
 
+enum { SOURCES_MAX = 64 };
+
 /* Blocks of a head, built by hand, and the segment that comes of them. */
 struct fixture {
     struct mem_disk *disk;
@@ -104,28 +106,52 @@ static struct segment *merge(uint64_t number, size_t memory)
     return merge_some(number, NULL, memory);
 }
 
+/* The groups of a segment, or the blocks of the head from `first` on if it is NULL. */
+static uint32_t list_sources(struct segment *segment, uint32_t first,
+                             struct snapshot_source *ret_sources)
+{
+    uint32_t count = segment == NULL ? fixture.head.count : segment_groups(segment);
+
+    for (uint32_t i = first; i < count; i++) {
+        struct snapshot_source *source = &ret_sources[i - first];
+
+        if (segment == NULL) {
+            const struct head_block *block = &fixture.head.blocks[i];
+
+            *source = (struct snapshot_source){.entry = block->entry,
+                                               .offset = sizeof(struct entry_header),
+                                               .size = block->size,
+                                               .rows = block->rows,
+                                               .time_min_ns = block->time_min_ns,
+                                               .time_max_ns = block->time_max_ns,
+                                               .series_min = block->series_min,
+                                               .series_max = block->series_max};
+        } else {
+            const struct segment_group *group = segment_group(segment, i);
+
+            *source = (struct snapshot_source){.segment = segment,
+                                               .group = i,
+                                               .rows = group->rows,
+                                               .time_min_ns = group->time_min_ns,
+                                               .time_max_ns = group->time_max_ns,
+                                               .series_min = group->series_min,
+                                               .series_max = group->series_max};
+        }
+    }
+    return count - first;
+}
+
 /* All values of a segment, or of the head if it is NULL. */
 static struct contents read(struct segment *segment)
 {
     struct catalog_view view = catalog_view(fixture.catalog);
-    uint32_t count = segment == NULL ? fixture.head.count : segment_groups(segment);
-    struct snapshot snapshot = {.source_count = count, .series = &view};
+    struct snapshot_source sources[SOURCES_MAX];
+    struct snapshot snapshot = {.sources = sources, .series = &view};
     struct contents contents;
 
-    snapshot.sources = calloc(count + 1, sizeof *snapshot.sources);
-    for (uint32_t i = 0; i < count; i++) {
-        if (segment == NULL) {
-            snapshot.sources[i].entry = fixture.head.blocks[i].entry;
-            snapshot.sources[i].offset = sizeof(struct entry_header);
-            snapshot.sources[i].size = fixture.head.blocks[i].size;
-        } else {
-            snapshot.sources[i].segment = segment;
-            snapshot.sources[i].group = i;
-        }
-    }
+    snapshot.source_count = list_sources(segment, 0, sources);
+    cr_assert_leq(snapshot.source_count, SOURCES_MAX);
     cr_assert_eq(contents_read(&snapshot, &contents), ERR_OK, "%s", err_detail());
-    free(snapshot.sources);
-    catalog_view_fini(&view);
     return contents;
 }
 
@@ -283,6 +309,109 @@ Test(merge, gives_a_long_series_chunks_of_its_own)
     free(cursor);
     segment_unref(segment);
     free(values);
+}
+
+/* Blocks `first` to end - 1 of the head as a segment. */
+static struct segment *merge_part(uint64_t number, uint32_t first, uint32_t end)
+{
+    struct head whole = fixture.head;
+    struct segment *segment;
+
+    fixture.head.blocks += first;
+    fixture.head.count = end - first;
+    segment = merge(number, 64 << 20);
+    fixture.head = whole;
+    return segment;
+}
+
+static struct segment *merge_again(uint64_t number, const struct snapshot_source *sources,
+                                   uint32_t count, size_t memory)
+{
+    struct segment_info info = {.number = number, .first_index = 1, .last_index = 99};
+    struct catalog_view view = catalog_view(fixture.catalog);
+    struct segment_writer *writer;
+    struct segment *segment;
+
+    cr_assert_eq(segment_writer_new(mem_disk_table(fixture.disk), "data", 0, &info, &writer),
+                 ERR_OK);
+    cr_assert_eq(merge_sources(sources, count, &view, NULL, memory, NULL, writer), ERR_OK, "%s",
+                 err_detail());
+    cr_assert_eq(segment_writer_finish(writer, &info), ERR_OK, "%s", err_detail());
+    segment_writer_free(writer);
+    cr_assert_eq(segment_open(mem_disk_table(fixture.disk), "data", 0, &info, &segment), ERR_OK,
+                 "%s", err_detail());
+    return segment;
+}
+
+Test(merge, makes_of_segments_and_blocks_what_scanning_them_says)
+{
+    static const size_t memories[] = {100, 5000, 64 << 20};
+    uint64_t chance = seed_of_run("merge segments"), hash = 0;
+    struct snapshot_source sources[SOURCES_MAX];
+    struct segment *parts[3];
+    uint32_t count = 0;
+
+    draw_blocks(&chance, 12, 500, 20);
+    for (uint32_t i = 0; i < 3; i++) {
+        parts[i] = merge_part(i + 1, 3 * i, 3 * i + 3);
+        count += list_sources(parts[i], 0, sources + count);
+    }
+    count += list_sources(NULL, 9, sources + count);
+    for (size_t i = 0; i < 3; i++) {
+        struct segment *segment = merge_again(10 + i, sources, count, memories[i]);
+
+        expect_same_values(segment);
+        expect_sorted(segment);
+        cr_assert(hash == 0 || hash == segment_info(segment)->hash, "with %zu bytes", memories[i]);
+        hash = segment_info(segment)->hash;
+        segment_unref(segment);
+    }
+    for (uint32_t i = 0; i < 3; i++)
+        segment_unref(parts[i]);
+}
+
+Test(merge, makes_the_same_of_a_segment_as_of_what_it_was_made_of)
+{
+    uint64_t chance = seed_of_run("merge twice");
+    struct snapshot_source sources[SOURCES_MAX];
+    struct entries_value values[2000];
+    struct segment *once, *twice;
+
+    for (int64_t i = 0; i < 2000; i++)
+        values[i] = (struct entries_value){"cpu",     i < 1500 ? "a" : i % 2 == 0 ? "b" : "c",
+                                           i,         "x",
+                                           FIELD_INT, seed_below(&chance, 100),
+                                           NULL,      0};
+    add_block(values, 1000);
+    add_block(values + 1000, 1000);
+    once = merge(1, 64 << 20);
+    twice = merge_again(2, sources, list_sources(once, 0, sources), 64 << 20);
+    cr_assert_eq(segment_info(once)->hash, segment_info(twice)->hash);
+    segment_unref(once);
+    segment_unref(twice);
+}
+
+Test(merge, names_the_segment_that_is_damaged)
+{
+    struct entries_value value = {"cpu", "a", 1, "x", FIELD_INT, 1, NULL, 0};
+    struct snapshot_source sources[SOURCES_MAX];
+    struct segment_info info = {.number = 2};
+    struct catalog_view view;
+    struct segment_writer *writer;
+    struct segment *segment;
+
+    add_block(&value, 1);
+    segment = merge(1, 1 << 20);
+    view = catalog_view(fixture.catalog);
+    mem_disk_flip(fixture.disk, "data/00000001.mrs", 100, 1);
+    cr_assert_eq(segment_writer_new(mem_disk_table(fixture.disk), "data", 0, &info, &writer),
+                 ERR_OK);
+    cr_assert_eq(merge_sources(sources, list_sources(segment, 0, sources), &view, NULL, 1 << 20,
+                               NULL, writer),
+                 ERR_CORRUPT);
+    cr_assert_neq(strstr(err_detail(), "data/00000001.mrs"), NULL, "%s", err_detail());
+    segment_writer_free(writer);
+    segment_unref(segment);
 }
 
 Test(merge, takes_only_what_the_filter_wants)
