@@ -230,10 +230,11 @@ static enum err find_cell(struct aggregate_to *to, bool *ret_one, uint32_t *ret_
 
 /* What the index says of a field, as a cell. False: it has to be decoded. */
 static bool make_cell(const struct scan_decode *decode, const struct scan_field *asked,
-                      const struct segment_stats *stats, struct aggregate_cell *ret_cell)
+                      struct aggregate_cell *ret_cell)
 {
     const struct section *section = &decode->reader.section;
-    enum field_type type = section_field(&decode->reader, asked->field).type;
+    const struct segment_stats *stats = asked->stats;
+    enum field_type type = asked->type;
     uint32_t agg = decode->query->agg;
     struct aggregate_cell cell = {.count = stats->count};
     struct aggregate_sum sum = {0};
@@ -265,18 +266,15 @@ static enum err add_known(struct aggregate_to *to, uint32_t group, uint32_t *ret
 
     for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
         struct scan_field *asked = &decode->asked[i];
-        const struct segment_stats *stats = NULL;
         struct aggregate_cell cell;
         uint32_t field = AGGREGATE_SKIP;
 
         if (asked->values == 0)
             continue;
         err = find_field(to, asked->column, &field);
-        if (err == ERR_OK)
-            err = section_stats(&decode->reader, asked->field, &stats);
         if (err != ERR_OK || field == AGGREGATE_SKIP)
             continue;
-        if (make_cell(decode, asked, stats, &cell)) {
+        if (make_cell(decode, asked, &cell)) {
             err = aggregate_part(to->into, group, decode->reader.section.time_min_ns, field, &cell);
             asked->values = 0; /* Done. */
         } else {

@@ -151,7 +151,11 @@ enum err scan_decode_fields(struct scan_decode *decode)
     for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK; i++) {
         struct scan_field *asked = &decode->asked[i];
 
-        err = section_values(&decode->reader, asked->field, &asked->values);
+        err = section_stats(&decode->reader, asked->field, &asked->stats);
+        if (err == ERR_OK && asked->stats != NULL)
+            asked->values = asked->stats->count;
+        else if (err == ERR_OK)
+            err = section_values(&decode->reader, asked->field, &asked->values);
         if (err == ERR_OK && asked->values > 0 && asked->column == SCAN_COLUMN_NONE)
             err = find_column(decode, asked);
     }
@@ -177,10 +181,12 @@ static enum err list_asked(struct scan_decode *decode)
         decode->asked_capacity = fields;
     }
     for (uint32_t i = 0; i < fields; i++) {
-        if (has_list(decode) &&
-            find_asked(decode, section_field(reader, i).name) == SCAN_COLUMN_NONE)
+        struct segment_field field = section_field(reader, i);
+
+        if (has_list(decode) && find_asked(decode, field.name) == SCAN_COLUMN_NONE)
             continue;
-        decode->asked[decode->asked_count++] = (struct scan_field){i, SCAN_COLUMN_NONE, 0};
+        decode->asked[decode->asked_count++] =
+            (struct scan_field){.field = i, .column = SCAN_COLUMN_NONE, .type = field.type};
     }
     decode->asked_of = reader->table;
     return ERR_OK;

@@ -56,7 +56,9 @@ struct scan_column {
 struct scan_field {
     uint32_t field;  /* Of the section. */
     uint32_t column; /* Of the scan; SCAN_COLUMN_NONE until it is seen with a value. */
-    uint32_t values; /* Rows of the section that have it; 0: pass over it. */
+    enum field_type type;
+    uint32_t values;                   /* Rows of the section that have it; 0: pass over it. */
+    const struct segment_stats *stats; /* Borrowed: what the index says. NULL: there is none. */
 };
 
 struct scan_decode {
@@ -85,7 +87,7 @@ struct scan_decode {
     uint32_t *ids, *counts;
     uint8_t *present; /* Room for one field, for the callback. */
     uint64_t *bits;
-    struct scan_field *asked; /* Owned. `values` is known after scan_decode_fields(). */
+    struct scan_field *asked; /* Owned. `values` and `stats` after scan_decode_fields(). */
     uint32_t asked_count, asked_capacity;
     const void *asked_of; /* The table that they are of; NULL: a block's section. */
 };

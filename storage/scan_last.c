@@ -144,17 +144,15 @@ static enum err take_known(struct scan_last *last, const struct scan_field *aske
     struct scan_decode *decode = last->decode;
     const struct scan_run *run = &decode->runs[0];
     struct scan_last_cell *cell = &cells[run->slot];
-    const struct segment_stats *stats;
-    enum err err = section_stats(&decode->reader, asked->field, &stats);
 
-    if (err != ERR_OK || stats == NULL || decode->run_count != 1)
-        return err;
+    if (asked->stats == NULL || decode->run_count != 1)
+        return ERR_OK;
     *ret_done = cell->present && cell->time_ns > run->last_ns;
     if (*ret_done || run->rows != decode->section_rows || asked->values != decode->section_rows ||
-        section_field(&decode->reader, asked->field).type == FIELD_STRING)
+        asked->type == FIELD_STRING)
         return ERR_OK;
     *ret_done = true;
-    return take_value(last, cell, run->last_ns, stats->last, NULL);
+    return take_value(last, cell, run->last_ns, asked->stats->last, NULL);
 }
 
 /* Called by scan_decode_region() for each section. ERR_END: full. */
