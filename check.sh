@@ -7,9 +7,11 @@
 #   fuzz         each decoder for 10 seconds                         preset fuzz
 #   sim          2000 seeds of groups in one process                 preset release (asan: 200)
 #   integration  clusters of real processes                          presets release and asan
+#   cross        the codec on arm64, armhf and riscv64, emulated; only when asked for
 #
 #   ./check.sh              all of it; logs are in build/check/
 #   ./check.sh unit style   only these
+#   ./check.sh --cross      only the codec elsewhere; installs what it needs
 #
 # The last line is "N passed, N failed" over all tests; the exit code is 0 only if none failed.
 set -u
@@ -89,6 +91,10 @@ fi
 if wanted integration; then
     cluster_tests release
     cluster_tests asan
+fi
+
+if wanted cross || wanted --cross; then
+    run cross env JUNIT="$PWD/$logs/cross.xml" tests/cross/run.sh
 fi
 
 python3 tests/support/summary.py "$logs"

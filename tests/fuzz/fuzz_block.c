@@ -5,15 +5,18 @@
  *     0  as it is
  *     1  a block whose sums are made right first
  *     2  a body without LZ4: header, directory and sums are made for it
- *     3  one field's column alone, with its type
+ *     3  one field's column alone, with its type; on each level of CPU
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/base/cpu.h"
 #include "storage/block/block_reader.h"
 #include "storage/block/column.h"
+#include "storage/block/column_aggregate.h"
+#include "storage/block/column_int.h"
 #include "storage/block/column_string.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -138,6 +141,53 @@ static void read_body(const uint8_t *data, size_t size)
     free(bytes);
 }
 
+/* Aggregates of the same bytes: whatever values are good can be added up. */
+static void aggregate_column(struct reader reader, enum field_type type, uint32_t count,
+                             const uint64_t *values)
+{
+    column_open_values(&reader);
+    for (uint32_t at = 0; at < count; at += COLUMN_CHUNK) {
+        uint32_t chunk = count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK;
+        uint32_t first = (uint32_t)values[at] % chunk, end = chunk;
+        struct column_aggregate aggregate;
+        uint64_t sum = 0;
+
+        column_aggregate_chunk(&reader, type, chunk, first, end, &aggregate);
+        CHECK(!reader.bad);
+        for (uint32_t i = at + first; i < at + end; i++)
+            sum += values[i];
+        CHECK(type == FIELD_FLOAT || sum == aggregate.sum_low);
+    }
+    CHECK(reader_done(&reader));
+}
+
+/* Every level of CPU must find the same. */
+static bool read_values(struct reader *reader, enum field_type type, uint32_t count,
+                        uint64_t *values, const char **ret_text)
+{
+    uint64_t *others = take(count * sizeof *others);
+    struct reader start = *reader;
+
+    CHECK(cpu_use(cpu_level_name(CPU_SCALAR)) == ERR_OK);
+    column_get_values(reader, type, count, values, ret_text);
+    for (enum cpu_level level = CPU_SCALAR; level <= cpu_level_max(); level++) {
+        struct reader other = start;
+        const char *text;
+
+        CHECK(cpu_use(cpu_level_name(level)) == ERR_OK);
+        column_get_values(&other, type, count, others, &text);
+        CHECK(other.bad == reader->bad);
+        if (other.bad)
+            continue;
+        CHECK(other.at == reader->at);
+        CHECK(memcmp(values, others, count * sizeof *values) == 0);
+        if (type != FIELD_STRING && reader_done(&other))
+            aggregate_column(start, type, count, values);
+    }
+    free(others);
+    return !reader->bad;
+}
+
 static void read_column(const uint8_t *data, size_t size)
 {
     enum field_type type = (enum field_type)(1 + data[0] % (FIELD_TYPE_END - 1));
@@ -150,8 +200,7 @@ static void read_column(const uint8_t *data, size_t size)
 
     column_find_presence(&reader, rows, &presence);
     if (!reader.bad && column_get_presence(&presence, rows, present)) {
-        column_get_values(&reader, type, presence.values, values, &text);
-        if (!reader.bad) {
+        if (read_values(&reader, type, presence.values, values, &text)) {
             column_spread(present, rows, presence.values, values);
             if (type == FIELD_STRING)
                 touch_strings(present, values, rows, text);

@@ -3,12 +3,15 @@
  */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/base/cpu.h"
 #include "storage/block/column.h"
 #include "storage/block/column_string.h"
 #include "storage/block/column_time.h"
+#include "tests/support/golden_columns.h"
 #include "tests/support/seed.h"
 
 static uint64_t bits_of(double value)
@@ -43,24 +46,16 @@ static const uint64_t specials[] = {
 };
 enum { SPECIALS = sizeof specials / sizeof specials[0] };
 
-static size_t check_round_trip(enum field_type type, const uint64_t *values, uint32_t count,
-                               const char *text)
+static void check_bytes(enum field_type type, const uint64_t *values, uint32_t count,
+                        const char *text, const void *bytes, size_t size)
 {
     uint64_t *back = malloc((count + 1u) * sizeof *back);
-    struct bytes out = {0};
-    struct reader reader;
+    struct reader reader = reader_on(bytes, size);
     const char *back_text;
-    uint8_t *exact;
 
-    column_put_values(type, values, count, text, &out);
-    cr_assert(!out.failed);
-    exact = malloc(out.size);
-    cr_assert_not_null(exact);
     cr_assert_not_null(back);
-    memcpy(exact, out.data, out.size);
-    reader = reader_on(exact, out.size);
     column_get_values(&reader, type, count, back, &back_text);
-    cr_assert(reader_done(&reader), "%u values, %zu bytes", count, out.size);
+    cr_assert(reader_done(&reader), "%u values, %zu bytes", count, size);
     for (uint32_t i = 0; i < count; i++) {
         if (type != FIELD_STRING) {
             cr_assert_eq(back[i], values[i], "value %u of %u: %016lx, not %016lx", i, count,
@@ -72,10 +67,111 @@ static size_t check_round_trip(enum field_type type, const uint64_t *values, uin
                             text + column_string_offset(values[i]), column_string_size(values[i])),
                      0);
     }
-    free(exact);
     free(back);
-    bytes_fini(&out);
-    return out.size;
+}
+
+/* On every level of CPU: the same bytes, and all values back from memory of exactly that size.
+ * Returns the bytes. */
+static size_t check_round_trip(enum field_type type, const uint64_t *values, uint32_t count,
+                               const char *text)
+{
+    uint8_t *exact = NULL;
+    size_t size = 0;
+
+    for (enum cpu_level level = CPU_SCALAR; level <= cpu_level_max(); level++) {
+        struct bytes out = {0};
+
+        cr_assert_eq(cpu_use(cpu_level_name(level)), ERR_OK);
+        column_put_values(type, values, count, text, &out);
+        cr_assert(!out.failed);
+        if (exact == NULL) {
+            size = out.size;
+            exact = malloc(size);
+            cr_assert_not_null(exact);
+            memcpy(exact, out.data, size);
+        }
+        cr_assert_eq(out.size, size, "%s", cpu_level_name(level));
+        cr_assert_eq(memcmp(out.data, exact, size), 0, "%s", cpu_level_name(level));
+        check_bytes(type, values, count, text, exact, size);
+        bytes_fini(&out);
+    }
+    free(exact);
+    return size;
+}
+
+/* ---- Golden bytes -------------------------------------------------------------------------- */
+
+/* GOLDEN_WRITE=1 makes the file anew: only when the codec's number changes. */
+Test(column, bytes_are_those_of_codec_2_on_every_level)
+{
+    static uint8_t golden[1 << 20];
+    size_t size;
+    FILE *file;
+
+    if (getenv("GOLDEN_WRITE") != NULL) {
+        struct bytes out = {0};
+
+        golden_columns_encode(&out);
+        cr_assert(!out.failed);
+        file = fopen(GOLDEN_DIR "/columns_v2.bin", "wb");
+        cr_assert_not_null(file);
+        cr_assert_eq(fwrite(out.data, 1, out.size, file), out.size);
+        cr_assert_eq(fclose(file), 0);
+        bytes_fini(&out);
+    }
+    file = fopen(GOLDEN_DIR "/columns_v2.bin", "rb");
+    cr_assert_not_null(file);
+    size = fread(golden, 1, sizeof golden, file);
+    (void)fclose(file);
+    for (enum cpu_level level = CPU_SCALAR; level <= cpu_level_max(); level++) {
+        const char *fault;
+
+        cr_assert_eq(cpu_use(cpu_level_name(level)), ERR_OK);
+        fault = golden_columns_fault(golden, size);
+        cr_assert_null(fault, "%s: %s", cpu_level_name(level), fault);
+    }
+}
+
+/* ---- Chains -------------------------------------------------------------------------------- */
+
+/* What an adversary would send: pieces of every kind of column, of every bit pattern, one after the
+ * other inside of a chunk, so that each choice is wrong for some of them. */
+Test(column, gives_back_columns_that_change_their_nature)
+{
+    enum { COUNT = 2600 };
+    uint64_t state = seed_of_run("column");
+    uint64_t *values = malloc(COUNT * sizeof *values);
+
+    cr_assert_not_null(values);
+    for (int turn = 0; turn < 400; turn++) {
+        uint32_t count = 1 + (uint32_t)seed_below(&state, COUNT);
+        uint64_t longest = 1 + seed_below(&state, turn % 2 == 0 ? 20 : 1500);
+
+        for (uint32_t at = 0; at < count;) {
+            uint32_t end = at + 1 + (uint32_t)seed_below(&state, longest);
+            uint64_t kind = seed_below(&state, 8);
+            uint64_t value = seed_next(&state), step = seed_next(&state) >> seed_below(&state, 64);
+            unsigned shift = (unsigned)seed_below(&state, 64);
+            double power = pow(10, (double)seed_below(&state, 14));
+
+            for (; at < end && at < count; at++) {
+                uint64_t noise = seed_next(&state) >> shift;
+
+                values[at] = kind == 0   ? value
+                             : kind == 1 ? noise
+                             : kind == 2 ? noise << seed_below(&state, 64)
+                             : kind == 3 ? (value += step)
+                             : kind == 4 ? (value += step += noise)
+                             : kind == 5 ? specials[seed_below(&state, SPECIALS)]
+                             : kind == 6 ? bits_of((double)(int64_t)noise / power)
+                                         : (value += step) + (noise & 15);
+            }
+        }
+        (void)check_round_trip(FIELD_FLOAT, values, count, NULL);
+        (void)check_round_trip(FIELD_INT, values, count, NULL);
+        (void)check_round_trip(FIELD_UINT, values, count, NULL);
+    }
+    free(values);
 }
 
 /* ---- Floats -------------------------------------------------------------------------------- */

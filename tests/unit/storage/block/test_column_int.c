@@ -5,33 +5,45 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/base/cpu.h"
 #include "storage/block/column_int.h"
 #include "storage/block/pack.h"
 #include "tests/support/seed.h"
 
-/* Encode, decode from memory of exactly that size, compare. Returns the bytes. */
+/* On every level of CPU: the same bytes, and all values back from memory of exactly that size.
+ * Returns the bytes. */
 static size_t check_round_trip(const uint64_t *values, uint32_t count)
 {
     uint64_t *back = malloc((count + 1u) * sizeof *back);
-    struct bytes out = {0};
-    struct reader reader;
-    uint8_t *exact;
+    uint8_t *exact = NULL;
+    size_t size = 0;
 
-    column_int_put(values, count, &out);
-    cr_assert(!out.failed);
-    exact = malloc(out.size + 1);
-    cr_assert_not_null(exact);
     cr_assert_not_null(back);
-    memcpy(exact + 1, out.data == NULL ? (const uint8_t *)"" : out.data, out.size);
-    reader = reader_on(exact + 1, out.size);
-    column_int_get(&reader, count, back);
-    cr_assert(reader_done(&reader));
-    for (uint32_t i = 0; i < count; i++)
-        cr_assert_eq(back[i], values[i], "value %u of %u", i, count);
+    for (enum cpu_level level = CPU_SCALAR; level <= cpu_level_max(); level++) {
+        struct bytes out = {0};
+        struct reader reader;
+
+        cr_assert_eq(cpu_use(cpu_level_name(level)), ERR_OK);
+        column_int_put(values, count, &out);
+        cr_assert(!out.failed);
+        if (exact == NULL) {
+            size = out.size;
+            exact = malloc(size + 1);
+            cr_assert_not_null(exact);
+            memcpy(exact + 1, out.data == NULL ? (const uint8_t *)"" : out.data, size);
+        }
+        cr_assert_eq(out.size, size, "%s", cpu_level_name(level));
+        cr_assert(size == 0 || memcmp(out.data, exact + 1, size) == 0, "%s", cpu_level_name(level));
+        reader = reader_on(exact + 1, size);
+        column_int_get(&reader, count, back);
+        cr_assert(reader_done(&reader));
+        for (uint32_t i = 0; i < count; i++)
+            cr_assert_eq(back[i], values[i], "value %u of %u", i, count);
+        bytes_fini(&out);
+    }
     free(exact);
     free(back);
-    bytes_fini(&out);
-    return out.size;
+    return size;
 }
 
 Test(pack, gives_back_every_width_and_count)
