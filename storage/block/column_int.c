@@ -265,31 +265,29 @@ static void find_patches(const uint64_t *values, uint32_t count, struct plan *pl
     }
 }
 
-/* Of the orders whose sampled widths are best, the one with the fewest outliers. */
-static unsigned pick_order(const uint64_t *values, uint32_t count, const unsigned *widths,
-                           unsigned best_width, const struct lanes_span *spans,
-                           struct patched *scratch)
+/* How many values are outside of a sampled span. */
+static uint32_t count_outside(const uint64_t *values, uint32_t count, unsigned order,
+                              struct lanes_span span, struct patched *scratch)
 {
-    unsigned best = 0;
-    uint32_t fewest = UINT32_MAX, candidates = 0;
+    struct lanes_model model = {.order = order, .base = (uint64_t)span.min};
 
-    for (unsigned order = 0; order < 3; order++)
-        if (widths[order] == best_width && candidates++ == 0)
-            best = order;
-    for (unsigned order = best; order < 3 && candidates > 1; order++) {
-        struct lanes_model model = {.order = order, .base = (uint64_t)spans[order].min};
+    lanes_kernels()->find_packed(values, count, &model, scratch->packed);
+    return lanes_kernels()->find_wide(scratch->packed, count, span_width(span), scratch->places);
+}
 
-        if (widths[order] != best_width)
-            continue;
-        lanes_kernels()->find_packed(values, count, &model, scratch->packed);
-        scratch->count = lanes_kernels()->find_wide(scratch->packed, count,
-                                                    span_width(spans[order]), scratch->places);
-        if (scratch->count < fewest) {
-            fewest = scratch->count;
-            best = order;
-        }
-    }
-    return best;
+/* The order whose sampled width is best. Where a level shifts, differences have fewer outliers than
+ * values; where one value sticks out, more. Differences of differences never have fewer. */
+static unsigned pick_order(const uint64_t *values, uint32_t count, const unsigned *widths,
+                           const struct lanes_span *spans, struct patched *scratch)
+{
+    if (widths[2] < widths[0] && widths[2] < widths[1])
+        return 2;
+    if (widths[0] != widths[1])
+        return widths[0] < widths[1] ? 0 : 1;
+    return count_outside(values, count, 0, spans[0], scratch) <=
+                   count_outside(values, count, 1, spans[1], scratch)
+               ? 0
+               : 1;
 }
 
 /* Jumps between runs, and other outliers, make all residuals wide. Better to write those apart? */
@@ -310,7 +308,7 @@ static void improve_by_patching(const uint64_t *values, uint32_t count, struct p
     }
     if (best_width == plan->width)
         return;
-    order = pick_order(values, count, widths, best_width, spans, ret_patched);
+    order = pick_order(values, count, widths, spans, ret_patched);
     patched = guess_width(values, count, order, sample_middle(values, count, order, spans[order]));
     if (patched.bits >= plan->bits)
         return;

@@ -10,6 +10,7 @@ enum {
     UNIT = 3,
     WHOLE = 4, /* Added to the unit. */
 
+    WHOLE_BITS_GOOD = 5, /* A row: with so few, differences are not worth trying. */
     WHOLE_RUN_MIN = 128, /* Rows a run, on the average: below this, jumps between runs cost more. */
 };
 
@@ -104,8 +105,9 @@ void column_time_put(const int64_t *times_ns, const uint64_t *counts, uint32_t r
     start = out->size;
     if (rows / runs >= WHOLE_RUN_MIN) {
         put_whole(times_ns, rows, unit, out);
-        if (runs == 1)
-            return; /* Differences are an order of the integers. */
+        /* Of one run, differences are an order of the integers. */
+        if (runs == 1 || (out->size - start) * 8 <= (size_t)rows * WHOLE_BITS_GOOD)
+            return;
     }
     middle = out->size;
     put_differences(times_ns, counts, runs, rows, unit, scratch, out);

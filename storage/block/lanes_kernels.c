@@ -117,7 +117,7 @@ INLINE uint64_t width_of(uint64_t number)
 
 static void count_widths(const uint64_t *numbers, uint32_t count, uint32_t *ret_counts)
 {
-    enum { WIDTHS = 65, TABLES = 8 }; /* Several: adding to the same number twice has to wait. */
+    enum { WIDTHS = 65, TABLES = 4 }; /* Several: adding to the same number twice has to wait. */
     uint32_t tables[TABLES][WIDTHS] = {{0}};
     uint64_t widths[LANES_NUMBERS_MAX];
     uint32_t i = 0;
