@@ -21,7 +21,10 @@
 #include "storage/block/pack.h"
 #include "storage/block/radix.h"
 
-enum { SAVED_PERCENT_MIN = 3 }; /* Less than this, and LZ4 is not worth the reader's time. */
+enum {
+    SAVED_PERCENT_MIN = 3, /* Less than this, and LZ4 is not worth the reader's time. */
+    SORT_STEPS_MAX = 8,    /* Steps a row after which sorting all by time is quicker. */
+};
 
 /* Memory for finishing, from the arena. Arrays have room for the rows of the largest table. */
 struct work {
@@ -161,10 +164,46 @@ static void put_directory(const struct work *work, unsigned id_width, uint8_t *o
 
 /* ---- Order of rows ------------------------------------------------------------------------- */
 
+static void sort_by_places(struct work *work, const struct builder_table *table)
+{
+    for (uint32_t row = 0; row < table->rows; row++)
+        work->keys[row] = work->places[table->series[row]];
+    radix_sort(work->keys, table->rows, work->order, work->spare);
+}
+
+static void sort_by_times(struct work *work, const struct builder_table *table, int64_t min)
+{
+    for (uint32_t row = 0; row < table->rows; row++)
+        work->keys[row] = (uint64_t)table->times_ns[row] - (uint64_t)min;
+    radix_sort(work->keys, table->rows, work->order, work->spare);
+}
+
+/* Of rows in order of places, put those of each in order of time: mostly they are few, or nearly
+ * are. False if it takes too many steps; the order is then no good. */
+static bool sort_inside_places(const struct work *work, const struct builder_table *table)
+{
+    uint32_t *order = work->order;
+    uint64_t steps = (uint64_t)table->rows * SORT_STEPS_MAX;
+
+    for (uint32_t i = 1; i < table->rows; i++) {
+        uint32_t row = order[i], at = i;
+
+        for (; at > 0 && work->keys[order[at - 1]] == work->keys[row] &&
+               table->times_ns[order[at - 1]] > table->times_ns[row];
+             at--)
+            order[at] = order[at - 1];
+        order[at] = row;
+        if (steps < i - at)
+            return false;
+        steps -= i - at;
+    }
+    return true;
+}
+
 /* Order a table's rows by (place, time); rows of the same stay as they came. */
 static void order_rows(struct work *work, const struct builder_table *table)
 {
-    bool times_ascend = true, places_ascend = true, ordered = true;
+    bool times_ascend = true, ordered = true;
     int64_t min = table->times_ns[0], max = min;
     uint32_t last = work->places[table->series[0]];
 
@@ -175,7 +214,6 @@ static void order_rows(struct work *work, const struct builder_table *table)
         bool time_descends = time < table->times_ns[row - 1];
 
         times_ascend &= !time_descends;
-        places_ascend &= place >= last;
         ordered &= place > last || (place == last && !time_descends);
         min = time < min ? time : min;
         max = time > max ? time : max;
@@ -187,16 +225,13 @@ static void order_rows(struct work *work, const struct builder_table *table)
     work->moved = !ordered;
     if (ordered)
         return;
-    /* By the lesser key first: each sort keeps the order of what it finds equal. */
-    if (!times_ascend) {
+    sort_by_places(work, table);
+    if (!times_ascend && !sort_inside_places(work, table)) {
+        /* By the lesser key first: each sort keeps the order of what it finds equal. */
         for (uint32_t row = 0; row < table->rows; row++)
-            work->keys[row] = (uint64_t)table->times_ns[row] - (uint64_t)min;
-        radix_sort(work->keys, table->rows, work->order, work->spare);
-    }
-    if (!places_ascend || !times_ascend) {
-        for (uint32_t row = 0; row < table->rows; row++)
-            work->keys[row] = work->places[table->series[row]];
-        radix_sort(work->keys, table->rows, work->order, work->spare);
+            work->order[row] = row;
+        sort_by_times(work, table, min);
+        sort_by_places(work, table);
     }
     for (uint32_t at = 0; at < table->rows; at++)
         work->ranks[work->order[at]] = at;
