@@ -30,6 +30,7 @@
 #define STORAGE_SEGMENT_H
 
 #include <assert.h>
+#include <stdbool.h>
 
 #include "storage/base/attrs.h"
 #include "storage/base/err.h"
@@ -167,6 +168,17 @@ struct segment;
  */
 MUST_CHECK enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
                                  const struct segment_info *info, struct segment **ret_segment);
+
+/**
+ * Open a file of any name by what it says of itself: for tools, without a manifest.
+ *
+ * salvage    open it also if only checksums of header, footer or directory are wrong; what they
+ *            lead to has its own
+ * ret_shard  of which it is part, as the header says
+ * Errors     as segment_open(); ERR_NOT_FOUND
+ */
+MUST_CHECK enum err segment_open_alone(const struct disk *disk, const char *path, bool salvage,
+                                       uint32_t *ret_shard, struct segment **ret_segment);
 
 /** One more holder. Any thread. */
 struct segment *segment_ref(struct segment *segment);

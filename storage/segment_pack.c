@@ -192,7 +192,8 @@ enum err segment_pack_rows(struct segment_pack *pack, uint32_t id, const int64_t
 
 /* ---- Packing a chunk ----------------------------------------------------------------------- */
 
-static struct segment_stats stats_of(enum field_type type, const uint64_t *values, uint32_t count)
+struct segment_stats segment_pack_stats(enum field_type type, const uint64_t *values,
+                                        uint32_t count)
 {
     struct segment_stats stats = {.count = (uint16_t)count, .sum_form = SEGMENT_SUM_NONE};
     unsigned form = 0;
@@ -223,7 +224,7 @@ static void pack_field(struct segment_pack *pack, uint32_t field)
 {
     enum field_type type = pack->table.fields[field].type;
     struct segment_pack_column *column = &pack->columns[SEGMENT_COLUMNS + field];
-    struct segment_stats stats = stats_of(type, column->values, column->count);
+    struct segment_stats stats = segment_pack_stats(type, column->values, column->count);
 
     if (column->count > 0) {
         column_put_presence(column->bitmap, pack->rows, column->count, &column->frame);

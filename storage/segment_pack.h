@@ -3,7 +3,7 @@
  *
  *     rows --add--> one chunk's arrays --end of chunk--> columns[]: packed bytes, entries
  *
- * Private to segment_writer.c.
+ * Private to segment_writer.c; what the index says of values is also for who checks it.
  */
 #ifndef STORAGE_SEGMENT_PACK_H
 #define STORAGE_SEGMENT_PACK_H
@@ -60,5 +60,10 @@ MUST_CHECK enum err segment_pack_end_chunk(struct segment_pack *pack);
 
 /** Forget the group's chunks. */
 void segment_pack_clear(struct segment_pack *pack);
+
+/** What the index says of values: `count` (0 to SEGMENT_CHUNK_ROWS) in the order of rows. `end` is
+ * left 0. */
+struct segment_stats segment_pack_stats(enum field_type type, const uint64_t *values,
+                                        uint32_t count);
 
 #endif

@@ -12,6 +12,7 @@ struct segment {
     const struct disk *disk;
     struct file *file;
     struct segment_info info;
+    bool salvage;                 /* Wrong sums of header, footer and directory are passed over. */
     uint8_t *directory;           /* Owned: names of fields point into it. */
     struct segment_table *tables; /* Owned. */
     struct segment_field *fields; /* Owned: of all tables, one behind the other. */
@@ -67,9 +68,10 @@ static enum err check_footer(struct segment *segment, struct segment_footer *foo
 
     if (err != ERR_OK)
         return err;
-    if (footer->magic != SEGMENT_FOOTER_MAGIC || footer->crc != segment_footer_crc(footer))
+    if (!segment->salvage &&
+        (footer->magic != SEGMENT_FOOTER_MAGIC || footer->crc != segment_footer_crc(footer)))
         return err_set(ERR_CORRUPT, "offset %" PRIu64 ": the footer is damaged", offset);
-    if (footer->number != info->number || footer->size != info->size ||
+    if ((!segment->salvage && (footer->number != info->number || footer->size != info->size)) ||
         footer->hash != info->hash || footer->groups != info->groups ||
         footer->rows != info->rows || footer->points != info->points ||
         footer->directory_offset < sizeof(struct segment_header) ||
@@ -168,7 +170,8 @@ static enum err check_groups(const struct segment *segment, const struct segment
         rows += segment->groups[i].rows;
         points += segment->groups[i].points;
     }
-    if (offset != footer->directory_offset || rows != footer->rows || points != footer->points)
+    if (offset != footer->directory_offset ||
+        (!segment->salvage && (rows != footer->rows || points != footer->points)))
         return bad_directory(footer, "sums of its groups", rows);
     return ERR_OK;
 }
@@ -190,7 +193,7 @@ static enum err read_directory(struct segment *segment)
     err = segment->disk->read(segment->file, footer.directory_offset, segment->directory, size);
     if (err != ERR_OK)
         return err;
-    if (crc32c(0, segment->directory, size) != footer.directory_crc)
+    if (!segment->salvage && crc32c(0, segment->directory, size) != footer.directory_crc)
         return err_set(ERR_CORRUPT, "offset %" PRIu64 ": bad checksum of the directory",
                        footer.directory_offset);
     memcpy(segment->groups, segment->directory + size - groups_size, groups_size);
@@ -200,17 +203,39 @@ static enum err read_directory(struct segment *segment)
 
 /* ---- Opening ------------------------------------------------------------------------------- */
 
-enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
-                      const struct segment_info *info, struct segment **ret_segment)
+static enum err segment_new(const struct disk *disk, struct segment **ret_segment)
 {
     struct segment *segment = calloc(1, sizeof *segment + SEGMENT_PATH_SIZE);
-    char name[SEGMENT_NAME_SIZE];
-    enum err err;
 
     if (segment == NULL)
         return err_set(ERR_NO_MEMORY, "a segment");
     atomic_init(&segment->refs, 1);
     segment->disk = disk;
+    *ret_segment = segment;
+    return ERR_OK;
+}
+
+/* Of a new segment: name the file in the error, or hand it out. */
+static enum err opened(struct segment *segment, enum err err, struct segment **ret_segment)
+{
+    if (err != ERR_OK) {
+        err = err_wrap(err, "%s", segment->path);
+        segment_unref(segment);
+        return err;
+    }
+    *ret_segment = segment;
+    return ERR_OK;
+}
+
+enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
+                      const struct segment_info *info, struct segment **ret_segment)
+{
+    struct segment *segment = NULL;
+    char name[SEGMENT_NAME_SIZE];
+    enum err err = segment_new(disk, &segment);
+
+    if (err != ERR_OK)
+        return err;
     segment->info = *info;
     segment_name(info->number, name);
     (void)snprintf(segment->path, SEGMENT_PATH_SIZE, "%s/%s", dir, name);
@@ -223,13 +248,76 @@ enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
         err = check_header(segment, shard);
     if (err == ERR_OK)
         err = read_directory(segment);
-    if (err != ERR_OK) {
-        err = err_wrap(err, "%s", segment->path);
-        segment_unref(segment);
+    return opened(segment, err, ret_segment);
+}
+
+/* What a manifest would say of it, from header and footer. */
+static enum err describe(struct segment *segment, uint32_t *ret_shard)
+{
+    struct segment_info *info = &segment->info;
+    struct segment_header header;
+    struct segment_footer footer;
+    uint64_t size = 0;
+    enum err err = segment->disk->size(segment->file, &size);
+
+    if (err == ERR_OK && size < sizeof header + sizeof footer)
+        err = err_set(ERR_CORRUPT, "offset 0: %" PRIu64 " bytes are too few for a segment", size);
+    if (err == ERR_OK)
+        err = segment->disk->read(segment->file, 0, &header, sizeof header);
+    if (err == ERR_OK)
+        err = segment->disk->read(segment->file, size - sizeof footer, &footer, sizeof footer);
+    if (err != ERR_OK)
         return err;
-    }
-    *ret_segment = segment;
+    if (!segment->salvage &&
+        (footer.magic != SEGMENT_FOOTER_MAGIC || footer.crc != segment_footer_crc(&footer)))
+        return err_set(ERR_CORRUPT, "offset %" PRIu64 ": not the footer of a segment, or damaged",
+                       size - sizeof footer);
+    if (!segment->salvage && footer.size != size)
+        return err_set(ERR_CORRUPT,
+                       "offset %" PRIu64 ": %" PRIu64 " bytes, it was written with %" PRIu64,
+                       size - sizeof footer, size, footer.size);
+    *info = (struct segment_info){.number = header.number,
+                                  .first_index = header.first_index,
+                                  .last_index = header.last_index,
+                                  .size = size,
+                                  .rows = footer.rows,
+                                  .points = footer.points,
+                                  .time_min_ns = footer.time_min_ns,
+                                  .time_max_ns = footer.time_max_ns,
+                                  .hash = footer.hash,
+                                  .groups = footer.groups};
+    *ret_shard = header.shard;
     return ERR_OK;
+}
+
+enum err segment_open_alone(const struct disk *disk, const char *path, bool salvage,
+                            uint32_t *ret_shard, struct segment **ret_segment)
+{
+    struct segment *segment = NULL;
+    uint32_t shard = 0;
+    enum err err = segment_new(disk, &segment);
+
+    if (err != ERR_OK)
+        return err;
+    segment->salvage = salvage;
+    (void)snprintf(segment->path, SEGMENT_PATH_SIZE, "%s", path);
+    err = disk->open(disk->ctx, path, FILE_READ, &segment->file);
+    if (err == ERR_NOT_FOUND) {
+        segment_unref(segment);
+        return err; /* It names the file. */
+    }
+    if (err == ERR_OK)
+        err = describe(segment, &shard);
+    if (err == ERR_OK && !salvage)
+        err = check_header(segment, shard);
+    if (err == ERR_OK)
+        err = check_size(segment);
+    if (err == ERR_OK)
+        err = read_directory(segment);
+    err = opened(segment, err, ret_segment);
+    if (err == ERR_OK)
+        *ret_shard = shard;
+    return err;
 }
 
 struct segment *segment_ref(struct segment *segment)
