@@ -138,6 +138,7 @@ static json_t *shard_json(struct node *node, uint32_t group)
     (void)json_object_set_new(shard, "segments", json_number(store->segments));
     (void)json_object_set_new(shard, "segment_bytes", json_number(store->segment_bytes));
     (void)json_object_set_new(shard, "segment_rows", json_number(store->segment_rows));
+    (void)json_object_set_new(shard, "tombstones", json_number(store->tombstones));
     (void)json_object_set_new(shard, "sealed", json_number(store->sealed_index));
     (void)json_object_set_new(shard, "sealing", json_boolean(store->sealing));
     (void)json_object_set_new(shard, "chain", json_string(chain));

@@ -168,6 +168,7 @@ def test_deleted_rows_are_gone_everywhere_and_stay_gone(make_cluster):
         node.start()
     cluster.wait_ready()
     assert count(cluster) == 1901
+    assert max(total(cluster, "tombstones")) > 0
     must(cluster.run("delete", "--db", "plant", "--table", "d", "--all"))
     assert count(cluster) == 0
     cluster.wait_equal()
