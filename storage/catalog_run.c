@@ -251,10 +251,13 @@ bool catalog_run_group(const struct catalog_run *run, uint32_t at, struct catalo
 {
     uint64_t start = get_u64(run->places + 8 * (size_t)at);
     uint64_t end = get_u64(run->places + 8 * (size_t)at + 8);
-    const uint8_t *heads = run->groups + start;
+    const uint8_t *heads;
     size_t used = 1;
 
-    if (start >= end || end > run->groups_size || heads[0] > CATALOG_RUN_TAGS)
+    if (start >= end || end > run->groups_size)
+        return false;
+    heads = run->groups + start;
+    if (heads[0] > CATALOG_RUN_TAGS)
         return false;
     ret_group->columns = heads[0];
     used += (size_t)CATALOG_COLUMN_SIZE * (1 + (size_t)heads[0]);
@@ -298,14 +301,14 @@ bool catalog_run_codes(const struct catalog_run *run, uint32_t at, struct catalo
 /* The first column of a group alone: what admission asks of every series of every block. */
 uint32_t catalog_run_table(const struct catalog_run *run, uint32_t at)
 {
-    const uint8_t *place = run->places + 8 * (size_t)(at / CATALOG_GROUP);
+    const uint8_t *place, *heads;
     struct catalog_group group;
     uint64_t start, end;
-    const uint8_t *heads;
     uint32_t shape;
 
     if (at >= run->header.count)
         return CATALOG_RUN_NONE;
+    place = run->places + 8 * (size_t)(at / CATALOG_GROUP);
     start = get_u64(place);
     end = get_u64(place + 8);
     if (start >= end || end > run->groups_size || end - start < 1 + CATALOG_COLUMN_SIZE)
@@ -367,10 +370,11 @@ uint32_t catalog_run_find(const struct catalog_run *run, struct slice key, uint6
     uint32_t start = get_u32(run->buckets + 4 * (size_t)bucket);
     uint32_t end = get_u32(run->buckets + 4 * (size_t)bucket + 4);
     uint8_t tag = catalog_run_tag(hash);
-    const uint8_t *tags = run->entries + 5 * (size_t)start;
+    const uint8_t *tags;
 
     if (start > end || end > run->header.count)
         return CATALOG_RUN_NONE;
+    tags = run->entries + 5 * (size_t)start;
     for (uint32_t i = 0; i < end - start; i++) {
         uint32_t series;
 
