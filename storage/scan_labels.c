@@ -118,6 +118,18 @@ static enum err add_shape(struct labels *labels, const struct catalog_run *run, 
     return err;
 }
 
+/* The labels of the marked shapes; of all, if `marks` is NULL. */
+static enum err add_shapes(struct labels *labels, const struct catalog_run *run,
+                           const uint8_t *marks)
+{
+    enum err err = ERR_OK;
+
+    for (uint32_t shape = 0; shape < run->header.shapes && err == ERR_OK; shape++)
+        if (marks == NULL || marks[shape])
+            err = add_shape(labels, run, shape);
+    return err;
+}
+
 /* The values of the marked ranks; all of them, if `marks` is NULL. */
 static enum err add_values(struct labels *labels, const struct catalog_values *values,
                            const uint8_t *marks)
@@ -174,17 +186,17 @@ static enum err add_run(struct labels *labels, const struct catalog_run *run, co
     if (!labels_asked && name == run->header.names)
         return ERR_OK; /* Nobody here has it. */
     values = labels_asked ? 0 : run->names[name].values.count;
-    if (!labels_asked && count == run->header.count)
-        return add_values(labels, &run->names[name].values, NULL);
+    if (count == run->header.count) /* All shapes and values: each is of some series. */
+        return labels_asked ? add_shapes(labels, run, NULL)
+                            : add_values(labels, &run->names[name].values, NULL);
     marks = calloc((size_t)run->header.shapes + values + 1, 1);
     if (marks == NULL)
         return err_set(ERR_NO_MEMORY, "scan: no memory for %u values", values);
     err = mark(labels, run, name, ids, count, marks, marks + run->header.shapes);
-    for (uint32_t shape = 0; labels_asked && shape < run->header.shapes && err == ERR_OK; shape++)
-        if (marks[shape])
-            err = add_shape(labels, run, shape);
-    if (err == ERR_OK && !labels_asked)
-        err = add_values(labels, &run->names[name].values, marks + run->header.shapes);
+    if (err == ERR_OK)
+        err = labels_asked
+                  ? add_shapes(labels, run, marks)
+                  : add_values(labels, &run->names[name].values, marks + run->header.shapes);
     free(marks);
     return err;
 }

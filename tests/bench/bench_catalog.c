@@ -24,6 +24,7 @@
 #include "storage/base/rand.h"
 #include "storage/catalog_build.h"
 #include "storage/catalog_file.h"
+#include "storage/scan_labels.h"
 #include "storage/scan_match.h"
 
 enum { SHARDS = 4, SENSORS = 10, SEAL_SERIES = 500000, LOOKUPS = 1000000, TAIL = 200000 };
@@ -313,6 +314,45 @@ static void match_all(const char *name)
     match(name, "device=~", (struct query_match){"device", ".*9999", QUERY_MATCHES}, NULL);
 }
 
+static enum err count_rows(void *arg, struct columns *batch)
+{
+    *(uint64_t *)arg += batch->rows;
+    columns_fini(batch);
+    return ERR_OK;
+}
+
+static void tell(const char *name, const char *what, const struct query *query)
+{
+    struct scan_limits limits = {.memory_bytes = UINT64_MAX, .result_bytes = UINT64_MAX};
+    uint64_t rows = 0, start = cpu_ns();
+    char text[64];
+
+    for (uint32_t i = 0; i < shard_count; i++) {
+        struct catalog_view view = catalog_view(shards[i].catalog);
+        struct snapshot snapshot = {.series = &view};
+
+        must(scan_labels(&snapshot, query, &limits, count_rows, &rows));
+        catalog_view_fini(&view);
+    }
+    (void)snprintf(text, sizeof text, "%s: %" PRIu64, what, rows);
+    report(name, text, (double)(cpu_ns() - start) / 1e6, "ms");
+}
+
+static void tell_all(const char *name)
+{
+    struct query query = {.database = "factory", .table = "measurements", .about = QUERY_LABELS};
+
+    tell(name, "labels", &query);
+    query.about = QUERY_VALUES;
+    query.fields[query.field_count++] = "site";
+    tell(name, "values of site", &query);
+    query.where[query.where_count++] = (struct query_match){"line", "line-07", QUERY_EQUAL};
+    tell(name, "values of site, line=", &query);
+    query.where[0] = (struct query_match){"device", "press-0077777.", QUERY_MATCHES};
+    query.about = QUERY_SERIES;
+    tell(name, "series, device=~", &query);
+}
+
 static void restart(const char *name, enum order order)
 {
     uint64_t before, anon, start;
@@ -330,6 +370,7 @@ static void restart(const char *name, enum order order)
     look_up(name, order, "lookup, first");
     look_up(name, order, "lookup");
     match_all(name);
+    tell_all(name);
     report(name, "resident, own", ((double)resident("RssAnon:") - (double)anon) / series_count,
            "bytes a series");
     report(name, "resident, all touched",
