@@ -110,18 +110,30 @@ static const char *tag_of(const struct world_series *series, const char *name)
     return strcmp(name, "site") == 0 && series->site != NULL ? series->site : "";
 }
 
-/* Patterns of the tests are also POSIX ones. */
+/* Patterns of the tests are also POSIX ones. The last few stay compiled: one is asked for with each
+ * value of each series. */
 static bool matches(const char *value, const char *pattern)
 {
+    enum { KEPT = 8 };
+    static struct {
+        char whole[256];
+        regex_t compiled;
+    } kept[KEPT];
+    static uint32_t used;
     char whole[256];
-    regex_t compiled;
-    bool found;
+    uint32_t at = 0;
 
     (void)snprintf(whole, sizeof whole, "^(%s)$", pattern);
-    CHECK(regcomp(&compiled, whole, REG_EXTENDED | REG_NOSUB) == 0);
-    found = regexec(&compiled, value, 0, NULL, 0) == 0;
-    regfree(&compiled);
-    return found;
+    while (at < KEPT && strcmp(kept[at].whole, whole) != 0)
+        at++;
+    if (at == KEPT) {
+        at = used++ % KEPT;
+        if (used > KEPT)
+            regfree(&kept[at].compiled);
+        memcpy(kept[at].whole, whole, sizeof whole);
+        CHECK(regcomp(&kept[at].compiled, whole, REG_EXTENDED | REG_NOSUB) == 0);
+    }
+    return regexec(&kept[at].compiled, value, 0, NULL, 0) == 0;
 }
 
 bool world_matches(const struct world_series *series, const struct query *query)

@@ -550,7 +550,7 @@ Test(scan, says_the_same_of_head_and_segments_to_the_bit)
         if (i % 9 == 7)
             cr_assert_eq(replica_seal(&sealed), ERR_OK, "%s", err_detail());
     }
-    for (uint32_t i = 0; i < 300; i++) {
+    for (uint32_t i = 0; i < 150; i++) {
         struct query query = random_history_query(&chance, now);
         struct scan_limits limits = random_limits(&chance);
         struct lines found, expected;
