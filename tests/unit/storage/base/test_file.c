@@ -127,6 +127,21 @@ Test(file, writes_and_reads_past_the_page_cache_or_falls_back)
     disk->close(file);
 }
 
+Test(file, what_is_written_once_is_there_after_it_left_the_page_cache)
+{
+    struct file *file = open_ok("a", FILE_WRITE | FILE_CREATE | FILE_ONCE);
+    char bytes[10000], again[10000];
+
+    for (uint64_t turn = 0; turn < 3; turn++) {
+        memset(bytes, 'a' + (int)turn, sizeof bytes);
+        cr_assert_eq(disk->write(file, turn * sizeof bytes, bytes, sizeof bytes), ERR_OK);
+        cr_assert_eq(disk->sync(file), ERR_OK);
+        cr_assert_eq(disk->read(file, turn * sizeof bytes, again, sizeof again), ERR_OK);
+        cr_assert_arr_eq(again, bytes, sizeof bytes);
+    }
+    disk->close(file);
+}
+
 Test(file, names_are_found_renamed_and_removed)
 {
     struct file *file = open_ok("a", FILE_WRITE | FILE_CREATE);
