@@ -101,20 +101,16 @@ static enum err no_memory(const struct block_builder *builder)
                    builder->arena.used);
 }
 
-/* Room for `count` in an array that lives in the arena and has `used`; false: no memory. */
-static bool reserve_many(struct block_builder *builder, void *array, size_t element, uint32_t used,
-                         uint32_t count, uint32_t *capacity, uint32_t first)
+/* Room for one more than `count` in an array that lives in the arena; false: no memory. */
+static bool grow(struct block_builder *builder, void *array, size_t element, uint32_t count,
+                 uint32_t *capacity, uint32_t first)
 {
     uint32_t larger = *capacity == 0 ? first : 2 * *capacity;
     void *grown;
     void *old;
 
-    if (count <= *capacity)
-        return true;
-    while (larger < count)
-        larger *= 2;
     memcpy(&old, array, sizeof old);
-    grown = block_arena_grow(&builder->arena, old, used * element, larger * element);
+    grown = block_arena_grow(&builder->arena, old, count * element, larger * element);
     if (grown == NULL)
         return false;
     memcpy(array, &grown, sizeof grown);
@@ -122,11 +118,10 @@ static bool reserve_many(struct block_builder *builder, void *array, size_t elem
     return true;
 }
 
-static bool reserve(struct block_builder *builder, void *array, size_t element, uint32_t count,
-                    uint32_t *capacity, uint32_t first)
+static inline bool reserve(struct block_builder *builder, void *array, size_t element,
+                           uint32_t count, uint32_t *capacity, uint32_t first)
 {
-    return count < *capacity ||
-           reserve_many(builder, array, element, count, count + 1, capacity, first);
+    return count < *capacity || grow(builder, array, element, count, capacity, first);
 }
 
 /* Names of 8 to 16 bytes are two words that overlap; the call of memcmp() would cost more. */
@@ -299,49 +294,31 @@ enum err block_builder_series(struct block_builder *builder, const void *key, si
 
 /* ---- Rows ---------------------------------------------------------------------------------- */
 
-static inline enum err begin_rows(struct block_builder *builder, uint32_t series,
-                                  const int64_t *times_ns, uint32_t count)
+enum err block_builder_row(struct block_builder *builder, uint32_t series, int64_t time_ns)
 {
     struct builder_table *table;
     uint32_t series_capacity;
 
     CHECK(series < builder->series_count);
     builder->table = NULL;
-    if (count > BLOCK_ROWS_MAX - builder->rows || builder->encoded_max > ENCODED_ROW_MAX)
+    if (builder->rows == BLOCK_ROWS_MAX || builder->encoded_max > ENCODED_ROW_MAX)
         return err_set(ERR_LIMIT, "block: %u rows with %u points fill it", builder->rows,
                        builder->points);
     table = builder->tables[builder->series[series].table];
     series_capacity = table->row_capacity;
-    if (table->rows + count > table->row_capacity &&
-        (!reserve_many(builder, &table->series, sizeof *table->series, table->rows,
-                       table->rows + count, &series_capacity, ROWS_MIN) ||
-         !reserve_many(builder, &table->times_ns, sizeof *table->times_ns, table->rows,
-                       table->rows + count, &table->row_capacity, ROWS_MIN)))
+    if (!reserve(builder, &table->series, sizeof *table->series, table->rows, &series_capacity,
+                 ROWS_MIN) ||
+        !reserve(builder, &table->times_ns, sizeof *table->times_ns, table->rows,
+                 &table->row_capacity, ROWS_MIN))
         return no_memory(builder);
-    for (uint32_t i = 0; i < count; i++) {
-        table->series[table->rows + i] = series;
-        table->times_ns[table->rows + i] = times_ns[i];
-    }
-    table->rows += count;
-    builder->rows += count;
-    builder->encoded_max += (size_t)count * ROW_COST;
+    table->series[table->rows] = series;
+    table->times_ns[table->rows++] = time_ns;
+    builder->rows++;
+    builder->encoded_max += ROW_COST;
     builder->table = table;
     builder->last = KEY_MAP_NONE;
     builder->row_points = 0;
-    builder->row_count = count;
     return ERR_OK;
-}
-
-enum err block_builder_row(struct block_builder *builder, uint32_t series, int64_t time_ns)
-{
-    return begin_rows(builder, series, &time_ns, 1);
-}
-
-enum err block_builder_rows_of(struct block_builder *builder, uint32_t series,
-                               const int64_t *times_ns, uint32_t count)
-{
-    CHECK(count >= 1);
-    return begin_rows(builder, series, times_ns, count);
 }
 
 void block_builder_undo_row(struct block_builder *builder)
@@ -349,8 +326,8 @@ void block_builder_undo_row(struct block_builder *builder)
     struct builder_table *table = builder->table;
 
     CHECK(table != NULL);
-    table->rows -= builder->row_count;
-    builder->rows -= builder->row_count;
+    table->rows--;
+    builder->rows--;
     for (uint32_t at = 0; at < table->names.count; at++) {
         struct builder_field *field = &table->fields[at];
 
@@ -473,47 +450,6 @@ enum err block_builder_value(struct block_builder *builder, const char *name, si
     enum err err = find_field(builder, name, name_size, type, &at);
 
     return err != ERR_OK ? err : add_value(builder, &builder->table->fields[at], bits);
-}
-
-/* Values where they are present, behind those of the rows before. */
-static enum err add_values(struct block_builder *builder, struct builder_field *field,
-                           const uint64_t *values, const uint8_t *present)
-{
-    uint32_t rows = builder->row_count;
-    uint32_t first = builder->table->rows - rows;
-    uint32_t rows_capacity = field->capacity;
-    uint32_t at = field->count;
-
-    CHECK(at == 0 || field->rows[at - 1] < first);
-    if (builder->encoded_max > ENCODED_MAX - (size_t)rows * VALUE_COST)
-        return err_set(ERR_TOO_LARGE, "%u rows: more than %d bytes", rows,
-                       ENTRY_SIZE_MAX - ENCODED_ROW_MAX);
-    if (at + rows > field->capacity &&
-        (!reserve_many(builder, &field->rows, sizeof *field->rows, at, at + rows, &rows_capacity,
-                       VALUES_MIN) ||
-         !reserve_many(builder, &field->values, sizeof *field->values, at, at + rows,
-                       &field->capacity, VALUES_MIN)))
-        return no_memory(builder);
-    for (uint32_t i = 0; i < rows; i++) { /* There is room for all: so no branch is needed. */
-        field->values[at] = values[i];
-        field->rows[at] = (uint16_t)(first + i);
-        at += present[i];
-    }
-    builder->points += at - field->count;
-    builder->row_points += at - field->count;
-    builder->encoded_max += (size_t)(at - field->count) * VALUE_COST;
-    field->count = at;
-    return ERR_OK;
-}
-
-enum err block_builder_column(struct block_builder *builder, struct slice name,
-                              enum field_type type, const uint64_t *values, const uint8_t *present)
-{
-    uint32_t at;
-    enum err err = find_field(builder, name.data, name.size, type, &at);
-
-    CHECK(type != FIELD_STRING);
-    return err != ERR_OK ? err : add_values(builder, &builder->table->fields[at], values, present);
 }
 
 enum err block_builder_string(struct block_builder *builder, const char *name, size_t name_size,

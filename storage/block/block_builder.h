@@ -62,22 +62,6 @@ MUST_CHECK enum err block_builder_value(struct block_builder *builder, const cha
 MUST_CHECK enum err block_builder_string(struct block_builder *builder, const char *name,
                                          size_t name_size, const void *data, size_t size);
 
-/**
- * Begin `count` rows of one series at once: sealing has whole columns. They are filled by
- * block_builder_column() alone, and are the row just begun to block_builder_undo_row().
- *
- * count  at least 1; with all their fields at most 4 MiB of times and values
- * Errors as block_builder_row(): all rows are begun or none
- */
-MUST_CHECK enum err block_builder_rows_of(struct block_builder *builder, uint32_t series,
-                                          const int64_t *times_ns, uint32_t count);
-
-/** One field of the rows just begun, not a string and not given before: values[i] where present[i]
- * is 1. Errors as block_builder_value(); the rows stay without that field. */
-MUST_CHECK enum err block_builder_column(struct block_builder *builder, struct slice name,
-                                         enum field_type type, const uint64_t *values,
-                                         const uint8_t *present);
-
 /** Take back the row just begun (a later field of its line was bad). Its series stays. */
 void block_builder_undo_row(struct block_builder *builder);
 

@@ -71,7 +71,6 @@ struct block_builder {
     struct builder_table *table; /* Of the row under way; NULL: there is none. */
     uint32_t last;               /* The field before; KEY_MAP_NONE: none yet in this row. */
     uint32_t row_points;         /* Of the row under way. */
-    uint32_t row_count;          /* Rows under way: 1, or those of block_builder_rows_of(). */
 
     void *lz4;         /* Owned: state for LZ4. */
     struct bytes body; /* Scratch of block_builder_finish(). */
