@@ -325,7 +325,7 @@ Test(seal, survives_a_power_cut_at_every_call)
 
 Test(seal, survives_a_torn_power_cut_at_every_call)
 {
-    for (int turn = 0; turn < 5; turn++)
+    for (int turn = 0; turn < 2; turn++)
         fail_every_call(ERR_IO, true, MEM_DISK_TORN);
 }
 
