@@ -327,6 +327,8 @@ static void restore(const uint64_t *packed_rows, uint32_t rows, const struct lan
 
 /* ---- Totals -------------------------------------------------------------------------------- */
 
+#if defined(__AVX2__)
+
 struct part_totals {
     vec sum, min, max;
 };
@@ -416,6 +418,27 @@ static void reduce(const uint64_t *packed_rows, uint32_t rows, const struct lane
         ret_totals->max = greater_one(ret_totals->max, (int64_t)totals.max[k]);
     }
 }
+
+#else
+
+/* Where registers cannot compare numbers of 64 bits, their minimum is quicker one by one. */
+static void reduce(const uint64_t *packed_rows, uint32_t rows, const struct lanes_model *model,
+                   const struct lanes_sums *sums, uint32_t first, uint32_t end,
+                   struct lanes_totals *ret_totals)
+{
+    struct lanes_totals totals = {0, INT64_MAX, INT64_MIN};
+    uint64_t numbers[LANES_NUMBERS_MAX];
+
+    restore(packed_rows, rows, model, sums, numbers);
+    for (uint32_t i = first; i < end; i++) {
+        totals.sum += numbers[i];
+        totals.min = lesser_one(totals.min, (int64_t)numbers[i]);
+        totals.max = greater_one(totals.max, (int64_t)numbers[i]);
+    }
+    *ret_totals = totals;
+}
+
+#endif
 
 /* ---- Decimals and times -------------------------------------------------------------------- */
 

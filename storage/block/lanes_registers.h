@@ -113,16 +113,6 @@ INLINE void transpose(vec r[WIDE])
 
 #else
 
-INLINE vec lesser(vec a, vec b)
-{
-    return choose((vec)((signed_vec)a < (signed_vec)b), a, b);
-}
-
-INLINE vec greater(vec a, vec b)
-{
-    return choose((vec)((signed_vec)a > (signed_vec)b), a, b);
-}
-
 INLINE void transpose(vec r[WIDE])
 {
     vec a = {r[0][0], r[1][0]};
