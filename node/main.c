@@ -17,6 +17,7 @@
 
 #include "node/node.h"
 #include "node/options.h"
+#include "storage/base/cpu.h"
 #include "storage/base/log_line.h"
 
 enum { EXIT_USAGE = 2, SETS_MAX = 64 };
@@ -149,12 +150,12 @@ static int run(const struct options *options)
                   err_detail());
         return EXIT_FAILURE;
     }
-    log_info("millraced " MILLRACE_VERSION_TEXT
-             " runs: node %llu of \"%s\", %u shards, %u workers, "
-             "native %s:%u, http %u, peers %u, admin %u",
-             (unsigned long long)node->server, options->cluster.id, node->shards,
-             node->worker_count, options->listen.host, options->listen.native_port,
-             options->listen.http_port, options->listen.peer_port, options->listen.admin_port);
+    log_info(
+        "millraced " MILLRACE_VERSION_TEXT " runs: node %llu of \"%s\", %u shards, %u workers, "
+        "native %s:%u, http %u, peers %u, admin %u, %s instructions",
+        (unsigned long long)node->server, options->cluster.id, node->shards, node->worker_count,
+        options->listen.host, options->listen.native_port, options->listen.http_port,
+        options->listen.peer_port, options->listen.admin_port, cpu_level_name(cpu_level()));
     notify("READY=1");
     (void)sigwait(&signals, &got);
     log_info("stops on %s", strsignal(got));
