@@ -17,6 +17,8 @@ static const struct {
     {"delete", cli_delete, "take rows of a table away"},
     {"collect", cli_collect, "measure this machine and store what it does"},
     {"local", cli_local, "run a whole site on this machine, for trials and tests"},
+    {"segment", cli_segment, "look into segment files: info, cat, verify, salvage"},
+    {"fsck", cli_fsck, "verify a stopped node's data directory"},
 };
 
 static void help(FILE *out)

@@ -197,7 +197,7 @@ void cli_print_csv(FILE *out, const struct millrace_result *result)
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
-static void put_json_string(FILE *out, const char *text, size_t size)
+void cli_print_json_string(FILE *out, const char *text, size_t size)
 {
     fputc('"', out);
     for (size_t i = 0; i < size; i++) {
@@ -228,11 +228,11 @@ static void put_json_row(FILE *out, const struct millrace_result *result, size_t
             continue;
         fputs(first ? "" : ",", out);
         first = false;
-        put_json_string(out, name, strlen(name));
+        cli_print_json_string(out, name, strlen(name));
         fputc(':', out);
         if (value.type == MILLRACE_STRING_TYPE ||
             millrace_result_kind(result, column) == MILLRACE_TIME)
-            put_json_string(out, text, size);
+            cli_print_json_string(out, text, size);
         else if (value.type == MILLRACE_FLOAT_TYPE && !isfinite(value.as.f))
             fputs("null", out);
         else

@@ -14,6 +14,9 @@ enum { CLI_PRINT_CELL_MAX = 40 };
 /** A number as text: the shortest that reads back as the same float. Not for strings. */
 void cli_print_number(const struct millrace_value *value, char out[CLI_PRINT_CELL_MAX]);
 
+/** In quotes, with escapes. */
+void cli_print_json_string(FILE *out, const char *text, size_t size);
+
 /** Aligned columns under a header, and how many rows there were. */
 void cli_print_table(FILE *out, const struct millrace_result *result, bool colours);
 /** RFC 4180, with a header line: time, tags, fields. Absent values are empty. */

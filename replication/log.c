@@ -523,6 +523,25 @@ enum err log_open(const struct log_options *options, log_replay_cb replay, void 
     return ERR_OK;
 }
 
+enum err log_check(const struct log_options *options, log_replay_cb replay, void *arg,
+                   uint64_t *ret_end)
+{
+    struct log *log = NULL;
+    struct err_note note;
+    enum err err = check_options(options);
+
+    if (err == ERR_OK)
+        err = log_new(options, &log);
+    if (err != ERR_OK)
+        return err;
+    err = log_recovery_run(log, replay, arg);
+    if (err == ERR_OK)
+        *ret_end = log->synced; /* Recovery takes all that counts as synced. */
+    err_save(&note, err);
+    log_close(log);
+    return err_restore(&note);
+}
+
 void log_close(struct log *log)
 {
     log_files_fini(log);

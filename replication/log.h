@@ -77,6 +77,15 @@ typedef enum err (*log_replay_cb)(void *arg, const struct log_record *record);
  */
 MUST_CHECK enum err log_open(const struct log_options *options, log_replay_cb replay, void *arg,
                              struct log **ret_log);
+/**
+ * The checks of a start, with its replay, and nothing else: for tools. On a dry disk
+ * (storage/base/dry_disk.h) nothing is changed, a torn tail among it.
+ *
+ * ret_end  the position behind the last record that counts
+ * Errors   as log_open()
+ */
+MUST_CHECK enum err log_check(const struct log_options *options, log_replay_cb replay, void *arg,
+                              uint64_t *ret_end);
 /** No sync: what was not synced may be lost. */
 void log_close(struct log *log);
 

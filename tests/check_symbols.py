@@ -21,6 +21,8 @@ LIBRARIES = {
     "libstorage.a": "storage",
     "libwire.a": "client/wire",
     "libmillrace_core.a": "client",
+    "libmillrace_cli_core.a": "client",
+    "libmillrace_cli_files.a": "client",
     "libreplication.a": "replication",
     "libnode_core.a": "node",
     "libloadgen_core.a": "loadgen",
