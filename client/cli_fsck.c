@@ -57,7 +57,8 @@ struct fsck {
     uint32_t shards; /* One more than the highest number of a folder. */
     bool has_shard[SHARDS_MAX];
     struct shard_check found[SHARDS_MAX];
-    uint64_t schema_index;
+    uint64_t schema_index; /* Up to here the schema is saved. */
+    bool schema_damaged;
     struct cli_fsck_log log;
 };
 
@@ -127,6 +128,7 @@ static void check_schema(void)
         return; /* Nothing was ever saved: the log has it all. */
     if (err != ERR_OK) {
         damage_report_error(&fsck.printer.sink, path);
+        fsck.schema_damaged = true;
         return;
     }
     reader = reader_on(bytes, size);
@@ -135,7 +137,7 @@ static void check_schema(void)
     fsck.schema_index = reader_u64(&reader);
     if (size < META_HEADER || crc != crc32c(0, bytes + 8, size - 8) ||
         memcmp(bytes, "MRM", 3) != 0) {
-        fsck.schema_index = 0;
+        fsck.schema_damaged = true;
         damage_report(&fsck.printer.sink, path, 0, "%zu bytes with a wrong checksum", size);
     }
     free(bytes);
@@ -161,6 +163,8 @@ static enum err check_shards(void)
 {
     enum err err = fsck.disk->list(fsck.disk->ctx, fsck.dir, find_shard, NULL);
 
+    if (fsck.log.group_count > fsck.shards + 1)
+        fsck.shards = fsck.log.group_count - 1; /* The last one's folder may be missing. */
     for (uint32_t i = 0; i < fsck.shards && err == ERR_OK; i++) {
         char name[32], path[PATH_SIZE];
 
@@ -194,21 +198,24 @@ static void check_join(const char *name, uint32_t group, uint64_t index)
 static enum err check_log(void)
 {
     char path[PATH_SIZE];
-    enum err err;
 
     path_of("log", path);
-    err = cli_fsck_log_check(fsck.disk, path, fsck.shards + 1, &fsck.printer.sink, &fsck.log);
-    if (err != ERR_OK || !fsck.log.good)
-        return err;
-    check_join("meta.mrc", 0, fsck.schema_index);
+    return cli_fsck_log_check(fsck.disk, path, SHARDS_MAX + 1, &fsck.printer.sink, &fsck.log);
+}
+
+static void check_joins(void)
+{
+    if (!fsck.log.good)
+        return;
+    if (!fsck.schema_damaged)
+        check_join("meta.mrc", 0, fsck.schema_index);
     for (uint32_t i = 0; i < fsck.shards; i++) {
         char name[64];
 
         (void)snprintf(name, sizeof name, "shard-%" PRIu32 "/manifest.mrm", i);
-        if (fsck.found[i].has_manifest)
+        if (fsck.found[i].knows_sealed)
             check_join(name, i + 1, fsck.found[i].sealed_index);
     }
-    return ERR_OK;
 }
 
 /* ---- The command --------------------------------------------------------------------------- */
@@ -226,23 +233,21 @@ static void print_summary(bool json)
         all.points += fsck.found[i].points;
         series += fsck.found[i].series;
     }
-    if (json)
+    if (json) {
         printf("%s],\n \"dir\": ", sink->count + sink->notes > 0 ? "\n" : "");
-    else
-        printf("%s: ", fsck.dir);
-    if (json)
         cli_print_json_string(stdout, fsck.dir, strlen(fsck.dir));
-    printf(json ? ", \"shards\": %" PRIu32 ", \"segments\": %" PRIu32
-                  ", \"segment_bytes\": %" PRIu64 ", \"rows\": %" PRIu64 ", \"values\": %" PRIu64
-                  ", \"series\": %" PRIu64 ", \"log_records\": %" PRIu64 ", \"good\": %s}\n"
-                : "%" PRIu32 " shards, %" PRIu32 " segments of %" PRIu64 " bytes with %" PRIu64
-                  " rows and %" PRIu64 " values, %" PRIu64 " series, %" PRIu64
-                  " records in the log: %s\n",
-           fsck.shards, all.segments, all.segment_bytes, all.rows, all.points, series,
-           fsck.log.records,
-           json               ? (sink->count == 0 ? "true" : "false")
-           : sink->count == 0 ? "good"
-                              : "damaged");
+        printf(", \"shards\": %" PRIu32 ", \"segments\": %" PRIu32 ", \"segment_bytes\": %" PRIu64
+               ", \"rows\": %" PRIu64 ", \"values\": %" PRIu64 ", \"series\": %" PRIu64
+               ", \"log_records\": %" PRIu64 ", \"good\": %s}\n",
+               fsck.shards, all.segments, all.segment_bytes, all.rows, all.points, series,
+               fsck.log.records, sink->count == 0 ? "true" : "false");
+    } else {
+        printf("%s: %" PRIu32 " shards, %" PRIu32 " segments of %" PRIu64 " bytes with %" PRIu64
+               " rows and %" PRIu64 " values, %" PRIu64 " series, %" PRIu64
+               " records in the log: %s\n",
+               fsck.dir, fsck.shards, all.segments, all.segment_bytes, all.rows, all.points, series,
+               fsck.log.records, sink->count == 0 ? "good" : "damaged");
+    }
     if (!json && sink->count > 0)
         fprintf(stderr, "%" PRIu64 " faults. %s", sink->count, advice);
 }
@@ -258,12 +263,14 @@ static int run(bool json)
     fputs(json ? "{\"faults\": [" : "", stdout);
     check_epoch();
     check_schema();
-    err = check_shards();
+    err = check_log();
     if (err == ERR_OK)
-        err = check_log();
-    if (err == ERR_OK)
+        err = check_shards();
+    if (err == ERR_OK) {
+        check_joins();
         print_summary(json);
-    else
+    }
+    if (err != ERR_OK)
         cli_error("fsck", 0, "%s: %s", err_name(err), err_detail());
     cli_fsck_log_fini(&fsck.log);
     (void)close(fd);

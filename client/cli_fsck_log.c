@@ -57,6 +57,8 @@ static enum err replay(void *arg, const struct log_record *record)
     struct cli_fsck_group *group = &log->groups[record->group];
 
     log->records++;
+    if (record->group >= log->group_count)
+        log->group_count = record->group + 1;
     if (record->kind == LOG_SNAPSHOT && record->index > group->snapshot) {
         group->snapshot = record->index;
         group->last = group->last > record->index ? group->last : record->index;
@@ -72,13 +74,13 @@ void cli_fsck_log_fini(struct cli_fsck_log *log)
     *log = (struct cli_fsck_log){0};
 }
 
-enum err cli_fsck_log_check(const struct disk *disk, const char *dir, uint32_t groups,
+enum err cli_fsck_log_check(const struct disk *disk, const char *dir, uint32_t groups_max,
                             struct damage_sink *sink, struct cli_fsck_log *ret_log)
 {
     struct lookout lookout = {.disk = disk, .dir = dir};
-    struct cli_fsck_log log = {.group_count = groups};
+    struct cli_fsck_log log = {0};
     struct log_options options = {
-        .disk = disk, .dir = dir, .groups = groups, .file_bytes = LOG_FILE_BYTES_MIN};
+        .disk = disk, .dir = dir, .groups = groups_max, .file_bytes = LOG_FILE_BYTES_MIN};
     uint64_t end;
     enum err err = disk->list(disk->ctx, dir, look_at, &lookout);
 
@@ -90,9 +92,9 @@ enum err cli_fsck_log_check(const struct disk *disk, const char *dir, uint32_t g
         damage_report(sink, dir, 0, "no file in it has a good header");
         return ERR_OK;
     }
-    log.groups = calloc(groups, sizeof *log.groups);
+    log.groups = calloc(groups_max, sizeof *log.groups);
     if (log.groups == NULL)
-        return err_set(ERR_NO_MEMORY, "%" PRIu32 " groups", groups);
+        return err_set(ERR_NO_MEMORY, "%" PRIu32 " groups", groups_max);
     options.node = log.node = lookout.header.node;
     options.cluster = log.cluster = lookout.header.cluster;
     err = log_check(&options, replay, &log, &end);

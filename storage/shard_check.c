@@ -109,7 +109,7 @@ static enum err load_manifest(struct shard *shard, uint32_t number)
 
     path_of(shard, MANIFEST_NAME, path);
     if (err == ERR_OK) {
-        shard->found.has_manifest = true;
+        shard->found.has_manifest = shard->found.knows_sealed = true;
         shard->found.sealed_index = shard->manifest.sealed_index;
         shard->found.segments = shard->manifest.segment_count;
         shard->found.series = catalog_files_series(&shard->manifest.catalog);
@@ -121,6 +121,7 @@ static enum err load_manifest(struct shard *shard, uint32_t number)
     err = shard->disk->list(shard->disk->ctx, shard->dir, look_at, shard);
     if (err == ERR_OK && shard->data)
         damage_report(shard->sink, path, DAMAGE_NOWHERE, "missing, and there are data files");
+    shard->found.knows_sealed = !shard->data;
     return err;
 }
 

@@ -16,8 +16,9 @@
 
 /** What was found, as far as it could be read. */
 struct shard_check {
-    uint64_t sealed_index; /* 0: nothing was sealed, or it is unknown. */
-    bool has_manifest;
+    bool has_manifest;     /* A good one. */
+    bool knows_sealed;     /* There is one, or none was ever made: the next is known. */
+    uint64_t sealed_index; /* 0: nothing was sealed. */
     uint32_t segments, series;
     uint64_t segment_bytes, rows, points; /* Of the segments that the manifest names. */
 };

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "storage/base/dry_disk.h"
 #include "tests/unit/replication/log_fixture.h"
 
 enum { FILE_BYTES = 64 * 1024 };
@@ -98,6 +99,37 @@ Test(log_recovery, notices_every_flipped_bit_of_a_file_header)
 
     for (uint64_t offset = 0; offset < LOG_ALIGN; offset++)
         cr_assert_eq(open_flipped(fixture, offset, (uint8_t)(1u << offset % 8)), ERR_CORRUPT);
+    fixture_free(fixture);
+}
+
+/* A check replays the same and changes nothing: leftovers behind a torn tail and an unfinished file
+ * stay where they are. */
+Test(log_recovery, a_check_on_a_dry_disk_changes_nothing)
+{
+    size_t ends[3], size;
+    struct fixture *fixture = small_log(3, ends);
+    uint64_t at = fixture->written[ends[1]].record.position & UINT32_MAX, end = 0;
+    struct dry_disk dry;
+    struct log_options options = fixture->options;
+    uint8_t *before, *after;
+
+    options.disk = dry_disk_init(&dry, options.disk);
+    mem_disk_put(fixture->disk, "log/00000002.tmp", "x", 1);
+    mem_disk_flip(fixture->disk, first_file, at + 100, 1); /* The last group is torn. */
+    before = mem_disk_get(fixture->disk, first_file, &size);
+    fixture->replayed_count = 0;
+    cr_assert_eq(log_check(&options, fixture_replay, fixture, &end), ERR_OK, "%s", err_detail());
+    cr_assert_eq(fixture->replayed_count, ends[1]);
+    cr_assert_eq(end, end_of(&fixture->written[ends[1] - 1]) |
+                          (fixture->written[0].record.position & ~(uint64_t)UINT32_MAX));
+    after = mem_disk_get(fixture->disk, first_file, &size);
+    cr_assert_arr_eq(before, after, size);
+    cr_assert(mem_disk_exists(fixture->disk, "log/00000002.tmp"));
+    cr_assert_eq(mem_disk_open_files(fixture->disk), 0);
+    mem_disk_flip(fixture->disk, first_file, LOG_ALIGN + 100, 1); /* And one that was synced. */
+    cr_assert_eq(log_check(&options, fixture_replay, fixture, &end), ERR_CORRUPT);
+    free(before);
+    free(after);
     fixture_free(fixture);
 }
 
