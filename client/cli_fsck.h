@@ -23,8 +23,8 @@ struct cli_fsck_log {
     uint64_t node, cluster;
 };
 
-/** Check DIR, the log of a node of at most `groups_max` groups, for all of which `ret_log` has room.
- * ERR_NO_MEMORY; all else is a report. */
+/** Check DIR, the log of a node of at most `groups_max` groups, for all of which `ret_log` then has
+ * room. ERR_NO_MEMORY; all else is a report. */
 MUST_CHECK enum err cli_fsck_log_check(const struct disk *disk, const char *dir,
                                        uint32_t groups_max, struct damage_sink *sink,
                                        struct cli_fsck_log *ret_log);

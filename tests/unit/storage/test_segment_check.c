@@ -266,6 +266,7 @@ Test(segment_check, finds_series_that_the_catalog_lacks)
     check(disk, &view, &reports);
     cr_assert_eq(reports.count, 5, "%zu", reports.count); /* 1 in two chunks, 2, 3 and 8. */
     cr_assert_not_null(strstr(reports.what[0], "the catalog has 0"), "%s", reports.what[0]);
+    catalog_view_fini(&view);
     catalog_free(catalog);
     mem_disk_free(disk);
 }
