@@ -47,7 +47,8 @@ enum {
     SHARDS_MAX = 4096,
     EPOCH_SIZE_MAX = 64,
     META_SIZE_MAX = 512 * 1024 * 1024,
-    META_HEADER = 16, /* u32 magic, u32 crc of bytes 8 to the end, u64 log index: node/meta.c. */
+    META_HEADER = 20, /* Magic, crc of bytes 8 to the end, version, u64 log index: node/meta.c. */
+    META_VERSION = 1,
 };
 
 struct fsck {
@@ -118,7 +119,7 @@ static void check_schema(void)
     char path[PATH_SIZE];
     struct reader reader;
     uint8_t *bytes;
-    uint32_t crc;
+    uint32_t crc, version;
     size_t size;
     enum err err;
 
@@ -134,11 +135,17 @@ static void check_schema(void)
     reader = reader_on(bytes, size);
     (void)reader_u32(&reader);
     crc = reader_u32(&reader);
+    version = reader_u32(&reader);
     fsck.schema_index = reader_u64(&reader);
     if (size < META_HEADER || crc != crc32c(0, bytes + 8, size - 8) ||
-        memcmp(bytes, "MRM", 3) != 0) {
+        memcmp(bytes, "MRG1", 4) != 0) {
         fsck.schema_damaged = true;
         damage_report(&fsck.printer.sink, path, 0, "%zu bytes with a wrong checksum", size);
+    } else if (version != META_VERSION) {
+        fsck.schema_damaged = true;
+        damage_report(&fsck.printer.sink, path, 8,
+                      "written in version %" PRIu32 ", this program reads %d", version,
+                      (int)META_VERSION);
     }
     free(bytes);
 }
