@@ -298,7 +298,7 @@ static void fail_every_call(enum err code, bool stays, enum mem_disk_crash how)
     struct replica reference;
     uint64_t calls;
 
-    make_log(&reference, seed, 6);
+    make_log(&reference, seed, 5);
     if (store_sealed_index(reference.store) < reference.log_count)
         cr_assert_eq(replica_seal(&reference), ERR_OK, "%s", err_detail());
     calls = mem_disk_calls(reference.disk, MEM_DISK_ANY);
