@@ -134,6 +134,7 @@ static void remove_files(void)
 
 static void close_meta(void)
 {
+    meta_answer_databases(meta, UINT64_MAX); /* As a node that stops does. */
     meta_close(meta);
     remove_files();
     while (proposed_count > 0)
