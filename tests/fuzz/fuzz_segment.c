@@ -1,13 +1,15 @@
 /*
  * Segment files from anybody. The checksums of header, directory and footer are made right first,
  * then those of all pieces and frames that the directory leads to, and the manifest is taken to say
- * what the file says of itself; then it is opened and every column of every chunk is read.
+ * what the file says of itself; then it is opened, every column of every chunk is read, and it is
+ * checked as tools do.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/segment_check.h"
 #include "storage/segment_cursor.h"
 #include "storage/segment_format.h"
 #include "tests/support/mem_disk.h"
@@ -109,6 +111,24 @@ static void read_all(const struct segment *segment)
     segment_cursor_fini(&cursor);
 }
 
+static void pass_over(void *arg, const struct damage *damage)
+{
+    (void)arg, (void)damage;
+}
+
+/* By what the file says of itself, as strictly as it goes and not. */
+static void check_alone(const struct disk *disk, bool salvage)
+{
+    struct damage_sink sink = {.report = pass_over};
+    struct segment *segment;
+    uint32_t shard;
+
+    if (segment_open_alone(disk, "./00000001.mrs", salvage, &shard, &segment) != ERR_OK)
+        return;
+    CHECK(segment_check(segment, NULL, &sink) == ERR_OK);
+    segment_unref(segment);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct mem_disk *disk = mem_disk_new();
@@ -129,7 +149,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             read_all(segment);
             segment_unref(segment);
         }
+        check_alone(mem_disk_table(disk), false);
     }
+    check_alone(mem_disk_table(disk), true);
     mem_disk_free(disk);
     free(bytes);
     return 0;
