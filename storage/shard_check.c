@@ -6,6 +6,7 @@
 
 #include "storage/catalog_file.h"
 #include "storage/catalog_folder.h"
+#include "storage/database_map.h"
 #include "storage/manifest.h"
 #include "storage/producers.h"
 #include "storage/segment_check.h"
@@ -17,6 +18,7 @@ struct shard {
     const char *dir;
     struct damage_sink *sink;
     struct manifest manifest;
+    struct database_map databases;
     struct shard_check found;
     bool data; /* There are files that a manifest should name. */
 };
@@ -127,6 +129,25 @@ static enum err load_manifest(struct shard *shard, uint32_t number)
 
 /* ---- Segments ------------------------------------------------------------------------------ */
 
+/* The manifest says of which database a segment is: retention drops it by that. */
+static void check_database(struct shard *shard, const struct segment *segment, const char *path)
+{
+    const struct segment_info *info = segment_info(segment);
+
+    for (uint32_t i = 0; i < info->groups; i++) {
+        uint32_t table = segment_table(segment, i)->number;
+
+        if (table >= shard->databases.tables ||
+            shard->databases.of_table[table] != info->database) {
+            damage_report(shard->sink, path, DAMAGE_NOWHERE,
+                          "it has rows of table %" PRIu32 ", which is not of database %" PRIu32
+                          " as the manifest has it",
+                          table, info->database);
+            return;
+        }
+    }
+}
+
 static enum err check_segment(struct shard *shard, const struct segment_info *info,
                               const struct catalog_view *series)
 {
@@ -141,6 +162,8 @@ static enum err check_segment(struct shard *shard, const struct segment_info *in
     shard->found.segment_bytes += info->size;
     shard->found.rows += info->rows;
     shard->found.points += info->points;
+    if (series != NULL)
+        check_database(shard, segment, path);
     err = segment_check(segment, series, shard->sink);
     segment_unref(segment);
     return err;
@@ -153,8 +176,13 @@ static enum err check_files(struct shard *shard)
     enum err err = catalog_folder_load(shard->disk, shard->dir, &shard->manifest, &folder);
 
     has_series = err == ERR_OK;
-    if (err != ERR_OK)
+    if (err != ERR_OK) {
         err = failed(shard, err, NULL);
+    } else {
+        err = database_map_extend(&shard->databases, &folder.view);
+        if (err != ERR_OK)
+            err = failed(shard, err, shard->dir);
+    }
     for (uint32_t i = 0; i < shard->manifest.segment_count && err == ERR_OK; i++)
         err = check_segment(shard, &shard->manifest.segments[i], has_series ? &folder.view : NULL);
     catalog_folder_close(&folder);
@@ -173,6 +201,7 @@ enum err shard_check_run(const struct disk *disk, const char *dir, uint32_t shar
             err = disk->list(disk->ctx, dir, look_at, &shard);
     }
     manifest_fini(&shard.manifest);
+    database_map_fini(&shard.databases);
     if (err == ERR_OK)
         *ret_found = shard.found;
     return err;

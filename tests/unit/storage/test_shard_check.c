@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "storage/base/dry_disk.h"
+#include "storage/manifest.h"
 #include "storage/shard_check.h"
 #include "tests/support/replica.h"
 #include "tests/support/seed.h"
@@ -142,6 +143,23 @@ Test(shard_check, finds_a_flipped_bit_and_a_missing_file_of_every_kind)
         mem_disk_put(replica.disk, name, bytes, size);
         free(bytes);
     }
+    replica_fini(&replica);
+}
+
+Test(shard_check, finds_a_segment_of_another_database)
+{
+    struct manifest manifest;
+    struct replica replica;
+    struct reports reports;
+
+    make(&replica);
+    cr_assert_eq(manifest_load(mem_disk_table(replica.disk), "data", 0, &manifest), ERR_OK);
+    manifest.segments[1].database = 1;
+    cr_assert_eq(manifest_save(&manifest, mem_disk_table(replica.disk), "data"), ERR_OK);
+    manifest_fini(&manifest);
+    (void)check(&replica, &reports);
+    cr_assert_eq(reports.count, 1);
+    cr_assert_not_null(strstr(reports.text[0], "not of database 1"), "%s", reports.text[0]);
     replica_fini(&replica);
 }
 
