@@ -7,7 +7,7 @@ import os
 import random
 import time
 
-CYCLES = int(os.environ.get("CYCLES", "3"))
+CYCLES = int(os.environ.get("CYCLES", "2"))
 SEED = int(os.environ.get("SEED", str(random.randrange(1 << 30))))
 
 
