@@ -175,6 +175,22 @@ static double extreme_of_floats(const uint64_t *bits, uint32_t rows, bool want_m
     return found;
 }
 
+/* The same of integers: `flip` makes signed ones compare as unsigned. */
+static uint64_t extreme_of_integers(const uint64_t *bits, uint32_t rows, uint64_t flip,
+                                    bool want_min)
+{
+    uint64_t found = want_min ? UINT64_MAX : 0;
+
+    if (want_min) {
+        for (uint32_t i = 0; i < rows; i++)
+            found = (bits[i] ^ flip) < found ? bits[i] ^ flip : found;
+    } else {
+        for (uint32_t i = 0; i < rows; i++)
+            found = (bits[i] ^ flip) > found ? bits[i] ^ flip : found;
+    }
+    return found ^ flip;
+}
+
 /* `present` is NULL if all are; at least one is. */
 static uint64_t extreme_of_run(enum query_agg agg, enum field_type type, const uint8_t *present,
                                const uint64_t *bits, uint32_t rows)
@@ -189,6 +205,8 @@ static uint64_t extreme_of_run(enum query_agg agg, enum field_type type, const u
             return float_bits(extreme);
         /* Perhaps nothing but NaNs, or zeros of both signs: the slow loop tells. */
     }
+    if (type != FIELD_FLOAT && present == NULL)
+        return extreme_of_integers(bits, rows, order_of(type, 0), agg == QUERY_MIN);
     for (uint32_t i = 0; i < rows; i++) {
         if ((present == NULL || present[i]) && (!found || is_better(agg, type, bits[i], best))) {
             best = bits[i];

@@ -184,12 +184,17 @@ static enum err copy_field(struct merge_column *column, uint32_t pieces, uint32_
     for (uint32_t i = 0; i < pieces && err == ERR_OK; i++) {
         const struct piece *piece = &scratch->pieces[i];
 
-        memcpy(column->present + piece->to, scratch->present + piece->from, piece->count);
-        if (text != NULL)
+        if (text != NULL) {
+            memcpy(column->present + piece->to, scratch->present + piece->from, piece->count);
             err = copy_text(column, piece, scratch, text);
-        else
+        } else if (piece->count == 1) { /* What clients send has mostly a row of each series. */
+            column->present[piece->to] = scratch->present[piece->from];
+            column->values[piece->to] = scratch->values[piece->from];
+        } else {
+            memcpy(column->present + piece->to, scratch->present + piece->from, piece->count);
             memcpy(column->values + piece->to, scratch->values + piece->from,
                    piece->count * sizeof *column->values);
+        }
     }
     return err;
 }
