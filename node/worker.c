@@ -4,9 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "node/ingest_internal.h"
 #include "node/meta.h"
@@ -22,7 +19,6 @@ enum {
     MAIL_A_TURN = 256,    /* Then sockets and timers get their turn. */
     SLOW_TICK_MS = 100,
     HAND_OVER_MS_MAX = 1000, /* Longer than an election: then somebody else leads anyway. */
-    POOL_NICE = 10,          /* Background work must not delay commits. */
 };
 
 uint64_t worker_now_ms(void)
@@ -197,13 +193,8 @@ void worker_teach_cutoff(struct worker *from, struct worker *to, struct slice na
 
 static void pool_run(uv_work_t *work)
 {
-    static _Thread_local bool is_nice;
     struct pool_job *job = CONTAINER_OF(work, struct pool_job, work);
 
-    if (!is_nice) {
-        (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), POOL_NICE);
-        is_nice = true;
-    }
     job->run(job);
 }
 
