@@ -4,7 +4,9 @@
  * answer or to close, and to be gone without a trace at the end.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -112,10 +114,15 @@ static int dial(void)
                                   .sin_addr = {htonl(INADDR_LOOPBACK)}};
     struct linger reset = {.l_onoff = 1}; /* No port waits for late packets. */
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool connected;
 
     CHECK(fd >= 0);
     CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
-    CHECK(connect(fd, (const struct sockaddr *)&address, sizeof address) == 0);
+    do { /* libFuzzer's timer interrupts it now and then. */
+        connected =
+            connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 || errno == EISCONN;
+    } while (!connected && (errno == EINTR || errno == EALREADY));
+    CHECK(connected);
     CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
     return fd;
 }
