@@ -32,6 +32,7 @@ enum { NODE_GROUPS_MAX = 1025, NODE_WORKERS_MAX = 64 };
 struct board_group {
     struct group_state group;
     struct store_stats store; /* Zero for group 0. */
+    uint64_t at_ms;           /* When: worker_now_ms(). */
 };
 
 struct node {

@@ -400,7 +400,7 @@ void shard_publish(struct shard *shard)
 void shard_tick(struct shard *shard, uint64_t now_ms)
 {
     struct node *node = shard->worker->node;
-    struct board_group board = {0};
+    struct board_group board = {.at_ms = now_ms};
     uint64_t keep_after = group_keep_after(shard->group);
     bool may_propose;
 

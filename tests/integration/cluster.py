@@ -141,12 +141,16 @@ class Cluster:
 
     def wait_equal(self, timeout=30):
         """Until all replicas of each shard have applied the same; their chains must be equal."""
-        deadline = time.monotonic() + timeout
+        start = time.monotonic()
+        deadline = start + timeout
         while True:
+            # Figures from before this call may lack the caller's last write.
+            age_max = (time.monotonic() - start) * 1000 - 1
             all_shards = [node.status()["shards"] for node in self.nodes if node.is_up()]
+            fresh = all(shard["age_ms"] < age_max for shards in all_shards for shard in shards)
             same = all(len({s[i]["applied"] for s in all_shards}) == 1
                        for i in range(len(all_shards[0])))
-            if same:
+            if fresh and same:
                 break
             assert time.monotonic() < deadline, "replicas did not converge"
             time.sleep(0.1)

@@ -1,5 +1,6 @@
 """Disks that fill up or fail, nodes that hang, senders that send too much: every fault has its
 answer, what was acknowledged stays, and service resumes by itself."""
+import errno
 import json
 import os
 import signal
@@ -61,10 +62,17 @@ class Disk:
             pytest.skip("a small disk needs the right to mount one")
 
     def fill(self, leave):
-        """Until so many bytes are free."""
-        stat = os.statvfs(self.directory)
-        with open(self.ballast, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, stat.f_bavail * stat.f_frsize - leave)
+        """Until so many bytes are free. (The node may take some of them meanwhile.)"""
+        deadline = time.monotonic() + 20
+        while True:
+            stat = os.statvfs(self.directory)
+            try:
+                with open(self.ballast, "wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, stat.f_bavail * stat.f_frsize - leave)
+                return
+            except OSError as error:
+                self.ballast.unlink()
+                assert error.errno == errno.ENOSPC and time.monotonic() < deadline, error
 
     def free(self):
         self.ballast.unlink()
