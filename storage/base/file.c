@@ -219,7 +219,11 @@ static bool system_is_direct(const struct file *file)
 static enum err system_rename(void *ctx, const char *from, const char *to)
 {
     (void)ctx;
-    return rename(from, to) == 0 ? ERR_OK : failed("rename", from, errno);
+    if (FAULT("disk.rename"))
+        errno = EIO;
+    else if (rename(from, to) == 0)
+        return ERR_OK;
+    return failed("rename", from, errno);
 }
 
 static enum err system_remove(void *ctx, const char *path)

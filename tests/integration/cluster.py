@@ -188,3 +188,46 @@ class Cluster:
                     node.kill()
                     codes.append("hung")
         return codes
+
+
+# ---- For tests -----------------------------------------------------------------------------------
+
+
+def wait_until(condition, what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def total(cluster, what):
+    """A figure of status, of all shards together, on each node that runs."""
+    return [sum(s[what] for s in node.status()["shards"]) for node in cluster.nodes if node.is_up()]
+
+
+def shard_files(node):
+    """What the folders of its shards hold; a seal may take files away meanwhile."""
+    contents = {}
+    for path in node.dir.glob("shard-*/*"):
+        try:
+            contents[str(path.relative_to(node.dir))] = path.read_bytes()
+        except FileNotFoundError:
+            pass
+    return contents
+
+
+def replica_files(cluster):
+    """After all is sealed alike, the folders of all replicas are equal, with no file too many."""
+    wait_until(lambda: all(len(set(total(cluster, what))) == 1
+                           for what in ("applied", "sealed", "segments", "segment_rows")),
+               "replicas do not agree")
+    contents = []
+
+    def equal():
+        contents[:] = [shard_files(node) for node in cluster.nodes]
+        return all(c == contents[0] for c in contents)
+
+    wait_until(equal, "the files of replicas differ")
+    assert not [name for name in contents[0] if name.endswith(".tmp")], contents[0].keys()
+    segments = [name for name in contents[0] if name.endswith(".mrs")]
+    assert len(segments) == total(cluster, "segments")[0], segments

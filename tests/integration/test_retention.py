@@ -3,19 +3,12 @@ import json
 import random
 import time
 
-import pytest
+from cluster import replica_files, total, wait_until
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 SMALL_HEADS = "storage: {seal_bytes: 64KiB, head_bytes_max: 8MiB}\n"
-
-
-def wait_until(condition, what, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def db(cluster, *arguments):
@@ -40,39 +33,8 @@ def count(cluster, database="plant", node=None):
     return int(lines[1].split(",")[-1]) if len(lines) > 1 else 0
 
 
-def total(cluster, what):
-    """Of all shards, on each node that runs."""
-    return [sum(s[what] for s in node.status()["shards"]) for node in cluster.nodes if node.is_up()]
-
-
-def files(node):
-    """What the folders of the shards hold; a seal may take files away meanwhile."""
-    contents = {}
-    for path in node.dir.glob("shard-*/*"):
-        try:
-            contents[str(path.relative_to(node.dir))] = path.read_bytes()
-        except FileNotFoundError:
-            pass
-    return contents
-
-
 def spread(first, last, rows):
     return [first + (last - first) * i // rows for i in range(rows)]
-
-
-def expect_same_files(cluster):
-    """After all is sealed alike, the folders of all replicas are equal: no orphans either."""
-    wait_until(lambda: all(len(set(total(cluster, what))) == 1
-                           for what in ("applied", "sealed", "segments", "segment_rows")),
-               "replicas do not agree")
-    contents = []
-
-    def equal():
-        contents[:] = [files(node) for node in cluster.nodes]
-        return all(c == contents[0] for c in contents)
-
-    wait_until(equal, "the files of replicas differ")
-    assert not [name for name in contents[0] if name.endswith(".tmp")], contents[0].keys()
 
 
 def test_databases_are_made_altered_and_listed_through_any_node(cluster):
@@ -116,7 +78,7 @@ def test_a_shorter_retention_drops_what_is_over_on_all_replicas(make_cluster):
     wait_until(lambda: all(rows == total(cluster, "segment_rows")[0] and rows <= 5001
                            for rows in total(cluster, "segment_rows")), "segments are not dropped")
     cluster.wait_equal()
-    expect_same_files(cluster)
+    replica_files(cluster)
 
 
 def test_the_oldest_rows_go_when_a_database_has_too_many_bytes(make_cluster):
@@ -134,7 +96,7 @@ def test_the_oldest_rows_go_when_a_database_has_too_many_bytes(make_cluster):
     assert count(cluster) < rows, "nothing was dropped"
     cluster.wait_equal()
     wait_until(lambda: max(total(cluster, "segments")) <= 3, "it keeps more than its bytes")
-    expect_same_files(cluster)
+    replica_files(cluster)
 
 
 def test_a_dropped_database_is_gone_and_can_be_made_again(make_cluster):
@@ -155,7 +117,7 @@ def test_a_dropped_database_is_gone_and_can_be_made_again(make_cluster):
     time.sleep(2)
     assert count(cluster) == 500
     assert count(cluster, "other") == 3000
-    expect_same_files(cluster)
+    replica_files(cluster)
 
 
 def test_deleted_rows_are_gone_everywhere_and_stay_gone(make_cluster):
@@ -182,41 +144,4 @@ def test_deleted_rows_are_gone_everywhere_and_stay_gone(make_cluster):
     must(cluster.run("delete", "--db", "plant", "--table", "d", "--all"))
     assert count(cluster) == 0
     cluster.wait_equal()
-    expect_same_files(cluster)
-
-
-@pytest.mark.parametrize("fault", ["seal.segment", "seal.catalog", "seal.manifest", "seal.remove"])
-def test_nodes_that_die_while_they_drop_come_back_equal(make_cluster, fault):
-    """Each node dies at the fault point, in some drop; windows go, and come, meanwhile."""
-    cluster = make_cluster(shards=2, settings=SMALL_HEADS)
-    cluster.start()
-    must(db(cluster, "create", "plant", "--retention", "90d"))
-    now, kept, died = time.time_ns(), 90, 0
-    for turn in range(4):
-        victim = cluster.nodes[turn % 3]
-        if turn > 0:
-            assert victim.stop() == 0
-            victim.start(environment={"MILLRACE_FAULT": f"{fault}:kill:{1 + turn}"})
-            cluster.wait_ready()
-        oldest = now - (kept - 1) * 24 * HOUR
-        wait_until(lambda: post(cluster.nodes[(turn + 1) % 3], "plant", spread(oldest, now, 3000))[0]
-                   in (204, 400), "rows are not taken")
-        kept //= 2
-        must(db(cluster, "alter", "plant", "--retention", f"{kept}d"))
-        wait_until(lambda: count(cluster) < 3000 * (turn + 1), "nothing is dropped")
-        time.sleep(1)
-        died += not victim.is_up()
-        if victim.is_up():
-            victim.kill()  # It may not die in a later turn: another one will.
-        victim.start()
-        cluster.wait_ready()
-    assert died > 0, "no fault was met"
-    for node in cluster.nodes:
-        node.kill()
-    for node in cluster.nodes:
-        node.start()
-    cluster.wait_ready()
-    cluster.wait_equal()
-    seen = {count(cluster, node=node) for node in cluster.nodes}
-    assert len(seen) == 1, seen
-    expect_same_files(cluster)
+    replica_files(cluster)
