@@ -36,6 +36,10 @@ enum {
     SIM_HEARTBEAT_MS = 60,
 };
 
+/* What all rows of clients belong to. */
+#define SIM_DATABASE "db"
+#define SIM_TABLE    "cpu"
+
 /* ---- Options and results ------------------------------------------------------------------- */
 
 struct sim_options {
@@ -50,7 +54,8 @@ struct sim_options {
 #define SIM_COUNTERS(X)                                                                       \
     X(proposed) X(acknowledged) X(applied) X(crashes) X(elections) X(transfers) X(seals)      \
     X(loads) X(reads) X(messages) X(lost) X(doubled) X(syncs) X(behind)                       \
-    X(failovers) X(failover_ms) X(failovers_slow) X(batches) X(resent) X(duplicates) X(gaps)
+    X(failovers) X(failover_ms) X(failovers_slow) X(batches) X(resent) X(duplicates) X(gaps) \
+    X(cutoffs) X(drops) X(deletes) X(files)
 /* clang-format on */
 
 #define SIM_COUNTER(name) uint64_t name;
@@ -95,9 +100,10 @@ struct sim_job {
 /* Sends one batch after the other, each until it is answered. */
 struct sim_client {
     uint64_t producer;
-    uint64_t sequence; /* Of the batch under way, or the next one. */
-    struct buf *batch; /* As it was made; NULL: idle. */
-    uint32_t rows;     /* In it. */
+    uint64_t sequence;   /* Of the batch under way, or the next one. */
+    struct buf *batch;   /* As it was made; NULL: idle. */
+    uint32_t rows;       /* In it. */
+    uint64_t made_at_ms; /* The time of its rows, as nanoseconds. */
     uint64_t rows_done;
     struct sim_replica *asked; /* Who proposed it; NULL: nobody yet, or the answer is lost. */
     uint64_t index;            /* Where; or what has to be applied to know about a duplicate. */
@@ -226,6 +232,13 @@ enum err sim_store_apply(struct sim_replica *replica, uint64_t index, uint64_t t
 void sim_store_turn(struct sim_replica *replica);
 /** The process is about to die: perhaps in the middle of a seal. */
 void sim_store_die(struct sim_replica *replica);
+
+/* ---- sim_order.c --------------------------------------------------------------------------- */
+
+/** A seal's order, with drops and deletes by chance. */
+struct buf *sim_order_entry(struct sim_replica *replica);
+/** Both have applied the same: so they have the same rows, and if all is sealed, the same files. */
+void sim_order_compare(struct sim_replica *replica, struct sim_replica *leading);
 
 /* ---- sim_client.c -------------------------------------------------------------------------- */
 

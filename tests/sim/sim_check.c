@@ -170,7 +170,7 @@ static bool is_known_behind(const struct group_state *leader, uint64_t server, u
 }
 
 static void check_replica(struct sim *sim, struct sim_replica *replica,
-                          const struct group_state *leader, const struct sim_replica *leading)
+                          const struct group_state *leader, struct sim_replica *leading)
 {
     struct group_state state;
 
@@ -183,6 +183,8 @@ static void check_replica(struct sim *sim, struct sim_replica *replica,
         sim_found(sim, replica, "LIVENESS: a replica did not catch up");
     else if (replica->store.hash != leading->store.hash)
         sim_found(sim, replica, "DIVERGENCE: replicas differ at the end");
+    else if (sim->options.store && replica != leading)
+        sim_order_compare(replica, leading);
 }
 
 void sim_check_end(struct sim *sim)

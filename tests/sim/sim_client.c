@@ -24,7 +24,8 @@ static uint32_t shards(const struct sim *sim)
 static size_t series_key(const struct sim *sim, uint32_t number, const struct sim_client *client,
                          uint32_t series, uint8_t key[256], size_t *ret_table_size)
 {
-    const struct slice database = {"db", 2}, table = {"cpu", 3};
+    const struct slice database = {SIM_DATABASE, strlen(SIM_DATABASE)};
+    const struct slice table = {SIM_TABLE, strlen(SIM_TABLE)};
 
     *ret_table_size = key_write_table(database, table, key, 256);
     for (uint32_t at = 0, found = 0;; at++) {
@@ -62,6 +63,7 @@ static void make_batch(struct sim *sim, uint32_t number, struct sim_client *clie
                                   .shard = number,
                                   .sequence = client->sequence};
 
+    client->made_at_ms = sim->now_ms;
     client->rows = 1 + sim_rand(sim, ROWS_MAX);
     for (uint32_t i = 0; i < client->rows; i++)
         add_row(sim, number, client);
