@@ -64,14 +64,14 @@ tests() {
         --output-junit "$PWD/$logs/$1-$3.xml"
 }
 
-# cluster_tests PRESET: pytest, against the programs of this preset.
+# cluster_tests PRESET: pytest, against the programs of this preset. They wait more than they work.
 cluster_tests() {
     ls tests/integration/test_*.py >/dev/null 2>&1 || return 0
     build "$1" programs || return 1
     python=python3
-    python3 -c 'import pytest' 2>/dev/null || python=/usr/bin/python3
+    python3 -c 'import pytest, xdist' 2>/dev/null || python=/usr/bin/python3
     run "$1-integration" env MILLRACE_BIN="$PWD/build/$1/bin" \
-        "$python" -m pytest tests/integration -p no:cacheprovider \
+        "$python" -m pytest tests/integration -p no:cacheprovider -n "$((jobs + 1))" \
         --junit-xml "$logs/$1-integration.xml"
 }
 

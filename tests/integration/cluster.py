@@ -20,8 +20,10 @@ ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="exitcode=99", UBSAN_OPTIONS="halt_o
 
 
 def free_ports(count):
-    """A base such that base to base + count - 1 are free now."""
-    for base in range(20000 + os.getpid() % 5000 * 4, 60000, 64):
+    """A base such that base to base + count - 1 are free now. Tests that run at the same time look
+    in different places."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    for base in range(20000 + worker * 10000 + os.getpid() % 2000 * 4, 60000, 64):
         sockets = []
         try:
             for port in range(base, base + count):

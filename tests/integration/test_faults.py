@@ -126,6 +126,8 @@ def test_a_node_starts_on_a_full_disk_and_serves_reads(make_disk, make_cluster):
     wait_until(lambda: node.log.read_text().count(" runs: node 1") == 2 or not node.is_up(),
                "it does not come up")
     assert node.is_up(), node.tail()
+    wait_until(lambda: "writes are refused until there is space" in node.log.read_text(),
+               "it does not notice that the disk is full")
     assert post_rows(node, 1000, 1)[0] == 503
     assert count_rows(cluster) == 1000
     disk.free()

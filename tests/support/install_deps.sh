@@ -5,7 +5,7 @@ set -eu
 
 packages="
     cmake ninja-build gcc g++ clang clang-format pkg-config libc6-dev
-    python3 python3-pytest libcriterion-dev
+    python3 python3-pytest python3-pytest-xdist libcriterion-dev
     libuv1-dev liblz4-dev libjemalloc-dev libxxhash-dev libpcre2-dev libroaring-dev libyaml-dev libjansson-dev libssl-dev
     zlib1g-dev libhttp-parser-dev curl openssl"
 
