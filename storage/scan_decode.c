@@ -223,8 +223,7 @@ static uint32_t find_slot(const struct scan_decode *decode, uint32_t id, uint32_
     return low;
 }
 
-/* The first of `rows` ascending times that is at least `time_ns`. */
-static uint32_t lower_bound(const int64_t *times_ns, uint32_t rows, int64_t time_ns)
+uint32_t scan_decode_find_time(const int64_t *times_ns, uint32_t rows, int64_t time_ns)
 {
     uint32_t low = 0;
 
@@ -251,9 +250,9 @@ static void add_runs(struct scan_decode *decode, uint32_t slot, uint32_t start, 
             length++;
         behind = length;
         if (times_ns[0] < decode->region.from_ns)
-            first = lower_bound(times_ns, length, decode->region.from_ns);
+            first = scan_decode_find_time(times_ns, length, decode->region.from_ns);
         if (times_ns[length - 1] > decode->region.last_ns)
-            behind = lower_bound(times_ns, length, decode->region.last_ns + 1);
+            behind = scan_decode_find_time(times_ns, length, decode->region.last_ns + 1);
         if (behind > first) {
             decode->runs[decode->run_count++] = (struct scan_run){
                 slot, at + first, behind - first, times_ns[first], times_ns[behind - 1]};

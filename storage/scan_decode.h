@@ -124,6 +124,9 @@ MUST_CHECK enum err scan_decode_runs(struct scan_decode *decode);
 /** In the callback: the slot of a series; region.hi - region.lo if it is not in the region. */
 uint32_t scan_decode_slot(const struct scan_decode *decode, uint32_t id);
 
+/** The first of `rows` ascending times that is at least `time_ns`; `rows` if there is none. */
+uint32_t scan_decode_find_time(const int64_t *times_ns, uint32_t rows, int64_t time_ns);
+
 /** In the callback: decode the times of all rows, if that was not done. ERR_CORRUPT, ERR_IO. */
 MUST_CHECK enum err scan_decode_times(struct scan_decode *decode);
 

@@ -3,22 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first row of a run whose time is at least `time_ns`. */
-static uint32_t lower_bound(const int64_t *times_ns, uint32_t rows, int64_t time_ns)
-{
-    uint32_t low = 0;
-
-    while (rows > low) {
-        uint32_t middle = low + (rows - low) / 2;
-
-        if (times_ns[middle] < time_ns)
-            low = middle + 1;
-        else
-            rows = middle;
-    }
-    return low;
-}
-
 static void add(struct scan_decode *decode, struct scan_run *runs, uint32_t *count, uint32_t slot,
                 uint32_t start, uint32_t rows)
 {
@@ -48,9 +32,9 @@ static enum err cut(struct scan_decode *decode, const struct tombstone *tombston
         if (key.size == 0)
             return err_set(ERR_CORRUPT, "series %u has no key", id);
         if (tombstone_matches(tombstone, key)) {
-            first = lower_bound(times_ns, run.rows, tombstone->first_ns);
+            first = scan_decode_find_time(times_ns, run.rows, tombstone->first_ns);
             if (tombstone->last_ns < INT64_MAX)
-                behind = lower_bound(times_ns, run.rows, tombstone->last_ns + 1);
+                behind = scan_decode_find_time(times_ns, run.rows, tombstone->last_ns + 1);
         }
         if (first == behind) /* Nothing of it. */
             first = behind = run.rows;
