@@ -98,17 +98,19 @@ enum err aggregate_field(struct aggregate *aggregate, struct slice name, enum fi
 
 /* ---- Adding rows --------------------------------------------------------------------------- */
 
-/* The first row after `at` that is in another window, or `end`. */
-static uint32_t window_end(const struct aggregate *aggregate, uint32_t at, uint32_t end)
+/* The first row after `at` whose time is behind `last_ns`, or `end`. `guess` rows are tried first:
+ * rows come at a steady pace. */
+static uint32_t window_end(const int64_t *times_ns, uint32_t at, uint32_t end, int64_t last_ns,
+                           uint32_t guess)
 {
-    const int64_t *times_ns = aggregate->times_ns;
-    int64_t start_ns = aggregate_table_window(aggregate, times_ns[at]);
     uint32_t high, step = 1;
 
-    if (aggregate_table_window(aggregate, times_ns[end - 1]) == start_ns)
+    if (guess < end - at && times_ns[at + guess - 1] <= last_ns && times_ns[at + guess] > last_ns)
+        return at + guess;
+    if (times_ns[end - 1] <= last_ns)
         return end;
     /* Windows tend to be short: leap ahead, then halve. `at` is inside, `high` is not. */
-    while (at + step < end && aggregate_table_window(aggregate, times_ns[at + step]) == start_ns) {
+    while (at + step < end && times_ns[at + step] <= last_ns) {
         at += step;
         step *= 2;
     }
@@ -116,7 +118,7 @@ static uint32_t window_end(const struct aggregate *aggregate, uint32_t at, uint3
     while (high - at > 1) {
         uint32_t middle = at + (high - at) / 2;
 
-        if (aggregate_table_window(aggregate, times_ns[middle]) == start_ns)
+        if (times_ns[middle] <= last_ns)
             at = middle;
         else
             high = middle;
@@ -152,13 +154,28 @@ void aggregate_begin(struct aggregate *aggregate, const int64_t *times_ns)
 
 enum err aggregate_rows(struct aggregate *aggregate, uint32_t group, uint32_t start, uint32_t rows)
 {
-    CHECK(group < aggregate->groups.count);
-    for (uint32_t at = start, end = start + rows, next; at < end; at = next) {
-        int64_t window = aggregate_table_window(aggregate, aggregate->times_ns[at]);
-        uint32_t row;
-        enum err err = aggregate_table_row(aggregate, window, group, &row);
+    const int64_t *times_ns = aggregate->times_ns;
+    int64_t every_ns = aggregate->query->every_ns, first_ns = 0, last_ns = INT64_MIN;
+    uint32_t before = 1;
 
-        next = aggregate->query->every_ns == 0 ? end : window_end(aggregate, at, end);
+    CHECK(group < aggregate->groups.count);
+    for (uint32_t at = start, end = start + rows, next = end; at < end; at = next) {
+        uint32_t row;
+        enum err err;
+
+        if (every_ns > 0) {
+            /* Mostly the next window. A division takes longer than all the rest. */
+            if (at > start && last_ns < INT64_MAX - every_ns &&
+                times_ns[at] <= last_ns + every_ns) {
+                first_ns = last_ns + 1;
+                last_ns += every_ns;
+            } else {
+                first_ns = aggregate_table_window(aggregate, times_ns[at], &last_ns);
+            }
+            next = window_end(times_ns, at, end, last_ns, before);
+            before = next - at;
+        }
+        err = aggregate_table_row(aggregate, first_ns, group, &row);
         if (err == ERR_OK)
             err = add_run(aggregate, row, at, next - at);
         if (err != ERR_OK)
@@ -185,12 +202,14 @@ enum err aggregate_values(struct aggregate *aggregate, uint32_t field_at, const 
 enum err aggregate_part(struct aggregate *aggregate, uint32_t group, int64_t time_ns,
                         uint32_t field, const struct aggregate_cell *part)
 {
+    int64_t last_ns;
     uint32_t row;
     enum err err;
 
     CHECK(group < aggregate->groups.count);
     CHECK(field < aggregate->field_count);
-    err = aggregate_table_row(aggregate, aggregate_table_window(aggregate, time_ns), group, &row);
+    err = aggregate_table_row(aggregate, aggregate_table_window(aggregate, time_ns, &last_ns),
+                              group, &row);
     return err == ERR_OK ? aggregate_table_combine(aggregate, field, row, part) : err;
 }
 
@@ -206,10 +225,44 @@ enum err aggregate_run_part(struct aggregate *aggregate, const struct aggregate_
     return aggregate_table_combine(aggregate, field, run->cell, part);
 }
 
+enum err aggregate_run_sums(struct aggregate *aggregate, uint32_t first, uint32_t count,
+                            uint32_t field_at, unsigned form, const int64_t *sums,
+                            const uint32_t *values)
+{
+    const struct aggregate_field *field = &aggregate->fields[field_at];
+    enum err err = aggregate_table_make_cells(aggregate, field_at);
+
+    CHECK(aggregate->agg == QUERY_SUM || aggregate->agg == QUERY_MEAN);
+    CHECK(first <= aggregate->run_count);
+    CHECK(count <= aggregate->run_count - first);
+    if (err == ERR_OK)
+        aggregate_cell_add_sums(field->cells, aggregate->runs + first, count,
+                                field->type == FIELD_FLOAT ? aggregate_sum_unit(form) : 1, sums,
+                                values);
+    return err;
+}
+
+enum err aggregate_run_values(struct aggregate *aggregate, uint32_t run_at, uint32_t field_at,
+                              const uint64_t *bits, uint32_t count)
+{
+    const struct aggregate_column column = {.bits = bits};
+    const struct aggregate_field *field = &aggregate->fields[field_at];
+    const struct aggregate_run run = {0, count, aggregate->runs[run_at].cell};
+    enum err err = aggregate_table_make_cells(aggregate, field_at);
+
+    CHECK(aggregate->agg != QUERY_FIRST && aggregate->agg != QUERY_LAST);
+    if (err == ERR_OK)
+        err = aggregate_cell_add(aggregate->agg, field->type, field->cells, &run, 1, &column,
+                                 &aggregate->memory);
+    return err == ERR_OK ? aggregate_table_check(aggregate) : err;
+}
+
 bool aggregate_one_window(const struct aggregate *aggregate, int64_t first_ns, int64_t last_ns)
 {
-    return aggregate_table_window(aggregate, first_ns) ==
-           aggregate_table_window(aggregate, last_ns);
+    int64_t window_last_ns;
+
+    (void)aggregate_table_window(aggregate, first_ns, &window_last_ns);
+    return last_ns <= window_last_ns;
 }
 
 /* ---- As bytes ------------------------------------------------------------------------------
@@ -299,10 +352,11 @@ static enum err merge_rows(struct aggregate *aggregate, struct reader *r, const 
 {
     for (uint32_t i = 0; i < rows; i++) {
         uint64_t group = reader_varint(r);
-        int64_t window = (int64_t)reader_u64(r);
+        int64_t window = (int64_t)reader_u64(r), last_ns;
         enum err err;
 
-        if (r->bad || group >= group_count || aggregate_table_window(aggregate, window) != window)
+        if (r->bad || group >= group_count ||
+            aggregate_table_window(aggregate, window, &last_ns) != window)
             return malformed("windows");
         err = aggregate_table_row(aggregate, window, groups[group], &map[i]);
         if (err != ERR_OK)

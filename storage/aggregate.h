@@ -97,6 +97,19 @@ const struct aggregate_run *aggregate_runs(const struct aggregate *aggregate, ui
 MUST_CHECK enum err aggregate_run_part(struct aggregate *aggregate, const struct aggregate_run *run,
                                        uint32_t field, const struct aggregate_cell *part);
 
+/**
+ * Add to `count` of these runs from run `first` on: of run first + i the values[i] (1 or more)
+ * values whose sum is sums[i] / 10^form. For sums and means; form is 0 for integers.
+ *
+ * Errors   ERR_LIMIT, ERR_NO_MEMORY
+ */
+MUST_CHECK enum err aggregate_run_sums(struct aggregate *aggregate, uint32_t first, uint32_t count,
+                                       uint32_t field, unsigned form, const int64_t *sums,
+                                       const uint32_t *values);
+/** Add some values, all present and not strings, of one of these runs, as aggregate_values(). */
+MUST_CHECK enum err aggregate_run_values(struct aggregate *aggregate, uint32_t run, uint32_t field,
+                                         const uint64_t *bits, uint32_t count);
+
 /** Append the whole aggregate. */
 void aggregate_encode(const struct aggregate *aggregate, struct bytes *out);
 /**

@@ -480,6 +480,18 @@ enum err aggregate_cell_add(enum query_agg agg, enum field_type type, struct agg
     return ERR_OK;
 }
 
+void aggregate_cell_add_sums(struct aggregate_cell *cells, const struct aggregate_run *runs,
+                             uint32_t run_count, int64_t unit, const int64_t *sums,
+                             const uint32_t *values)
+{
+    for (uint32_t i = 0; i < run_count; i++) {
+        struct aggregate_cell *cell = &cells[runs[i].cell];
+
+        cell->as.sum += (int128)sums[i] * unit;
+        cell->count += values[i];
+    }
+}
+
 void aggregate_cell_fini(enum query_agg agg, enum field_type type, struct aggregate_cell *cell)
 {
     if (type == FIELD_STRING && cell->count > 0 && (agg == QUERY_FIRST || agg == QUERY_LAST))

@@ -81,6 +81,11 @@ MUST_CHECK enum err aggregate_cell_add(enum query_agg agg, enum field_type type,
                                        const struct aggregate_run *runs, uint32_t run_count,
                                        const struct aggregate_column *column, uint64_t *memory);
 
+/** Add to the cell of each run a sum of its values, times `unit`. QUERY_SUM and QUERY_MEAN. */
+void aggregate_cell_add_sums(struct aggregate_cell *cells, const struct aggregate_run *runs,
+                             uint32_t run_count, int64_t unit, const int64_t *sums,
+                             const uint32_t *values);
+
 /**
  * Add `from` to `into`, as aggregate_cell_add() does with runs.
  *

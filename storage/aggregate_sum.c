@@ -132,10 +132,15 @@ bool aggregate_sum_numbers(const uint64_t *bits, uint32_t count, unsigned *ret_f
     return wrong == 0;
 }
 
-void aggregate_sum_add_decimals(struct aggregate_sum *into, unsigned form, int64_t sum)
+int64_t aggregate_sum_unit(unsigned form)
 {
     CHECK(form <= AGGREGATE_SUM_FORM_MAX);
-    into->decimals += (int128)sum * units[form];
+    return units[form];
+}
+
+void aggregate_sum_add_decimals(struct aggregate_sum *into, unsigned form, int64_t sum)
+{
+    into->decimals += (int128)sum * aggregate_sum_unit(form);
 }
 
 /* ---- What is not --------------------------------------------------------------------------- */

@@ -55,6 +55,9 @@ bool aggregate_sum_decimals(const uint64_t *bits, uint32_t count, unsigned *ret_
 bool aggregate_sum_numbers(const uint64_t *bits, uint32_t count, unsigned *ret_form,
                            int64_t *ret_numbers);
 
+/** What a number of decimals with this form counts: 10^(12 - form). */
+int64_t aggregate_sum_unit(unsigned form);
+
 /** Add a sum of decimals: `sum` / 10^form. */
 void aggregate_sum_add_decimals(struct aggregate_sum *into, unsigned form, int64_t sum);
 

@@ -46,16 +46,20 @@ static enum err grow(struct aggregate *aggregate, void *array, uint32_t *capacit
 
 /* ---- Groups, rows, fields, cells ------------------------------------------------------------ */
 
-int64_t aggregate_table_window(const struct aggregate *aggregate, int64_t time_ns)
+int64_t aggregate_table_window(const struct aggregate *aggregate, int64_t time_ns,
+                               int64_t *ret_last_ns)
 {
     int64_t every_ns = aggregate->query->every_ns;
     int64_t into;
 
+    *ret_last_ns = INT64_MAX;
     if (every_ns == 0)
         return 0;
     into = time_ns % every_ns;
     if (into < 0)
         into += every_ns;
+    if (time_ns <= INT64_MAX - (every_ns - 1 - into))
+        *ret_last_ns = time_ns + (every_ns - 1 - into);
     return time_ns < INT64_MIN + into ? INT64_MIN : time_ns - into;
 }
 
@@ -136,13 +140,16 @@ enum err aggregate_table_row(struct aggregate *aggregate, int64_t window, uint32
 {
     uint32_t slot = 0;
 
-    if (aggregate->row_last < aggregate->row_count) {
-        const struct aggregate_row *row = &aggregate->rows[aggregate->row_last];
+    /* Windows come in order, of all groups mostly in the same one. */
+    for (uint32_t at = aggregate->row_last; at < aggregate->row_count; at++) {
+        const struct aggregate_row *row = &aggregate->rows[at];
 
         if (row->window == window && row->group == group) {
-            *ret_row = aggregate->row_last;
+            *ret_row = aggregate->row_last = at;
             return ERR_OK;
         }
+        if (at > aggregate->row_last)
+            break;
     }
     if (aggregate->slot_count > 0)
         slot = aggregate->row_slots[find_slot(aggregate, window, group)];

@@ -41,7 +41,7 @@ struct aggregate {
     uint32_t row_count, row_capacity;
     uint32_t *row_slots; /* Owned: hash of a row -> 1 + its number; 0: free. */
     uint32_t slot_count; /* A power of two, or 0: at least twice row_count. */
-    uint32_t row_last;   /* Where the last look-up ended: mostly the next one's, too. */
+    uint32_t row_last;   /* Where the last look-up ended: mostly the next is there, or behind. */
 
     struct aggregate_field *fields; /* Owned. */
     uint32_t field_count, field_capacity;
@@ -51,9 +51,10 @@ struct aggregate {
     uint32_t run_count, run_capacity;
 };
 
-/** Where the window of a time starts: floor division. The one that would start before INT64_MIN
- * starts there. */
-int64_t aggregate_table_window(const struct aggregate *aggregate, int64_t time_ns);
+/** Where the window of a time starts, by floor division, and its last time. What would be before
+ * INT64_MIN or behind INT64_MAX is there; without windows all times are in that of 0. */
+int64_t aggregate_table_window(const struct aggregate *aggregate, int64_t time_ns,
+                               int64_t *ret_last_ns);
 
 /** The group whose key stands in `key`. */
 MUST_CHECK enum err aggregate_table_group(struct aggregate *aggregate, uint32_t *ret_group);

@@ -5,8 +5,9 @@
  *     runs           | cell 7  |   cell 8      | cell 9 ...     few: about one a chunk
  *
  * Sums, minima and maxima of decimals and integers come from the integers that they are packed as
- * (column_aggregate.h): three times as fast as decoding them. With many short runs decoding is
- * faster, since each pair of run and chunk unpacks the chunk once.
+ * (column_aggregate.h): no float is made. Sums are differences of running sums, so that short runs
+ * cost little; of a chunk with other floats they come from its values. A minimum unpacks a chunk
+ * once for each run, so with many short runs decoding is faster.
  *
  * Thread   The scan's.
  */

@@ -113,6 +113,28 @@ void column_aggregate_chunk(struct reader *reader, enum field_type type, uint32_
         reader->bad = true;
 }
 
+bool column_aggregate_sums(struct reader *reader, enum field_type type, uint32_t count,
+                           uint8_t *ret_exponent, struct column_int_sums *ret_sums)
+{
+    struct reader inside = *reader;
+    uint8_t exponent = 0;
+
+    CHECK(count <= COLUMN_CHUNK);
+    CHECK(type == FIELD_FLOAT || type == FIELD_INT || type == FIELD_UINT);
+    if (type == FIELD_FLOAT) {
+        exponent = reader_u8(&inside);
+        if (exponent > COLUMN_DECIMAL_EXPONENT_MAX || reader_varint(&inside) != 0)
+            return false;
+    }
+    if (!column_int_get_sums(&inside, count, type != FIELD_UINT, ret_sums)) {
+        reader->bad |= inside.bad;
+        return false;
+    }
+    *ret_exponent = exponent;
+    *reader = inside;
+    return true;
+}
+
 uint64_t column_aggregate_float(uint64_t integer, unsigned exponent)
 {
     return column_decimal_bits(integer, column_decimal(exponent));

@@ -19,6 +19,7 @@
 
 #include "storage/base/bytes.h"
 #include "storage/base/types.h"
+#include "storage/block/column_int.h"
 
 struct column_aggregate {
     /* Exact: min, max and sum are integers, and the values are those divided by 10^exponent. Of
@@ -42,6 +43,16 @@ struct column_aggregate {
  */
 void column_aggregate_chunk(struct reader *reader, enum field_type type, uint32_t count,
                             uint32_t first, uint32_t end, struct column_aggregate *ret_aggregate);
+
+/**
+ * Running sums of a chunk, for many runs of it: their sum is that of integers, divided by
+ * 10^*ret_exponent.
+ *
+ * Returns  false: it has other values than decimals and integers below 2^50. The reader did not
+ *          move then, unless it is bad.
+ */
+bool column_aggregate_sums(struct reader *reader, enum field_type type, uint32_t count,
+                           uint8_t *ret_exponent, struct column_int_sums *ret_sums);
 
 /** The bits of the float integer / 10^exponent: what an exact min or max of floats is. */
 uint64_t column_aggregate_float(uint64_t integer, unsigned exponent);

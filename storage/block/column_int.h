@@ -26,6 +26,8 @@
 #ifndef STORAGE_BLOCK_COLUMN_INT_H
 #define STORAGE_BLOCK_COLUMN_INT_H
 
+#include <stdbool.h>
+
 #include "storage/base/bytes.h"
 
 enum { COLUMN_CHUNK = 1024 };
@@ -56,5 +58,32 @@ struct column_int_totals {
  */
 void column_int_get_totals(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
                            bool has_sign, struct column_int_totals *ret_totals);
+
+/* Running sums of a chunk, each in one of eight lanes of `rows` (lanes.h). */
+struct column_int_sums {
+    uint32_t rows;
+    uint32_t inverse;                           /* 2^32 / rows, rounded up. */
+    uint64_t before[8];                         /* Sums of the lanes before. */
+    _Alignas(64) uint64_t inside[COLUMN_CHUNK]; /* Value `row` of `lane` at [row * 8 + lane]. */
+};
+
+/**
+ * Read one chunk as running sums, if its values are from 0 (signed ones: -2^50) to 2^50 - 1.
+ *
+ * Returns  false: they are not, or the bytes hold something else (reader->bad)
+ */
+bool column_int_get_sums(struct reader *reader, uint32_t count, bool has_sign,
+                         struct column_int_sums *ret_sums);
+
+/** The sum of the first `end` values. */
+static inline int64_t column_int_sum(const struct column_int_sums *sums, uint32_t end)
+{
+    uint32_t at = end - 1;
+    uint32_t lane = (uint32_t)((uint64_t)at * sums->inverse >> 32);
+
+    if (end == 0)
+        return 0;
+    return (int64_t)(sums->before[lane] + sums->inside[(at - lane * sums->rows) * 8 + lane]);
+}
 
 #endif

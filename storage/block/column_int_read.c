@@ -1,6 +1,7 @@
 /*
  * column_int_read.c - chunks of integers from bytes that nobody vouches for.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "storage/base/varint.h"
@@ -233,4 +234,59 @@ void column_int_get_totals(struct reader *reader, uint32_t count, uint32_t first
     }
     lanes_kernels()->restore(packed, rows, &chunk.model, &sums, values);
     total(values + first, end - first, has_sign, ret_totals);
+}
+
+/* ---- Running sums -------------------------------------------------------------------------- */
+
+/* A chunk whose numbers are there, as if they stood in lanes. */
+static uint64_t accumulate(const uint64_t *values, uint32_t count, uint64_t bias,
+                           struct column_int_sums *sums)
+{
+    uint64_t sum = 0, any = 0;
+
+    memset(sums->inside, 0, sizeof sums->inside); /* Lanes may be empty. */
+    for (uint32_t at = 0, lane = 0, row = 0; at < count; at++) {
+        sum += values[at];
+        any |= values[at] + bias;
+        sums->inside[row * LANES + lane] = sum;
+        if (++row < sums->rows)
+            continue;
+        row = 0;
+        lane++;
+        sum = 0;
+    }
+    return any;
+}
+
+bool column_int_get_sums(struct reader *reader, uint32_t count, bool has_sign,
+                         struct column_int_sums *ret_sums)
+{
+    const uint64_t limit = 1ull << 50; /* 1024 times it is still below 2^63. */
+    const uint64_t bias = has_sign ? limit : 0;
+    uint32_t rows = lanes_rows(count);
+    uint64_t values[COLUMN_CHUNK], any;
+    struct lanes_sums sums;
+    struct chunk chunk;
+
+    static_assert(LANES == sizeof ret_sums->before / sizeof *ret_sums->before, "one a lane");
+    ret_sums->rows = rows;
+    ret_sums->inverse = UINT32_MAX / rows + 1; /* Exact for quotients below 1024 / 8. */
+    if (!read_head(reader, count, &chunk))
+        return false;
+    if (chunk.in_lanes) {
+        if (!unpack_lanes(reader, &chunk, ret_sums->inside, &sums))
+            return false;
+        any = lanes_kernels()->accumulate(ret_sums->inside, rows, &chunk.model, &sums, bias,
+                                          ret_sums->inside);
+    } else {
+        get_plain(reader, &chunk, values);
+        if (reader->bad)
+            return false;
+        any = accumulate(values, count, bias, ret_sums);
+    }
+    ret_sums->before[0] = 0;
+    for (uint32_t lane = 1; lane < LANES; lane++)
+        ret_sums->before[lane] =
+            ret_sums->before[lane - 1] + ret_sums->inside[(rows - 1) * LANES + lane - 1];
+    return any < limit + bias;
 }

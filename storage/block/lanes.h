@@ -127,6 +127,12 @@ struct lanes_kernels {
                    const struct lanes_sums *sums, uint32_t first, uint32_t end,
                    struct lanes_totals *ret_totals);
 
+    /** Running sums: those of a lane's numbers up to row `row` to ret_rows[row * 8 + lane], where
+     * the packed ones may stand. Returns all bits that any number + `bias` has. */
+    uint64_t (*accumulate)(const uint64_t *packed_rows, uint32_t rows,
+                           const struct lanes_model *model, const struct lanes_sums *sums,
+                           uint64_t bias, uint64_t *ret_rows);
+
     /** The integers of decimals with `exponent` digits. Not 0 if a value does not come back. */
     uint64_t (*to_integers)(const uint64_t *bits, uint32_t count, unsigned exponent,
                             uint64_t *ret_integers);

@@ -283,6 +283,23 @@ INLINE vec advance(unsigned order, vec packed, vec base, vec *before, vec *step)
     }
 }
 
+/* `call` with the order as a constant: the loop in it has no choice to make. */
+#define WITH_ORDER(order, call) \
+    switch (order) {            \
+    case 0:                     \
+        call(0);                \
+        break;                  \
+    case 1:                     \
+        call(1);                \
+        break;                  \
+    case 2:                     \
+        call(2);                \
+        break;                  \
+    default:                    \
+        call(LANES_LINE);       \
+        break;                  \
+    }
+
 INLINE void restore_part(unsigned order, const uint64_t *packed_rows, uint32_t rows, uint64_t base,
                          const uint64_t *before_of, const uint64_t *step_of, uint64_t *ret_numbers)
 {
@@ -309,23 +326,45 @@ static void restore(const uint64_t *packed_rows, uint32_t rows, const struct lan
     for (unsigned lane = 0; lane < LANES; lane += WIDE)                              \
     restore_part(order, packed_rows + lane, rows, model->base, starts.before + lane, \
                  starts.step + lane, ret_numbers + lane * rows)
-    switch (model->order) {
-    case 0:
-        RESTORE(0);
-        return;
-    case 1:
-        RESTORE(1);
-        return;
-    case 2:
-        RESTORE(2);
-        return;
-    default:
-        RESTORE(LANES_LINE);
-        return;
-    }
+    WITH_ORDER(model->order, RESTORE)
 }
 
-/* ---- Totals -------------------------------------------------------------------------------- */
+/* ---- Sums and totals ----------------------------------------------------------------------- */
+
+INLINE vec accumulate_part(unsigned order, const uint64_t *packed_rows, uint32_t rows,
+                           uint64_t base, const uint64_t *before_of, const uint64_t *step_of,
+                           uint64_t bias, uint64_t *ret_rows)
+{
+    vec before = load(before_of), step = load(step_of), sum = {0}, any = {0};
+
+    for (uint32_t row = 0; row < rows; row++) {
+        vec number = advance(order, load(packed_rows + row * LANES), all(base), &before, &step);
+
+        any |= number + bias;
+        sum += number;
+        store(ret_rows + row * LANES, sum);
+    }
+    return any;
+}
+
+static uint64_t accumulate(const uint64_t *packed_rows, uint32_t rows,
+                           const struct lanes_model *model, const struct lanes_sums *sums,
+                           uint64_t bias, uint64_t *ret_rows)
+{
+    struct starts starts;
+    uint64_t found = 0;
+    vec any = {0};
+
+    find_starts(rows, model, sums, &starts);
+#define ACCUMULATE(order)                                                                      \
+    for (unsigned lane = 0; lane < LANES; lane += WIDE)                                        \
+    any |= accumulate_part(order, packed_rows + lane, rows, model->base, starts.before + lane, \
+                           starts.step + lane, bias, ret_rows + lane)
+    WITH_ORDER(model->order, ACCUMULATE)
+    for (unsigned k = 0; k < WIDE; k++)
+        found |= any[k];
+    return found;
+}
 
 #if defined(__AVX2__)
 
@@ -396,20 +435,7 @@ static void reduce(const uint64_t *packed_rows, uint32_t rows, const struct lane
             reduce_part(order, false, packed_rows, rows, model->base, &starts, lane, firsts, ends, \
                         &totals);                                                                  \
     } while (false)
-        switch (model->order) {
-        case 0:
-            REDUCE(0);
-            break;
-        case 1:
-            REDUCE(1);
-            break;
-        case 2:
-            REDUCE(2);
-            break;
-        default:
-            REDUCE(LANES_LINE);
-            break;
-        }
+        WITH_ORDER(model->order, REDUCE)
     }
     *ret_totals = (struct lanes_totals){0, INT64_MAX, INT64_MIN};
     for (unsigned k = 0; k < WIDE; k++) {
@@ -549,6 +575,7 @@ const struct lanes_kernels LANES_TABLE = {
     .unpack = unpack,
     .restore = restore,
     .reduce = reduce,
+    .accumulate = accumulate,
     .to_integers = to_integers,
     .to_floats = to_floats,
     .reduce_floats = reduce_floats,

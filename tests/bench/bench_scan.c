@@ -1,5 +1,5 @@
 /*
- * How fast one core answers queries: bench.scan [--json FILE]
+ * How fast one core answers queries: bench.scan [--json FILE] [--question NAME] [--runs N] [SET...]
  *
  * Each set of data is asked three times: as blocks of the head, with its older half in a segment
  * (mixed), and as one segment (sealed, in the page cache).
@@ -12,6 +12,7 @@
  * Points/s of CPU time of the thread; best of several runs, after one warm-up. A point is a value
  * that the query had to look at: rows that match times fields asked for. Data from a fixed seed.
  */
+#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@
 #include "storage/merge.h"
 #include "storage/scan.h"
 
-enum { FIELDS = 10, RUNS = 5, HEADROOM = sizeof(struct entry_header), BLOCK_ROWS = 20000 };
+enum { FIELDS = 10, HEADROOM = sizeof(struct entry_header), BLOCK_ROWS = 20000 };
 
 static FILE *json;
 static const char *separator = "";
@@ -39,6 +40,8 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static int runs = 5;
+static const char *only;  /* The one question to ask; NULL: all. */
 static const char *place; /* head, mixed or sealed */
 
 static void report(const char *set, const char *question, double points_a_second)
@@ -284,7 +287,9 @@ static void measure(const char *set, const struct data *data, const char *questi
 {
     uint64_t best = UINT64_MAX;
 
-    for (int run = 0; run <= RUNS; run++) {
+    if (only != NULL && strcmp(only, question) != 0)
+        return;
+    for (int run = 0; run <= runs; run++) {
         uint64_t start = now_ns(), took;
 
         answer(data, query);
@@ -313,6 +318,9 @@ static void measure_all(const char *set, const struct data *data)
     query.agg = QUERY_MEAN;
     query.every_ns = 60000000000;
     measure(set, data, "mean by minute", &query, values);
+    query.agg = QUERY_MAX;
+    measure(set, data, "max by minute", &query, values);
+    query.agg = QUERY_MEAN;
     query.group_by[query.group_count++] = "host";
     query.every_ns = 3600000000000;
     measure(set, data, "mean by hour and host", &query, values);
@@ -349,22 +357,55 @@ static void measure_set(const char *set, uint32_t series, uint32_t blocks, uint3
     free_data(&data);
 }
 
+/* ---- Command line -------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    uint32_t series, blocks, rows;
+} sets[] = {{"fleet", 1000, 40, 8}, {"history", 20, 16, 1000}, {"wide", 100000, 3, 1}};
+
+enum { SETS = sizeof sets / sizeof *sets };
+
+static bool is_asked(int argc, char **argv, const char *name)
+{
+    for (int i = optind; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return true;
+    return optind == argc;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "--json") == 0) {
-        json = fopen(argv[2], "w");
+    static const struct option options[] = {{"json", required_argument, NULL, 'j'},
+                                            {"question", required_argument, NULL, 'q'},
+                                            {"runs", required_argument, NULL, 'r'},
+                                            {0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'q') {
+            only = optarg;
+            continue;
+        }
+        if (option == 'r') {
+            runs = (int)strtol(optarg, NULL, 10);
+            continue;
+        }
+        if (option != 'j') {
+            (void)fprintf(
+                stderr, "usage: bench.scan [--json FILE] [--question NAME] [--runs N] [SET...]\n");
+            return 2;
+        }
+        json = fopen(optarg, "w");
         if (json == NULL) {
-            perror(argv[2]);
+            perror(optarg);
             return 1;
         }
         (void)fprintf(json, "[");
-    } else if (argc != 1) {
-        (void)fprintf(stderr, "usage: bench.scan [--json FILE]\n");
-        return 2;
     }
-    measure_set("fleet", 1000, 40, 8);
-    measure_set("history", 20, 16, 1000);
-    measure_set("wide", 100000, 3, 1);
+    for (size_t i = 0; i < SETS; i++)
+        if (is_asked(argc, argv, sets[i].name))
+            measure_set(sets[i].name, sets[i].series, sets[i].blocks, sets[i].rows);
     if (json != NULL) {
         (void)fprintf(json, "\n]\n");
         if (fclose(json) != 0)

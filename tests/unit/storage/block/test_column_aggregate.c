@@ -130,6 +130,96 @@ Test(column_aggregate, adds_decimals_as_integers)
     }
 }
 
+/* Sums of all runs from 0 on, on each level; `fits`: numbers are small enough for that. */
+static void check_sums(enum field_type type, const uint64_t *values, const uint64_t *integers,
+                       uint32_t count, bool fits)
+{
+    struct bytes out = {0};
+
+    column_put_values(type, values, count, NULL, &out);
+    for (enum cpu_level level = CPU_SCALAR; level <= cpu_level_max(); level++) {
+        struct reader reader = reader_on(out.data, out.size), before;
+        struct column_int_sums sums;
+        int64_t want = 0;
+        uint8_t exponent;
+
+        cr_assert_eq(cpu_use(cpu_level_name(level)), ERR_OK);
+        column_open_values(&reader);
+        before = reader;
+        if (!column_aggregate_sums(&reader, type, count, &exponent, &sums)) {
+            cr_assert(!fits);
+            cr_assert(!reader.bad);
+            cr_assert_eq(reader.at, before.at);
+            continue;
+        }
+        cr_assert(reader_done(&reader));
+        for (uint32_t end = 0; end <= count; end++) {
+            cr_assert_eq(column_int_sum(&sums, end), want, "%u of %u", end, count);
+            want += end < count ? (int64_t)integers[end] : 0;
+        }
+    }
+    bytes_fini(&out);
+}
+
+Test(column_aggregate, knows_the_sums_of_all_runs)
+{
+    uint64_t state = seed_of_run("column_aggregate");
+    uint64_t values[COLUMN_CHUNK], integers[COLUMN_CHUNK];
+
+    for (int turn = 0; turn < 400; turn++) {
+        uint32_t count = turn < 100 ? 1 + (uint32_t)turn : pick_count(&state);
+        uint64_t step = seed_next(&state) >> (14 + seed_below(&state, 50));
+        bool walks = seed_below(&state, 2) == 0;
+
+        for (uint32_t i = 0; i < count; i++) {
+            int64_t number = (int64_t)(step > 0 ? seed_below(&state, step) : 7);
+
+            number = walks && i > 0 ? (int64_t)integers[i - 1] + number % 4096 - 2000 : number;
+            integers[i] = (uint64_t)number;
+            values[i] = column_decimal_pattern((double)number / 1000);
+        }
+        check_sums(FIELD_INT, integers, integers, count, false);
+        check_sums(FIELD_FLOAT, integers, integers, count, false); /* Bits by chance. */
+        if (step < 1ull << 40) {
+            check_sums(FIELD_INT, integers, integers, count, true);
+            /* Decimals may be stored with fewer digits than three: 1.5 as 15. */
+            values[0] = column_decimal_pattern(0.001);
+            integers[0] = 1;
+            check_sums(FIELD_FLOAT, values, integers, count, true);
+        }
+    }
+}
+
+Test(column_aggregate, leaves_sums_to_others_where_they_could_overflow)
+{
+    static const double odd[] = {NAN, -0.0, INFINITY, 1.0 / 3, 1e300, 2e15};
+    uint64_t values[COLUMN_CHUNK] = {0};
+    struct bytes out = {0};
+    uint8_t exponent;
+    struct column_int_sums sums;
+    struct reader reader;
+
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        values[5] = column_decimal_pattern(odd[i]);
+        bytes_clear(&out);
+        column_put_values(FIELD_FLOAT, values, COLUMN_CHUNK, NULL, &out);
+        reader = reader_on(out.data, out.size);
+        column_open_values(&reader);
+        cr_assert(!column_aggregate_sums(&reader, FIELD_FLOAT, COLUMN_CHUNK, &exponent, &sums));
+    }
+    for (uint32_t i = 0; i < COLUMN_CHUNK; i++)
+        values[i] = i % 2 == 0 ? UINT64_MAX - i : i;
+    check_sums(FIELD_UINT, values, values, COLUMN_CHUNK, false);
+    values[0] = 1ull << 50;
+    bytes_clear(&out);
+    column_put_values(FIELD_INT, values, 1, NULL, &out);
+    reader = reader_on(out.data, out.size);
+    column_open_values(&reader);
+    cr_assert(!column_aggregate_sums(&reader, FIELD_INT, 1, &exponent, &sums));
+    cr_assert(!reader.bad);
+    bytes_fini(&out);
+}
+
 Test(column_aggregate, adds_other_floats_in_a_fixed_order)
 {
     static const double odd[] = {NAN, -NAN, -0.0, 0.0, INFINITY, 1.0 / 3, 1e300};

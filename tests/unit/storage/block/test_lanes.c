@@ -113,6 +113,27 @@ Test(lanes, every_level_restores_what_any_packed)
     }
 }
 
+/* Of each lane from its first row on, in place of the packed numbers. */
+static void expect_running_sums(const struct lanes_kernels *kernels, uint64_t *rows_of,
+                                uint32_t rows, const struct lanes_model *model,
+                                const struct lanes_sums *sums, const uint64_t *numbers)
+{
+    const uint64_t bias = 1ull << 50;
+    uint64_t any = 0;
+
+    for (uint32_t i = 0; i < rows * LANES; i++)
+        any |= numbers[i] + bias;
+    cr_assert_eq(kernels->accumulate(rows_of, rows, model, sums, bias, rows_of), any);
+    for (uint32_t lane = 0; lane < LANES; lane++) {
+        uint64_t sum = 0;
+
+        for (uint32_t row = 0; row < rows; row++) {
+            sum += numbers[lane * rows + row];
+            cr_assert_eq(rows_of[row * LANES + lane], sum);
+        }
+    }
+}
+
 Test(lanes, every_level_reduces_any_range)
 {
     const struct lanes_kernels *kernels;
@@ -156,6 +177,7 @@ Test(lanes, every_level_reduces_any_range)
             cr_assert_eq(got.sum, want.sum);
             cr_assert_eq(got.min, want.min);
             cr_assert_eq(got.max, want.max);
+            expect_running_sums(kernels, unpacked, rows, &model, &sums, numbers);
         }
     }
 }
