@@ -55,7 +55,7 @@ static enum err add_part(struct query_request *request, struct bytes *bytes, boo
     return ERR_OK;
 }
 
-static enum err take_batch(void *arg, struct columns *batch)
+static enum err take_batch(void *arg, const struct columns *batch)
 {
     struct query_request *request = arg;
     struct bytes bytes = {0};
@@ -65,7 +65,6 @@ static enum err take_batch(void *arg, struct columns *batch)
     err = add_part(request, &bytes, false);
     request->rows += batch->rows;
     bytes_fini(&bytes);
-    columns_fini(batch);
     return err;
 }
 

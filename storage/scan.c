@@ -5,6 +5,7 @@
 #include "storage/scan_batch.h"
 #include "storage/scan_last.h"
 #include "storage/scan_regions.h"
+#include "storage/scan_stream.h"
 
 enum err scan_check(const struct scan_limits *limits)
 {
@@ -23,12 +24,15 @@ struct rows_to {
     struct scan_regions *regions;
     struct scan_last last; /* query->last alone. */
     struct scan_batch batch;
+    struct scan_stream stream; /* Hands out to `batch`. */
 };
 
 static enum err all_rows(void *arg, const struct scan_region *region, enum scan_fit *ret_fit)
 {
     struct rows_to *to = arg;
 
+    if (scan_stream_fits(&to->regions->decode, region))
+        return scan_stream_region(&to->stream, &to->regions->decode, region);
     return scan_regions_collect(to->regions, region, scan_batch_add, &to->batch, ret_fit);
 }
 
@@ -70,11 +74,13 @@ enum err scan_rows(const struct snapshot *snapshot, const struct query *query,
     if (err != ERR_OK)
         return err;
     scan_batch_init(&to.batch, &regions.decode, take, arg);
+    scan_stream_init(&to.stream, scan_batch_add, &to.batch);
     err = run_rows(&to);
     if (err == ERR_END && to.batch.rows_left == 0) /* The query's limit. */
         err = ERR_OK;
     if (err == ERR_OK)
         err = scan_batch_flush(&to.batch);
+    scan_stream_fini(&to.stream);
     scan_batch_fini(&to.batch);
     scan_regions_fini(&regions);
     return err;

@@ -5,6 +5,8 @@
  *    scan_regions   regions of series and time, halved until what is kept of one fits the memory
  *    scan_decode    the region's blocks, one by one: which rows of them lie in it
  *          |
+ *          +-- rows of one ----> scan_stream   a segment has them in order --> scan_batch, as
+ *          |   segment                         columns
  *          +-- rows, digest ---> scan_collect  those rows, in memory, by series
  *          |                     scan_merge    in order of time, once each: of two the later one
  *          |                                   wins, field by field --> scan_batch, as columns
@@ -41,8 +43,8 @@ struct scan_limits {
  * row. */
 MUST_CHECK enum err scan_check(const struct scan_limits *limits);
 
-/** Takes a batch (up to about 1 MiB); the callee takes over the contents. Non-OK ends the scan. */
-typedef enum err (*scan_batch_cb)(void *arg, struct columns *batch);
+/** Takes a batch (up to about 1 MiB), borrowed for the call. Non-OK ends the scan. */
+typedef enum err (*scan_batch_cb)(void *arg, const struct columns *batch);
 
 /**
  * Raw rows and `last`: each batch has a time column, the tags that its series have (all of them),

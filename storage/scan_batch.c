@@ -38,25 +38,22 @@ void scan_batch_fini(struct scan_batch *batch)
 
 enum err scan_batch_flush(struct scan_batch *batch)
 {
-    struct columns columns = batch->columns;
     size_t size = batch->size;
+    enum err err;
 
-    batch->columns = (struct columns){0};
     batch->size = 0;
-    batch->tags_stand = false;
-    if (columns.rows == 0) {
-        columns_fini(&columns);
+    batch->tags_stand = batch->begun = false;
+    if (batch->columns.rows == 0)
         return ERR_OK;
-    }
-    if (size > batch->bytes_left) {
-        columns_fini(&columns);
+    if (size > batch->bytes_left)
         return err_set(ERR_LIMIT,
                        "the result is larger than %" PRIu64 " bytes: ask for a shorter time, fewer "
                        "fields or series, or set a limit of rows",
                        batch->decode->limits->result_bytes);
-    }
     batch->bytes_left -= size;
-    return batch->take(batch->arg, &columns);
+    err = batch->take(batch->arg, &batch->columns);
+    columns_clear(&batch->columns);
+    return err;
 }
 
 /* The column of the batch for a column of the scan. */
@@ -82,11 +79,27 @@ static enum err find_field(struct scan_batch *batch, uint32_t column, uint32_t *
     return err;
 }
 
+/* The columns of the batch before are all that are known of by now. */
+static bool has_all_columns(const struct scan_batch *batch)
+{
+    uint32_t known = 0;
+
+    for (uint32_t i = 0; i < batch->decode->column_count; i++)
+        known += batch->decode->columns[i].type != 0;
+    return batch->columns.count > 0 && batch->tag_columns == batch->tags.count &&
+           batch->columns.count == 1 + batch->tag_columns + known;
+}
+
 static enum err begin(struct scan_batch *batch)
 {
     uint32_t at;
-    enum err err =
-        columns_column(&batch->columns, (struct slice){"time", 4}, COLUMN_TIME, FIELD_INT, &at);
+    enum err err;
+
+    batch->begun = true;
+    if (has_all_columns(batch))
+        return ERR_OK;
+    columns_fini(&batch->columns);
+    err = columns_column(&batch->columns, (struct slice){"time", 4}, COLUMN_TIME, FIELD_INT, &at);
 
     batch->tag_columns = batch->tags.count;
     for (uint32_t i = 0; i < batch->tags.count && err == ERR_OK; i++) {
@@ -183,7 +196,7 @@ static bool has_tag_columns(const struct scan_batch *batch)
         if (batch->tag_numbers[i] >= batch->tag_columns)
             return false;
     }
-    return batch->columns.count > 0;
+    return batch->begun;
 }
 
 /* Write the tags of the last `rows` rows. Each value stands in a batch once for each series. */
@@ -223,9 +236,9 @@ static enum err put_strings(struct scan_batch *batch, struct column *column,
         uint64_t bits = values->bits[start + i];
         uint32_t length = (uint32_t)(bits >> 32);
 
+        column->values[first + i] = 0;
         if (!values->present[start + i])
             continue;
-        column->present[first + i] = 1;
         column->values[first + i] = (uint64_t)length << 32 | column->text.size;
         bytes_put(&column->text, values->text + (uint32_t)bits, length);
         if (column->text.failed || column->text.size > UINT32_MAX)
@@ -235,30 +248,51 @@ static enum err put_strings(struct scan_batch *batch, struct column *column,
     return ERR_OK;
 }
 
+/* The columns of the chunk's fields, some of which may be new. */
+static enum err find_fields(struct scan_batch *batch, const struct scan_chunk *chunk)
+{
+    enum err err = ERR_OK;
+
+    for (uint32_t f = 0; f < chunk->field_count && err == ERR_OK; f++) {
+        uint32_t at;
+
+        err = find_field(batch, chunk->fields[f].column, &at);
+    }
+    return err;
+}
+
+/* Room for rows, the last of the batch. Where not all columns will be written, all are cleared. */
+static enum err begin_rows(struct scan_batch *batch, const struct scan_chunk *chunk, uint32_t rows)
+{
+    struct columns *columns = &batch->columns;
+    enum err err = find_fields(batch, chunk);
+
+    if (err != ERR_OK)
+        return err;
+    if (columns->count != 1 + batch->parts.tag_count + chunk->field_count)
+        return columns_rows(columns, rows);
+    err = columns_reserve(columns, rows);
+    columns->rows += err == ERR_OK ? rows : 0;
+    return err;
+}
+
 static enum err put_fields(struct scan_batch *batch, const struct scan_chunk *chunk, uint32_t start,
                            uint32_t rows)
 {
     uint32_t first = batch->columns.rows - rows;
+    enum err err = ERR_OK;
 
-    for (uint32_t f = 0; f < chunk->field_count; f++) {
+    for (uint32_t f = 0; f < chunk->field_count && err == ERR_OK; f++) {
         const struct scan_values *values = &chunk->fields[f];
-        struct column *column;
-        uint32_t at;
-        enum err err = find_field(batch, values->column, &at);
+        struct column *column = &batch->columns.columns[batch->field_at[values->column]];
 
-        if (err != ERR_OK)
-            return err;
-        column = &batch->columns.columns[at];
-        if (values->text != NULL) {
+        memcpy(column->present + first, values->present + start, rows);
+        if (values->text != NULL)
             err = put_strings(batch, column, values, start, rows);
-            if (err != ERR_OK)
-                return err;
-        } else {
-            memcpy(column->present + first, values->present + start, rows);
+        else
             memcpy(column->values + first, values->bits + start, rows * sizeof(uint64_t));
-        }
     }
-    return ERR_OK;
+    return err;
 }
 
 /* How many of the rows the current batch takes: at least one, and not much more than its size. */
@@ -300,7 +334,7 @@ static enum err put_rows(struct scan_batch *batch, const struct scan_chunk *chun
             return err;
     }
     *rows = rows_that_fit(batch, chunk, start, *rows);
-    err = columns_rows(columns, *rows);
+    err = begin_rows(batch, chunk, *rows);
     if (err != ERR_OK)
         return err;
     memcpy(columns->columns[0].values + columns->rows - *rows, chunk->times_ns + start,

@@ -21,8 +21,9 @@ struct scan_batch {
     uint64_t rows_left;  /* Until the query's limit. */
     uint64_t bytes_left; /* Until the limits' result_bytes. */
 
-    struct columns columns;
-    size_t size; /* Bytes of what `columns` holds. */
+    struct columns columns; /* Kept from batch to batch, so that its memory is touched once. */
+    size_t size;            /* Bytes of what `columns` holds. */
+    bool begun;             /* It has the columns of the batch that is being built. */
 
     struct block_arena arena; /* Of `tags`. */
     struct key_map tags;      /* Name -> number: tag N is column 1 + N. */

@@ -31,17 +31,18 @@ struct labels {
 
 static enum err flush(struct labels *labels)
 {
-    struct columns batch = labels->columns;
-    size_t bytes = columns_bytes(&batch);
+    size_t bytes = columns_bytes(&labels->columns);
+    enum err err;
 
-    if (batch.rows == 0)
+    if (labels->columns.rows == 0)
         return ERR_OK;
     if (bytes > labels->bytes_left)
         return err_set(ERR_LIMIT, "the answer takes over %" PRIu64 " bytes: add conditions",
                        labels->limits->result_bytes);
     labels->bytes_left -= bytes;
-    labels->columns = (struct columns){0};
-    return labels->take(labels->arg, &batch);
+    err = labels->take(labels->arg, &labels->columns);
+    columns_fini(&labels->columns);
+    return err;
 }
 
 /* Begin a row. ERR_END: there are as many as were asked for. */

@@ -30,6 +30,13 @@ void columns_fini(struct columns *columns)
     *columns = (struct columns){0};
 }
 
+void columns_clear(struct columns *columns)
+{
+    columns->rows = 0;
+    for (uint32_t at = 0; at < columns->count; at++)
+        bytes_clear(&columns->columns[at].text);
+}
+
 size_t columns_bytes(const struct columns *columns)
 {
     size_t bytes = columns->count * sizeof *columns->columns;
@@ -115,8 +122,7 @@ enum err columns_column(struct columns *columns, struct slice name, enum column_
     return ERR_OK;
 }
 
-/* Room for `more` rows in every column. */
-static enum err reserve_rows(struct columns *columns, uint32_t more)
+enum err columns_reserve(struct columns *columns, uint32_t more)
 {
     uint32_t need = columns->rows + more;
     uint32_t capacity = columns->capacity < ROWS_FIRST ? ROWS_FIRST : columns->capacity;
@@ -150,7 +156,7 @@ static void add_rows(struct columns *columns, uint32_t more)
 
 enum err columns_rows(struct columns *columns, uint32_t count)
 {
-    enum err err = reserve_rows(columns, count);
+    enum err err = columns_reserve(columns, count);
 
     if (err == ERR_OK)
         add_rows(columns, count);
@@ -238,7 +244,7 @@ static enum err find_like(struct columns *into, uint32_t i, const struct column 
 enum err columns_append(struct columns *into, const struct columns *from)
 {
     uint32_t rows = into->rows;
-    enum err err = reserve_rows(into, from->rows);
+    enum err err = columns_reserve(into, from->rows);
 
     if (err != ERR_OK)
         return err;

@@ -38,12 +38,17 @@ enum {
 
 void columns_fini(struct columns *columns); /* A zeroed struct is empty and valid. */
 
+/** Forget all rows; columns and memory stay. */
+void columns_clear(struct columns *columns);
+
 /** Find or add a column (earlier rows get it absent). ERR_NO_MEMORY, ERR_LIMIT, ERR_TYPE_CONFLICT.
  */
 MUST_CHECK enum err columns_column(struct columns *columns, struct slice name,
                                    enum column_kind kind, enum field_type type, uint32_t *ret_at);
 /** Begin a row, everything absent. */
 MUST_CHECK enum err columns_row(struct columns *columns);
+/** Room for `more` rows behind columns->rows. ERR_NO_MEMORY, ERR_LIMIT. */
+MUST_CHECK enum err columns_reserve(struct columns *columns, uint32_t more);
 /**
  * Begin `count` rows, everything absent; the caller fills in the arrays behind
  * columns->rows - count.

@@ -98,7 +98,7 @@ struct taken {
     size_t size_max;
 };
 
-static enum err take(void *arg, struct columns *batch)
+static enum err take(void *arg, const struct columns *batch)
 {
     struct taken *taken = arg;
     size_t size = 0;
@@ -113,7 +113,6 @@ static enum err take(void *arg, struct columns *batch)
     taken->size_max = size > taken->size_max ? size : taken->size_max;
     taken->batches++;
     cr_assert_eq(columns_append(&taken->all, batch), ERR_OK, "%s", err_detail());
-    columns_fini(batch);
     return ERR_OK;
 }
 

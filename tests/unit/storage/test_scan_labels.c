@@ -29,7 +29,7 @@ static void add(struct answer *answer, const char *row)
     answer->count++;
 }
 
-static enum err take(void *arg, struct columns *batch)
+static enum err take(void *arg, const struct columns *batch)
 {
     for (uint32_t row = 0; row < batch->rows; row++) {
         char text[128] = "";
@@ -46,7 +46,6 @@ static enum err take(void *arg, struct columns *batch)
         }
         add(arg, text);
     }
-    columns_fini(batch);
     return ERR_OK;
 }
 

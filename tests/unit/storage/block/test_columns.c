@@ -97,6 +97,35 @@ static void decode(const struct bytes *bytes, struct columns *ret_columns)
     free(exact); /* Nothing is borrowed from it. */
 }
 
+Test(columns, are_filled_again_in_the_same_memory_once_cleared)
+{
+    struct columns columns = {0};
+    uint32_t value, text;
+    size_t bytes;
+
+    cr_assert_eq(columns_column(&columns, (struct slice){"v", 1}, COLUMN_FIELD, FIELD_INT, &value),
+                 ERR_OK);
+    cr_assert_eq(
+        columns_column(&columns, (struct slice){"s", 1}, COLUMN_FIELD, FIELD_STRING, &text),
+        ERR_OK);
+    cr_assert_eq(columns_reserve(&columns, 100), ERR_OK);
+    cr_assert_eq(columns.rows, 0);
+    cr_assert_geq(columns.capacity, 100);
+    cr_assert_eq(columns_row(&columns), ERR_OK);
+    columns_set(&columns, value, 7);
+    cr_assert_eq(columns_set_string(&columns, text, "abc", 3), ERR_OK);
+    bytes = columns_bytes(&columns);
+    columns_clear(&columns);
+    cr_assert_eq(columns.count, 2);
+    cr_assert_eq(columns.rows, 0);
+    cr_assert_eq(columns_row(&columns), ERR_OK);
+    cr_assert_eq(columns.columns[value].present[0], 0);
+    cr_assert_eq(columns_set_string(&columns, text, "de", 2), ERR_OK);
+    cr_assert_eq(columns.columns[text].text.size, 2);
+    cr_assert_eq(columns_bytes(&columns), bytes);
+    columns_fini(&columns);
+}
+
 Test(columns, come_back_from_their_bytes)
 {
     static const uint32_t sizes[] = {0, 1, 63, 64, 65, 1000, 3000};
