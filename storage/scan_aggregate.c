@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/scan_hidden.h"
 #include "storage/scan_packed.h"
 #include "storage/scan_regions.h"
 #include "storage/scan_tangle.h"
@@ -24,7 +25,8 @@ struct aggregate_to {
     uint32_t *groups;   /* Owned: slot of the region -> group, or GROUP_NONE. */
     uint32_t merged_id; /* The series that scan_merge is at, or CATALOG_NONE. */
     uint32_t merged_group;
-    uint32_t tangled; /* Series of the region. */
+    uint32_t tangled;                       /* Series of the region. */
+    const struct snapshot_source *split_up; /* Its index does not know all sums. */
 };
 
 /* ---- Groups and fields ---------------------------------------------------------------------- */
@@ -228,25 +230,89 @@ static enum err find_cell(struct aggregate_to *to, bool *ret_one, uint32_t *ret_
     return err;
 }
 
-/* What the index says of a field, as a cell. False: it has to be decoded. */
+/* The current section goes into one cell: how many do, with those behind it. Of a chunk that is in
+ * several series it has to be known that all series are one group, of the others that it is in the
+ * series of the first one. */
+static uint32_t count_alike(struct aggregate_to *to)
+{
+    struct scan_decode *decode = &to->regions->decode;
+    struct section_reader *reader = &decode->reader;
+    const struct section first = reader->section;
+    uint32_t at = reader->at, agg = decode->query->agg, next;
+
+    if (agg == QUERY_FIRST || agg == QUERY_LAST || to->split_up == decode->source)
+        return 1;
+    for (next = at + 1; next < reader->count; next++) {
+        const struct section *section = &reader->section;
+
+        section_go(reader, next);
+        if (!scan_decode_is_whole(decode) || scan_hidden_some(decode) ||
+            !aggregate_one_window(to->into, first.time_min_ns, section->time_min_ns) ||
+            !aggregate_one_window(to->into, first.time_min_ns, section->time_max_ns))
+            break;
+        if ((first.runs > 1 || section->runs > 1 || section->series_min != first.series_min) &&
+            !is_one_group(to))
+            break;
+    }
+    section_go(reader, at);
+    return next - at;
+}
+
+/* All sums of these sections are known. */
+static bool has_sums(const struct scan_decode *decode, uint32_t sections)
+{
+    enum query_agg agg = (enum query_agg)decode->query->agg;
+
+    for (uint32_t i = 0; i < decode->asked_count && (agg == QUERY_SUM || agg == QUERY_MEAN); i++) {
+        const struct scan_field *asked = &decode->asked[i];
+
+        for (uint32_t k = 0; k < sections && aggregate_cell_takes(agg, asked->type); k++)
+            if (asked->stats[k].count > 0 && asked->stats[k].sum_form == SEGMENT_SUM_NONE)
+                return false;
+    }
+    return true;
+}
+
+static uint64_t extreme_of(uint32_t agg, enum field_type type, const struct segment_stats *stats,
+                           uint32_t sections)
+{
+    uint64_t bits[SEGMENT_GROUP_CHUNKS];
+    uint32_t count = 0;
+
+    for (uint32_t k = 0; k < sections; k++) {
+        bits[count] = agg == QUERY_MIN ? stats[k].min : stats[k].max;
+        count += stats[k].count > 0;
+    }
+    return aggregate_cell_extreme((enum query_agg)agg, type, bits, count);
+}
+
+static int128 sum_of(enum field_type type, const struct segment_stats *stats, uint32_t sections)
+{
+    int128 sum = 0;
+
+    for (uint32_t k = 0; k < sections; k++)
+        if (stats[k].count > 0)
+            sum += (int128)stats[k].sum *
+                   (type == FIELD_FLOAT ? aggregate_sum_unit(stats[k].sum_form) : 1);
+    return sum;
+}
+
+/* What the index says of a field in these sections, as a cell. False: it has to be decoded. */
 static bool make_cell(const struct scan_decode *decode, const struct scan_field *asked,
-                      struct aggregate_cell *ret_cell)
+                      uint32_t sections, struct aggregate_cell *ret_cell)
 {
     const struct section *section = &decode->reader.section;
     const struct segment_stats *stats = asked->stats;
     enum field_type type = asked->type;
     uint32_t agg = decode->query->agg;
-    struct aggregate_cell cell = {.count = stats->count};
-    struct aggregate_sum sum = {0};
+    struct aggregate_cell cell = {.count = asked->values};
 
     if (agg == QUERY_MIN || agg == QUERY_MAX) {
-        cell.as.bits = agg == QUERY_MIN ? stats->min : stats->max;
+        cell.as.bits = extreme_of(agg, type, stats, sections);
     } else if (agg == QUERY_SUM || agg == QUERY_MEAN) {
-        if (stats->sum_form == SEGMENT_SUM_NONE)
+        if (sections == 1 && stats->sum_form == SEGMENT_SUM_NONE)
             return false;
-        if (type == FIELD_FLOAT)
-            aggregate_sum_add_decimals(&sum, stats->sum_form, stats->sum);
-        cell.as.sum = type == FIELD_FLOAT ? sum.decimals : stats->sum;
+        cell.as.sum = sum_of(type, stats, sections);
     } else if (agg == QUERY_FIRST || agg == QUERY_LAST) {
         if (section->runs > 1 || stats->count < section->rows || type == FIELD_STRING)
             return false; /* The time of the value is not known, or not the value. */
@@ -258,7 +324,8 @@ static bool make_cell(const struct scan_decode *decode, const struct scan_field 
 }
 
 /* Add what the index knows; *ret_left: fields that have to be decoded. */
-static enum err add_known(struct aggregate_to *to, uint32_t group, uint32_t *ret_left)
+static enum err add_known(struct aggregate_to *to, uint32_t group, uint32_t sections,
+                          uint32_t *ret_left)
 {
     struct scan_decode *decode = &to->regions->decode;
     uint32_t left = 0;
@@ -274,7 +341,7 @@ static enum err add_known(struct aggregate_to *to, uint32_t group, uint32_t *ret
         err = find_field(to, asked->column, &field);
         if (err != ERR_OK || field == AGGREGATE_SKIP)
             continue;
-        if (make_cell(decode, asked, &cell)) {
+        if (make_cell(decode, asked, sections, &cell)) {
             err = aggregate_part(to->into, group, decode->reader.section.time_min_ns, field, &cell);
             asked->values = 0; /* Done. */
         } else {
@@ -282,6 +349,24 @@ static enum err add_known(struct aggregate_to *to, uint32_t group, uint32_t *ret
         }
     }
     *ret_left = left;
+    return err;
+}
+
+/* The current section and those behind it that go into the same cells. */
+static enum err add_whole(struct aggregate_to *to, uint32_t group, uint32_t *ret_left)
+{
+    struct scan_decode *decode = &to->regions->decode;
+    uint32_t sections = count_alike(to);
+    enum err err = scan_decode_fields(decode, sections);
+
+    if (err == ERR_OK && sections > 1 && !has_sums(decode, sections)) {
+        to->split_up = decode->source; /* Do not look ahead once for each of them. */
+        sections = 1;
+        err = scan_decode_fields(decode, sections);
+    }
+    if (err == ERR_OK)
+        err = add_known(to, group, sections, ret_left);
+    decode->done = sections;
     return err;
 }
 
@@ -293,19 +378,17 @@ static enum err add_section(void *arg, struct scan_decode *decode)
     bool one;
     enum err err = find_cell(to, &one, &group);
 
-    if (err == ERR_OK && !one)
-        err = scan_decode_runs(decode);
-    if (err != ERR_OK || (!one && decode->kept == 0))
-        return err;
-    err = scan_decode_fields(decode);
-    if (err == ERR_OK && one) {
-        err = add_known(to, group, &left);
-        if (err == ERR_OK && left > 0)
-            err = scan_decode_runs(decode);
-    }
+    if (err == ERR_OK && one)
+        err = add_whole(to, group, &left);
     if (err != ERR_OK || left == 0)
         return err;
-    err = scan_decode_times(decode);
+    err = scan_decode_runs(decode);
+    if (err != ERR_OK || decode->kept == 0)
+        return err;
+    if (!one)
+        err = scan_decode_fields(decode, 1);
+    if (err == ERR_OK)
+        err = scan_decode_times(decode);
     if (err == ERR_OK)
         err = add_runs(to);
     return err == ERR_OK ? add_fields(to) : err;

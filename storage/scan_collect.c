@@ -233,7 +233,7 @@ static enum err collect_section(void *arg, struct scan_decode *decode)
     enum err err = scan_decode_runs(decode);
 
     if (err == ERR_OK && decode->kept > 0)
-        err = scan_decode_fields(decode);
+        err = scan_decode_fields(decode, 1);
     if (err != ERR_OK || decode->kept == 0)
         return err;
     for (uint32_t i = 0; i < decode->asked_count; i++)

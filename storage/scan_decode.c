@@ -144,7 +144,7 @@ static enum err find_column(struct scan_decode *decode, struct scan_field *asked
     return ERR_OK;
 }
 
-enum err scan_decode_fields(struct scan_decode *decode)
+enum err scan_decode_fields(struct scan_decode *decode, uint32_t sections)
 {
     enum err err = ERR_OK;
 
@@ -152,10 +152,11 @@ enum err scan_decode_fields(struct scan_decode *decode)
         struct scan_field *asked = &decode->asked[i];
 
         err = section_stats(&decode->reader, asked->field, &asked->stats);
-        if (err == ERR_OK && asked->stats != NULL)
-            asked->values = asked->stats->count;
-        else if (err == ERR_OK)
+        asked->values = 0;
+        if (err == ERR_OK && asked->stats == NULL)
             err = section_values(&decode->reader, asked->field, &asked->values);
+        for (uint32_t k = 0; k < sections && err == ERR_OK && asked->stats != NULL; k++)
+            asked->values += asked->stats[k].count;
         if (err == ERR_OK && asked->values > 0 && asked->column == SCAN_COLUMN_NONE)
             err = find_column(decode, asked);
     }
@@ -389,8 +390,9 @@ static enum err decode_sections(struct scan_decode *decode, scan_decode_cb callb
 
     if (decode->match->table != CATALOG_NONE)
         table_key = catalog_view_table_key(decode->snapshot->series, decode->match->table);
-    for (uint32_t i = 0; i < decode->reader.count && err == ERR_OK; i++) {
+    for (uint32_t i = 0; i < decode->reader.count && err == ERR_OK; i += decode->done) {
         section_go(&decode->reader, i);
+        decode->done = 1;
         if (!is_wanted(decode, table_key) || is_gone(decode))
             continue;
         if (scan_hidden_some(decode))

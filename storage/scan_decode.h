@@ -57,8 +57,9 @@ struct scan_field {
     uint32_t field;  /* Of the section. */
     uint32_t column; /* Of the scan; SCAN_COLUMN_NONE until it is seen with a value. */
     enum field_type type;
-    uint32_t values;                   /* Rows of the section that have it; 0: pass over it. */
-    const struct segment_stats *stats; /* Borrowed: what the index says. NULL: there is none. */
+    uint32_t values;                   /* Rows of the sections that have it; 0: pass over it. */
+    const struct segment_stats *stats; /* Borrowed: what the index says. NULL: there is none. Those
+                                          of the next sections stand behind it. */
 };
 
 struct scan_decode {
@@ -79,6 +80,7 @@ struct scan_decode {
     const struct snapshot_source *source;
     struct section_reader reader;
     uint32_t section_rows;
+    uint32_t done; /* Sections that the callback has done with: it may set it to more than 1. */
     uint32_t kept; /* Rows of all runs: after scan_decode_runs(), as what follows. */
     uint32_t run_count;
     struct scan_run *runs; /* Owned, as what follows: BLOCK_ROWS_MAX each, taken once. */
@@ -130,8 +132,9 @@ uint32_t scan_decode_find_time(const int64_t *times_ns, uint32_t rows, int64_t t
 /** In the callback: decode the times of all rows, if that was not done. ERR_CORRUPT, ERR_IO. */
 MUST_CHECK enum err scan_decode_times(struct scan_decode *decode);
 
-/** In the callback: find values and columns of the fields asked for. ERR_TYPE_CONFLICT,
- * ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
-MUST_CHECK enum err scan_decode_fields(struct scan_decode *decode);
+/** In the callback: find values and columns of the fields asked for, for so many sections from the
+ * current one on; more than 1 if they have an index. ERR_TYPE_CONFLICT, ERR_CORRUPT, ERR_IO,
+ * ERR_NO_MEMORY. */
+MUST_CHECK enum err scan_decode_fields(struct scan_decode *decode, uint32_t sections);
 
 #endif

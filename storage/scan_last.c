@@ -162,7 +162,7 @@ static enum err take_section(void *arg, struct scan_decode *decode)
     enum err err = scan_decode_runs(decode);
 
     if (err == ERR_OK && decode->kept > 0)
-        err = scan_decode_fields(decode);
+        err = scan_decode_fields(decode, 1);
     for (uint32_t i = 0; i < decode->asked_count && decode->kept > 0 && err == ERR_OK; i++) {
         const struct scan_field *asked = &decode->asked[i];
         struct scan_last_cell *cells = NULL;

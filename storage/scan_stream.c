@@ -92,7 +92,7 @@ static enum err hand_out(void *arg, struct scan_decode *decode)
 
     if (err != ERR_OK || decode->kept == 0)
         return err;
-    err = scan_decode_fields(decode);
+    err = scan_decode_fields(decode, 1);
     if (err == ERR_OK)
         err = scan_decode_times(decode);
     if (err == ERR_OK)

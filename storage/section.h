@@ -56,7 +56,8 @@ struct segment_field section_field(const struct section_reader *reader, uint32_t
 /** How many rows have a field. The errors of section_open(), as all that follow. */
 MUST_CHECK enum err section_values(struct section_reader *reader, uint32_t field,
                                    uint32_t *ret_values);
-/** What the index says of a field; NULL: there is none. Borrowed until the next open. */
+/** What the index says of a field; NULL: there is none. What it says of it in the sections behind
+ * stands behind. Borrowed until the next open. */
 MUST_CHECK enum err section_stats(struct section_reader *reader, uint32_t field,
                                   const struct segment_stats **ret_stats);
 

@@ -1,5 +1,5 @@
 /*
- * How fast one core answers queries: bench.scan [--json FILE] [--question NAME] [--runs N] [SET...]
+ * How fast one core answers queries: bench.scan [--json FILE] [--question NAME] [--place NAME] [--runs N] [SET...]
  *
  * Each set of data is asked three times: as blocks of the head, with its older half in a segment
  * (mixed), and as one segment (sealed, in the page cache).
@@ -42,6 +42,7 @@ static uint64_t now_ns(void)
 
 static int runs = 5;
 static const char *only;  /* The one question to ask; NULL: all. */
+static const char *only_place;
 static const char *place; /* head, mixed or sealed */
 
 static void report(const char *set, const char *question, double points_a_second)
@@ -286,7 +287,8 @@ static void measure(const char *set, const struct data *data, const char *questi
 {
     uint64_t best = UINT64_MAX;
 
-    if (only != NULL && strcmp(only, question) != 0)
+    if ((only != NULL && strcmp(only, question) != 0) ||
+        (only_place != NULL && strcmp(only_place, place) != 0))
         return;
     for (int run = 0; run <= runs; run++) {
         uint64_t start = now_ns(), took;
@@ -377,6 +379,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {{"json", required_argument, NULL, 'j'},
                                             {"question", required_argument, NULL, 'q'},
+                                            {"place", required_argument, NULL, 'p'},
                                             {"runs", required_argument, NULL, 'r'},
                                             {0}};
     int option;
@@ -386,13 +389,17 @@ int main(int argc, char **argv)
             only = optarg;
             continue;
         }
+        if (option == 'p') {
+            only_place = optarg;
+            continue;
+        }
         if (option == 'r') {
             runs = (int)strtol(optarg, NULL, 10);
             continue;
         }
         if (option != 'j') {
             (void)fprintf(
-                stderr, "usage: bench.scan [--json FILE] [--question NAME] [--runs N] [SET...]\n");
+                stderr, "usage: bench.scan [--json FILE] [--question NAME] [--place NAME] [--runs N] [SET...]\n");
             return 2;
         }
         json = fopen(optarg, "w");
