@@ -49,11 +49,14 @@ static enum err find_group(struct aggregate_to *to, uint32_t id, uint32_t *ret_g
     const struct scan_decode *decode = &to->regions->decode;
     const struct query *query = decode->query;
     char room[CATALOG_KEY_ROOM];
-    struct slice key = catalog_view_key(decode->snapshot->series, id, room);
     struct slice values[QUERY_TAGS_MAX];
     struct key_parts parts;
+    struct slice key;
 
-    if (query->group_count > 0 && key_parse(key.data, key.size, &parts) != 0)
+    if (query->group_count == 0)
+        return aggregate_group(to->into, NULL, ret_group);
+    key = catalog_view_key(decode->snapshot->series, id, room);
+    if (key_parse(key.data, key.size, &parts) != 0)
         return err_set(ERR_CORRUPT, "series %" PRIu32 " has no canonical key", id);
     for (uint32_t i = 0; i < query->group_count; i++)
         values[i] = scan_match_tag(&parts, query->group_by[i]);

@@ -284,11 +284,16 @@ uint32_t scan_decode_slot(const struct scan_decode *decode, uint32_t id)
 /* Whether any run is of a series in the region; `ids` become slots. */
 static bool find_slots(struct scan_decode *decode)
 {
+    const uint32_t *ids = decode->match->ids;
     uint32_t count = decode->region.hi - decode->region.lo, cursor = 0;
+    uint32_t first = ids[decode->region.lo], range = ids[decode->region.hi - 1] - first;
     bool found = false;
 
     for (uint32_t i = 0; i < decode->reader.section.runs; i++) {
-        decode->ids[i] = wanted_slot(decode, decode->ids[i], &cursor);
+        uint32_t id = decode->ids[i];
+
+        /* Of a large block most series are none of a small region's. */
+        decode->ids[i] = id - first > range ? count : wanted_slot(decode, id, &cursor);
         found |= decode->ids[i] < count;
     }
     return found;

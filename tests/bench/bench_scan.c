@@ -1,5 +1,7 @@
 /*
- * How fast one core answers queries: bench.scan [--json FILE] [--question NAME] [--place NAME] [--runs N] [SET...]
+ * How fast one core answers queries:
+ *
+ *     bench.scan [--json FILE] [--question NAME] [--place NAME] [--runs N] [--series N] [SET...]
  *
  * Each set of data is asked three times: as blocks of the head, with its older half in a segment
  * (mixed), and as one segment (sealed, in the page cache).
@@ -8,6 +10,9 @@
  *             10 float fields of two decimals
  *   history   20 devices with long runs in each block, as sealed data has: the same fields
  *   wide      100000 devices, one row each in a block: what a run costs
+ *   many      as many devices as --series says, with three rows of two fields, mixed only: what a
+ *             series costs. The bench itself needs about 200 bytes for each, a scan what its limits
+ *             say.
  *
  * Points/s of CPU time of the thread; best of several runs, after one warm-up. A point is a value
  * that the query had to look at: rows that match times fields asked for. Data from a fixed seed.
@@ -24,10 +29,11 @@
 #include "storage/block/block_builder.h"
 #include "storage/block/block_reader.h"
 #include "storage/block/entry.h"
+#include "storage/catalog_build.h"
 #include "storage/merge.h"
 #include "storage/scan.h"
 
-enum { FIELDS = 10, HEADROOM = sizeof(struct entry_header), BLOCK_ROWS = 20000 };
+enum { FIELDS = 10, MANY = 1000000, HEADROOM = sizeof(struct entry_header), BLOCK_ROWS = 20000 };
 
 static FILE *json;
 static const char *separator = "";
@@ -41,19 +47,20 @@ static uint64_t now_ns(void)
 }
 
 static int runs = 5;
-static const char *only;  /* The one question to ask; NULL: all. */
+static const char *only; /* The one question to ask; NULL: all. */
 static const char *only_place;
 static const char *place; /* head, mixed or sealed */
 
-static void report(const char *set, const char *question, double points_a_second)
+static void report(const char *set, const char *question, double points_a_second, double took_ms)
 {
-    printf("%-8s %-7s %-22s %9.1f M points/s\n", set, place, question, points_a_second / 1e6);
+    printf("%-8s %-7s %-22s %9.1f M points/s %9.3f ms\n", set, place, question,
+           points_a_second / 1e6, took_ms);
     if (json == NULL)
         return;
     (void)fprintf(json,
                   "%s\n  {\"bench\": \"scan\", \"set\": \"%s\", \"place\": \"%s\", "
-                  "\"metric\": \"%s points/s\", \"value\": %.0f}",
-                  separator, set, place, question, points_a_second);
+                  "\"metric\": \"%s points/s\", \"value\": %.0f, \"ms\": %.3f}",
+                  separator, set, place, question, points_a_second, took_ms);
     separator = ",";
 }
 
@@ -67,6 +74,8 @@ struct data {
     struct catalog_view view;
     struct snapshot snapshot;
     uint32_t series;
+    uint32_t fields;
+    uint32_t first, last; /* Series of the block that is being built. */
     uint64_t rows;
 };
 
@@ -87,9 +96,22 @@ static size_t write_key(uint32_t series, char *key, size_t room)
     char host[16], site[16];
     struct tag tags[2] = {{{"host", 4}, {host, 0}}, {{"site", 4}, {site, 0}}};
 
-    tags[0].value.size = (size_t)snprintf(host, sizeof host, "h%06u", series);
+    tags[0].value.size = (size_t)snprintf(host, sizeof host, "h%08u", series);
     tags[1].value.size = (size_t)snprintf(site, sizeof site, "s%u", series % 16);
     return key_write((struct slice){"db", 2}, (struct slice){"cpu", 3}, tags, 2, key, room);
+}
+
+/* As a seal does it: without that, matching looks at every key. */
+static void make_run(struct catalog *catalog)
+{
+    struct catalog_run *run;
+    struct catalog_view view;
+
+    CHECK(catalog_freeze(catalog, &view) == ERR_OK);
+    CHECK(catalog_build(&view, 0, view.count, 0, NULL, &run) == ERR_OK);
+    CHECK(catalog_adopt(catalog, run) == ERR_OK);
+    catalog_run_unref(run);
+    catalog_view_fini(&view);
 }
 
 static void make_catalog(struct data *data, uint32_t series)
@@ -103,12 +125,13 @@ static void make_catalog(struct data *data, uint32_t series)
               ERR_OK);
         catalog_confirm(data->catalog);
     }
+    make_run(data->catalog);
     data->series = series;
     data->view = catalog_view(data->catalog);
     data->snapshot.series = &data->view;
 }
 
-static void add_row(struct block_builder *builder, uint32_t series, int64_t row)
+static void add_row(struct data *data, struct block_builder *builder, uint32_t series, int64_t row)
 {
     char key[256];
     size_t size = write_key(series, key, sizeof key);
@@ -117,7 +140,9 @@ static void add_row(struct block_builder *builder, uint32_t series, int64_t row)
     CHECK(block_builder_series(builder, key, size, 7, key_hash(key, size), series, &number) ==
           ERR_OK);
     CHECK(block_builder_row(builder, number, row * 10000000000) == ERR_OK);
-    for (uint32_t f = 0; f < FIELDS; f++) {
+    data->first = series < data->first ? series : data->first;
+    data->last = series > data->last ? series : data->last;
+    for (uint32_t f = 0; f < data->fields; f++) {
         double value = random_value(series, row, f);
         uint64_t bits;
 
@@ -138,17 +163,21 @@ static void add_source(struct data *data, struct block_builder *builder)
     source->rows = view.header.rows;
     source->time_min_ns = view.header.time_min_ns;
     source->time_max_ns = view.header.time_max_ns;
-    source->series_max = data->series - 1;
+    source->series_min = data->first;
+    source->series_max = data->last;
+    data->first = UINT32_MAX;
+    data->last = 0;
     data->rows += source->rows;
 }
 
 /* Blocks with `rows` rows of each series, one behind the other in time. */
-static void make_data(struct data *data, uint32_t series, uint32_t blocks, uint32_t rows)
+static void make_data(struct data *data, uint32_t series, uint32_t fields, uint32_t blocks,
+                      uint32_t rows)
 {
     struct block_builder *builder;
     int64_t row = 0;
 
-    memset(data, 0, sizeof *data);
+    *data = (struct data){.fields = fields, .first = UINT32_MAX};
     state = 1;
     make_catalog(data, series);
     CHECK(block_builder_new(&builder) == ERR_OK);
@@ -160,7 +189,7 @@ static void make_data(struct data *data, uint32_t series, uint32_t blocks, uint3
             if (block_builder_rows(builder) + rows > BLOCK_ROWS)
                 add_source(data, builder);
             for (uint32_t r = 0; r < rows; r++)
-                add_row(builder, i, row + r);
+                add_row(data, builder, i, row + r);
         }
         add_source(data, builder);
     }
@@ -204,6 +233,7 @@ static struct segment *seal(const struct data *data, uint32_t count)
                                         .rows = source->rows,
                                         .time_min_ns = source->time_min_ns,
                                         .time_max_ns = source->time_max_ns,
+                                        .series_min = source->series_min,
                                         .series_max = source->series_max};
     }
     CHECK(segment_writer_new(disk_system(), dir, 0, &info, &writer) == ERR_OK);
@@ -298,7 +328,7 @@ static void measure(const char *set, const struct data *data, const char *questi
         if (run > 0 && took < best)
             best = took;
     }
-    report(set, question, (double)points * 1e9 / (double)best);
+    report(set, question, (double)points * 1e9 / (double)best, (double)best / 1e6);
 }
 
 static void measure_all(const char *set, const struct data *data)
@@ -306,14 +336,15 @@ static void measure_all(const char *set, const struct data *data)
     const struct query all = {
         .database = "db", .table = "cpu", .from_ns = INT64_MIN, .to_ns = INT64_MAX};
     struct query query = all;
-    uint64_t values = data->rows * FIELDS;
+    uint64_t values = data->rows * data->fields;
+    bool many = data->series >= MANY;
 
     query.agg = QUERY_MEAN;
     measure(set, data, "mean of all", &query, values);
     query.agg = QUERY_MAX;
     measure(set, data, "max of all", &query, values);
     query.field_count = 1;
-    query.fields[0] = names[3];
+    query.fields[0] = names[1];
     measure(set, data, "max of one field", &query, data->rows);
     query = all;
     query.agg = QUERY_MEAN;
@@ -322,11 +353,11 @@ static void measure_all(const char *set, const struct data *data)
     query.agg = QUERY_MAX;
     measure(set, data, "max by minute", &query, values);
     query.agg = QUERY_MEAN;
-    query.group_by[query.group_count++] = "host";
+    query.group_by[query.group_count++] = many ? "site" : "host"; /* A group needs memory. */
     query.every_ns = 3600000000000;
-    measure(set, data, "mean by hour and host", &query, values);
+    measure(set, data, many ? "mean by hour and site" : "mean by hour and host", &query, values);
     query.field_count = 1;
-    query.fields[0] = names[3];
+    query.fields[0] = names[1];
     measure(set, data, "the same, one field", &query, data->rows);
     query = all;
     query.last = true;
@@ -336,25 +367,42 @@ static void measure_all(const char *set, const struct data *data)
     query.where_count = 1;
     query.where[0] = (struct query_match){"site", "s3", QUERY_EQUAL};
     measure(set, data, "rows of one site", &query, values / 16);
+    query.where[0] = (struct query_match){"host", "h00000007", QUERY_EQUAL};
+    measure(set, data, "rows of one host", &query, values / data->series);
+    query.agg = QUERY_MEAN;
+    query.every_ns = 3600000000000;
+    measure(set, data, "mean of one host", &query, values / data->series);
+}
+
+/* The first `count` sources in a segment. */
+static void measure_sealed(const char *set, const struct data *data, uint32_t count)
+{
+    struct data sealed = seal_some(data, count);
+
+    sealed.snapshot.series = &sealed.view;
+    place = count < data->snapshot.source_count ? "mixed" : "sealed";
+    measure_all(set, &sealed);
+    free_sources(&sealed);
 }
 
 static void measure_set(const char *set, uint32_t series, uint32_t blocks, uint32_t rows)
 {
-    struct data data, sealed;
+    struct data data;
 
-    make_data(&data, series, blocks, rows);
+    make_data(&data, series, FIELDS, blocks, rows);
     place = "head";
     measure_all(set, &data);
-    place = "mixed";
-    sealed = seal_some(&data, (data.snapshot.source_count + 1) / 2);
-    sealed.snapshot.series = &sealed.view;
-    measure_all(set, &sealed);
-    free_sources(&sealed);
-    place = "sealed";
-    sealed = seal_some(&data, data.snapshot.source_count);
-    sealed.snapshot.series = &sealed.view;
-    measure_all(set, &sealed);
-    free_sources(&sealed);
+    measure_sealed(set, &data, (data.snapshot.source_count + 1) / 2);
+    measure_sealed(set, &data, data.snapshot.source_count);
+    free_data(&data);
+}
+
+static void measure_many(uint32_t series)
+{
+    struct data data;
+
+    make_data(&data, series, 2, 3, 1);
+    measure_sealed("many", &data, data.snapshot.source_count / 3 * 2);
     free_data(&data);
 }
 
@@ -375,43 +423,65 @@ static bool is_asked(int argc, char **argv, const char *name)
     return optind == argc;
 }
 
-int main(int argc, char **argv)
+static FILE *open_json(const char *path)
 {
-    static const struct option options[] = {{"json", required_argument, NULL, 'j'},
-                                            {"question", required_argument, NULL, 'q'},
-                                            {"place", required_argument, NULL, 'p'},
-                                            {"runs", required_argument, NULL, 'r'},
-                                            {0}};
+    FILE *file = fopen(path, "w");
+
+    if (file == NULL)
+        perror(path);
+    else
+        (void)fprintf(file, "[");
+    return file;
+}
+
+/* False: the command line makes no sense. */
+static bool read_options(int argc, char **argv, uint32_t *ret_series)
+{
+    static const struct option options[] = {
+        {"json", required_argument, NULL, 'j'},   {"question", required_argument, NULL, 'q'},
+        {"place", required_argument, NULL, 'p'},  {"runs", required_argument, NULL, 'r'},
+        {"series", required_argument, NULL, 's'}, {0}};
     int option;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'q') {
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+        switch (option) {
+        case 'j':
+            json = open_json(optarg);
+            if (json == NULL)
+                return false;
+            break;
+        case 'q':
             only = optarg;
-            continue;
-        }
-        if (option == 'p') {
+            break;
+        case 'p':
             only_place = optarg;
-            continue;
-        }
-        if (option == 'r') {
+            break;
+        case 'r':
             runs = (int)strtol(optarg, NULL, 10);
-            continue;
+            break;
+        case 's':
+            *ret_series = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        default:
+            return false;
         }
-        if (option != 'j') {
-            (void)fprintf(
-                stderr, "usage: bench.scan [--json FILE] [--question NAME] [--place NAME] [--runs N] [SET...]\n");
-            return 2;
-        }
-        json = fopen(optarg, "w");
-        if (json == NULL) {
-            perror(optarg);
-            return 1;
-        }
-        (void)fprintf(json, "[");
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    uint32_t series = MANY;
+
+    if (!read_options(argc, argv, &series) || series < 16 || series > 100 * MANY) {
+        (void)fprintf(stderr, "usage: bench.scan [--json FILE] [--question NAME] [--place NAME] "
+                              "[--runs N] [--series N] [SET...]\n");
+        return 2;
     }
     for (size_t i = 0; i < SETS; i++)
         if (is_asked(argc, argv, sets[i].name))
             measure_set(sets[i].name, sets[i].series, sets[i].blocks, sets[i].rows);
+    if (is_asked(argc, argv, "many"))
+        measure_many(series);
     if (json != NULL) {
         (void)fprintf(json, "\n]\n");
         if (fclose(json) != 0)
