@@ -20,6 +20,7 @@
 #include "storage/base/bytes.h"
 #include "storage/base/crc32c.h"
 #include "storage/base/dry_disk.h"
+#include "storage/base/twin.h"
 #include "storage/shard_check.h"
 
 static const char usage[] =
@@ -41,6 +42,9 @@ static const char usage[] =
 static const char advice[] =
     "What to do: leave this node stopped and keep the directory; the others go on without it.\n"
     "docs/operations.md tells how to get at what is sound.\n";
+
+#define META_FILE  "meta.mrc"
+#define META_MAGIC 0x3147524du /* "MRG1" */
 
 enum {
     PATH_SIZE = 4096,
@@ -114,40 +118,43 @@ static void check_epoch(void)
                       "not a count of starts: write a number larger than any before into it");
 }
 
+static enum err check_meta(const void *bytes, size_t size)
+{
+    struct reader reader = reader_on(bytes, size);
+    uint32_t magic = reader_u32(&reader), crc = reader_u32(&reader);
+    uint32_t version = reader_u32(&reader);
+
+    if (size < META_HEADER || magic != META_MAGIC ||
+        crc != crc32c(0, (const uint8_t *)bytes + 8, size - 8))
+        return err_set(ERR_CORRUPT, "%zu bytes with a wrong checksum", size);
+    if (version != META_VERSION)
+        return err_set(ERR_VERSION, "written in version %" PRIu32 ", this program reads %d",
+                       version, (int)META_VERSION);
+    return ERR_OK;
+}
+
 static void check_schema(void)
 {
-    char path[PATH_SIZE];
     struct reader reader;
     uint8_t *bytes;
-    uint32_t crc, version;
     size_t size;
-    enum err err;
+    enum err err =
+        twin_load(fsck.disk, fsck.dir, META_FILE, META_SIZE_MAX, check_meta, &bytes, &size);
 
-    path_of("meta.mrc", path);
-    err = disk_read_all(fsck.disk, path, META_SIZE_MAX, &bytes, &size);
     if (err == ERR_NOT_FOUND)
         return; /* Nothing was ever saved: the log has it all. */
     if (err != ERR_OK) {
-        damage_report_error(&fsck.printer.sink, path);
+        damage_report_error(&fsck.printer.sink, NULL);
         fsck.schema_damaged = true;
         return;
     }
     reader = reader_on(bytes, size);
-    (void)reader_u32(&reader);
-    crc = reader_u32(&reader);
-    version = reader_u32(&reader);
+    (void)reader_take(&reader, META_HEADER - sizeof fsck.schema_index);
     fsck.schema_index = reader_u64(&reader);
-    if (size < META_HEADER || crc != crc32c(0, bytes + 8, size - 8) ||
-        memcmp(bytes, "MRG1", 4) != 0) {
-        fsck.schema_damaged = true;
-        damage_report(&fsck.printer.sink, path, 0, "%zu bytes with a wrong checksum", size);
-    } else if (version != META_VERSION) {
-        fsck.schema_damaged = true;
-        damage_report(&fsck.printer.sink, path, 8,
-                      "written in version %" PRIu32 ", this program reads %d", version,
-                      (int)META_VERSION);
-    }
     free(bytes);
+    /* The next start mends it; it was damaged all the same. */
+    if (twin_verify(fsck.disk, fsck.dir, META_FILE, META_SIZE_MAX, check_meta) != ERR_OK)
+        damage_report_error(&fsck.printer.sink, NULL);
 }
 
 /* ---- Shards -------------------------------------------------------------------------------- */
@@ -215,7 +222,7 @@ static void check_joins(void)
     if (!fsck.log.good)
         return;
     if (!fsck.schema_damaged)
-        check_join("meta.mrc", 0, fsck.schema_index);
+        check_join(META_FILE, 0, fsck.schema_index);
     for (uint32_t i = 0; i < fsck.shards; i++) {
         char name[64];
 

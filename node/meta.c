@@ -11,8 +11,10 @@
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
 #include "storage/base/log_line.h"
+#include "storage/base/twin.h"
 
 #define META_MAGIC 0x3147524du /* "MRG1" */
+#define META_FILE  "meta.mrc"
 
 enum {
     META_FILE_MAX = 512 * 1024 * 1024, /* Bytes: the map's own limits keep it far below. */
@@ -113,19 +115,29 @@ static enum err decode_databases(struct reader *reader, struct schema_map *map)
     return ERR_OK;
 }
 
+enum err meta_check(const void *bytes, size_t size)
+{
+    struct reader reader = reader_on(bytes, size);
+    uint32_t magic = reader_u32(&reader);
+    uint32_t crc = reader_u32(&reader);
+
+    if (reader.bad || magic != META_MAGIC || crc != crc32c(0, (const uint8_t *)bytes + 8, size - 8))
+        return err_set(ERR_CORRUPT, "%zu bytes with a wrong checksum", size);
+    return ERR_OK;
+}
+
 enum err meta_decode(const void *bytes, size_t size, struct schema_map *ret_map,
                      uint64_t *ret_applied)
 {
     struct reader reader = reader_on(bytes, size);
     struct schema_map map = {0};
-    uint32_t magic = reader_u32(&reader);
-    uint32_t crc = reader_u32(&reader);
     uint32_t version;
     uint64_t applied;
-    enum err err;
+    enum err err = meta_check(bytes, size);
 
-    if (reader.bad || magic != META_MAGIC || crc != crc32c(0, (const uint8_t *)bytes + 8, size - 8))
-        return err_set(ERR_CORRUPT, "%zu bytes with a wrong checksum", size);
+    if (err != ERR_OK)
+        return err;
+    (void)reader_u64(&reader); /* Magic and sum. */
     version = reader_u32(&reader);
     if (version != META_VERSION)
         return err_set(ERR_VERSION, "written in version %u, this program reads %d", version,
@@ -149,7 +161,6 @@ enum err meta_open(struct shard *shard, struct meta **ret_meta)
 {
     struct node *node = shard->worker->node;
     struct meta *meta = calloc(1, sizeof *meta);
-    char path[4096];
     uint8_t *bytes;
     size_t size;
     enum err err;
@@ -160,16 +171,18 @@ enum err meta_open(struct shard *shard, struct meta **ret_meta)
     meta->waiting_end = &meta->waiting;
     meta->databases_end = &meta->databases;
     meta->decided_end = &meta->decided;
-    (void)snprintf(path, sizeof path, "%s/meta.mrc", node->options.node.data_dir);
-    err = disk_read_all(node->disk, path, META_FILE_MAX, &bytes, &size);
+    err = twin_load(node->disk, node->options.node.data_dir, META_FILE, META_FILE_MAX, meta_check,
+                    &bytes, &size);
     if (err == ERR_OK) {
         err = meta_decode(bytes, size, &meta->map, &meta->applied);
         free(bytes);
-        if (err != ERR_OK)
-            err = err_wrap(err,
-                           "%s (this node cannot be trusted with its part of the site any more: "
-                           "leave it stopped, the others go on)",
-                           path);
+    }
+    if (err == ERR_CORRUPT) {
+        err = err_wrap(err,
+                       "%s/" META_FILE
+                       " (this node cannot be trusted with its part of the site any more: leave it "
+                       "stopped, the others go on)",
+                       node->options.node.data_dir);
     } else if (err == ERR_NOT_FOUND) {
         err = ERR_OK; /* New, or nothing was ever saved: the log has it all. */
     }
@@ -463,8 +476,8 @@ static void save_run(struct pool_job *job)
     struct save_task *task = CONTAINER_OF(job, struct save_task, job);
     struct node *node = job->worker->node;
 
-    task->err = disk_replace(node->disk, node->options.node.data_dir, "meta.mrc", task->bytes.data,
-                             task->bytes.size);
+    task->err = twin_save(node->disk, node->options.node.data_dir, META_FILE, task->bytes.data,
+                          task->bytes.size);
     if (task->err != ERR_OK)
         err_save(&task->note, task->err);
 }

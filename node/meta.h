@@ -10,8 +10,9 @@
  * names, others keep theirs. The first in the log decides. Its table's database is made, too.
  * ENTRY_DATABASE's body is a message_database: one is made, altered or dropped.
  *
- * SAVED    `meta.mrc` in the data directory: everything up to an index, replaced as a whole in the
- *          pool some seconds after a change, so the log may forget the entries.
+ * SAVED    `meta.mrc` in the data directory, twice (base/twin.h): everything up to an index,
+ *          replaced as a whole in the pool some seconds after a change, so the log may forget the
+ *          entries.
  * Thread   Worker 0's; meta_open() on the main thread before it runs.
  */
 #ifndef NODE_META_H
@@ -42,6 +43,8 @@ void meta_lost(struct meta *meta);
 /** Save now and then. */
 void meta_tick(struct meta *meta, uint64_t now_ms);
 
+/** Whether bytes are what was saved, whole. ERR_CORRUPT. */
+MUST_CHECK enum err meta_check(const void *bytes, size_t size);
 /** Encode and decode what is saved, for tests and the fuzzer. ERR_CORRUPT. */
 void meta_encode(const struct schema_map *map, uint64_t applied, struct bytes *out);
 MUST_CHECK enum err meta_decode(const void *bytes, size_t size, struct schema_map *ret_map,

@@ -1,12 +1,7 @@
 #include "storage/catalog_folder.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "storage/catalog_file.h"
 #include "storage/catalog_run.h"
-
-enum { PATH_SIZE = 4096 };
 
 enum err catalog_folder_load(const struct disk *disk, const char *dir,
                              const struct manifest *manifest, struct catalog_folder *ret_folder)
@@ -42,19 +37,10 @@ enum err catalog_folder_open(const struct disk *disk, const char *dir,
                              struct catalog_folder *ret_folder)
 {
     struct manifest manifest = {0};
-    char path[PATH_SIZE];
-    uint8_t *bytes;
-    size_t size;
-    enum err err;
+    enum err err = manifest_load_any(disk, dir, &manifest);
 
-    (void)snprintf(path, sizeof path, "%s/%s", dir, MANIFEST_NAME);
-    err = disk_read_all(disk, path, MANIFEST_SIZE_MAX, &bytes, &size);
     if (err != ERR_OK)
         return err;
-    err = manifest_decode(bytes, size, &manifest);
-    free(bytes);
-    if (err != ERR_OK)
-        return err_wrap(err, "%s", path);
     err = catalog_folder_load(disk, dir, &manifest, ret_folder);
     manifest_fini(&manifest);
     return err;

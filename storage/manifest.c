@@ -1,10 +1,10 @@
 #include "storage/manifest.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "storage/base/crc32c.h"
+#include "storage/base/twin.h"
 #include "storage/block/tombstone.h"
 #include "storage/marks.h"
 
@@ -13,7 +13,6 @@ enum {
     SUMMED_FROM = 8,
     SIZE_AT = 16,
     SEGMENT_SIZE = 11 * 8 + 2 * 4, /* Bytes of one segment. */
-    PATH_SIZE = 4096,
 };
 
 void manifest_fini(struct manifest *manifest)
@@ -189,18 +188,28 @@ static enum err get_body(struct manifest *manifest, struct reader *reader)
     return manifest->producers.failed ? err_set(ERR_NO_MEMORY, "producers") : ERR_OK;
 }
 
-enum err manifest_decode(const void *bytes, size_t size, struct manifest *ret_manifest)
+enum err manifest_check(const void *bytes, size_t size)
 {
     struct reader reader = reader_on(bytes, size);
-    struct manifest manifest = {0};
     uint32_t magic = reader_u32(&reader);
     uint32_t crc = reader_u32(&reader);
-    uint16_t version;
-    enum err err;
 
     if (size < SUMMED_FROM || magic != MANIFEST_MAGIC ||
         crc != crc32c(0, (const uint8_t *)bytes + SUMMED_FROM, size - SUMMED_FROM))
         return err_set(ERR_CORRUPT, "%zu bytes are not a manifest, or are damaged", size);
+    return ERR_OK;
+}
+
+enum err manifest_decode(const void *bytes, size_t size, struct manifest *ret_manifest)
+{
+    struct reader reader = reader_on(bytes, size);
+    struct manifest manifest = {0};
+    uint16_t version;
+    enum err err = manifest_check(bytes, size);
+
+    if (err != ERR_OK)
+        return err;
+    (void)reader_u64(&reader); /* Magic and sum. */
     version = reader_u16(&reader);
     if (version != MANIFEST_VERSION)
         return err_set(ERR_VERSION, "written in version %u, this program reads %d", version,
@@ -231,7 +240,7 @@ enum err manifest_save(const struct manifest *manifest, const struct disk *disk,
     else if (bytes.size > MANIFEST_SIZE_MAX)
         err = err_set(ERR_LIMIT, "a manifest of %zu bytes", bytes.size);
     else
-        err = disk_replace(disk, dir, MANIFEST_NAME, bytes.data, bytes.size);
+        err = twin_save(disk, dir, MANIFEST_NAME, bytes.data, bytes.size);
     bytes_fini(&bytes);
     return err;
 }
@@ -240,25 +249,33 @@ enum err manifest_load(const struct disk *disk, const char *dir, uint32_t shard,
                        struct manifest *ret_manifest)
 {
     struct manifest manifest = {0};
-    char path[PATH_SIZE];
-    uint8_t *bytes;
-    size_t size;
-    enum err err;
+    enum err err = manifest_load_any(disk, dir, &manifest);
 
-    (void)snprintf(path, sizeof path, "%s/%s", dir, MANIFEST_NAME);
-    err = disk_read_all(disk, path, MANIFEST_SIZE_MAX, &bytes, &size);
-    if (err == ERR_TOO_LARGE)
-        return err_set(ERR_CORRUPT, "%s: over %d bytes", path, MANIFEST_SIZE_MAX);
-    if (err != ERR_OK)
-        return err;
-    err = manifest_decode(bytes, size, &manifest);
-    free(bytes);
     if (err == ERR_OK && manifest.shard != shard) {
-        err = err_set(ERR_CORRUPT, "it belongs to shard %u", manifest.shard);
+        err = err_set(ERR_CORRUPT, "%s/" MANIFEST_NAME ": it belongs to shard %u", dir,
+                      manifest.shard);
         manifest_fini(&manifest);
     }
+    if (err == ERR_OK)
+        *ret_manifest = manifest;
+    return err;
+}
+
+enum err manifest_load_any(const struct disk *disk, const char *dir, struct manifest *ret_manifest)
+{
+    uint8_t *bytes;
+    size_t size;
+    enum err err =
+        twin_load(disk, dir, MANIFEST_NAME, MANIFEST_SIZE_MAX, manifest_check, &bytes, &size);
+
     if (err != ERR_OK)
-        return err_wrap(err, "%s", path);
-    *ret_manifest = manifest;
-    return ERR_OK;
+        return err;
+    err = manifest_decode(bytes, size, ret_manifest);
+    free(bytes);
+    return err == ERR_OK ? ERR_OK : err_wrap(err, "%s/" MANIFEST_NAME, dir);
+}
+
+enum err manifest_verify(const struct disk *disk, const char *dir)
+{
+    return twin_verify(disk, dir, MANIFEST_NAME, MANIFEST_SIZE_MAX, manifest_check);
 }

@@ -1,8 +1,8 @@
 /*
  * manifest.h - what of a shard is on disk: segments, catalog, what was dropped, up to which index.
  *
- * The file manifest.mrm is replaced as a whole at the end of every seal. What it does not name
- * does not count and is removed when the store is opened.
+ * The file manifest.mrm is replaced as a whole at the end of every seal, and then its copy
+ * (base/twin.h). What it does not name does not count and is removed when the store is opened.
  *
  *     header: u32 magic "MRM1", u32 crc (of all behind it), u16 version, u16 0, u32 shard
  *     u64 size of the file | sealed index | next segment | chain | rows | points
@@ -54,11 +54,20 @@ void manifest_encode(const struct manifest *manifest, struct bytes *out);
 /** From untrusted bytes. ERR_CORRUPT, ERR_VERSION, ERR_NO_MEMORY. */
 MUST_CHECK enum err manifest_decode(const void *bytes, size_t size, struct manifest *ret_manifest);
 
-/** Replace DIR/manifest.mrm. ERR_IO, ERR_DISK_FULL, ERR_NO_MEMORY. */
+/** That the bytes are a manifest as it was written; manifest_decode() does it, too. ERR_CORRUPT. */
+MUST_CHECK enum err manifest_check(const void *bytes, size_t size);
+
+/** Replace DIR/manifest.mrm and its copy. ERR_IO, ERR_DISK_FULL, ERR_NO_MEMORY. */
 MUST_CHECK enum err manifest_save(const struct manifest *manifest, const struct disk *disk,
                                   const char *dir);
-/** ERR_NOT_FOUND: there is none; ERR_CORRUPT names the file; ERR_VERSION, ERR_IO. */
+/** One copy is enough: the other one is mended. ERR_NOT_FOUND: there is none; ERR_CORRUPT names
+ * the file; ERR_VERSION, ERR_IO. */
 MUST_CHECK enum err manifest_load(const struct disk *disk, const char *dir, uint32_t shard,
                                   struct manifest *ret_manifest);
+/** The same, whichever shard it is of. */
+MUST_CHECK enum err manifest_load_any(const struct disk *disk, const char *dir,
+                                      struct manifest *ret_manifest);
+/** Both copies are there and good; ERR_CORRUPT names the one that is not. */
+MUST_CHECK enum err manifest_verify(const struct disk *disk, const char *dir);
 
 #endif

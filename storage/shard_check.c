@@ -115,7 +115,11 @@ static enum err load_manifest(struct shard *shard, uint32_t number)
         shard->found.sealed_index = shard->manifest.sealed_index;
         shard->found.segments = shard->manifest.segment_count;
         shard->found.series = catalog_files_series(&shard->manifest.catalog);
-        err = check_producers(shard);
+        err = manifest_verify(shard->disk, shard->dir);
+        if (err != ERR_OK)
+            err = failed(shard, err, NULL);
+        if (err == ERR_OK)
+            err = check_producers(shard);
         return err == ERR_OK ? ERR_OK : failed(shard, err, path);
     }
     if (err != ERR_NOT_FOUND)

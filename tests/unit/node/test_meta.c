@@ -125,10 +125,13 @@ static void open_meta(void)
 
 static void remove_files(void)
 {
+    static const char *const names[] = {"meta.mrc", "meta.mrc.copy"};
     char path[4096];
 
-    (void)snprintf(path, sizeof path, "%s/meta.mrc", directory);
-    (void)unlink(path);
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        (void)unlink(path);
+    }
     cr_assert_eq(rmdir(directory), 0);
 }
 

@@ -38,6 +38,7 @@ Test(catalog_folder, resolves_series_and_tables)
     cr_assert_eq(catalog_folder_key(&folder, 2, room).size, 0);
     catalog_folder_close(&folder);
     mem_disk_flip(replica.disk, "data/manifest.mrm", 30, 1);
+    mem_disk_flip(replica.disk, "data/manifest.mrm.copy", 30, 1);
     cr_assert_eq(catalog_folder_open(disk, "data", &folder), ERR_CORRUPT);
     replica_fini(&replica);
 }
