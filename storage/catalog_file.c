@@ -92,11 +92,10 @@ static enum err verify(const struct disk *disk, struct file *file,
     return err;
 }
 
-static enum err open_file(const struct disk *disk, struct file *file, uint32_t shard,
-                          const struct catalog_file_info *info, struct catalog_run **ret_run)
+static enum err check_file(const struct disk *disk, struct file *file, uint32_t shard,
+                           const struct catalog_file_info *info)
 {
     struct catalog_run_header header;
-    const void *bytes = NULL;
     uint64_t size = 0;
     enum err err = disk->size(file, &size);
 
@@ -111,11 +110,34 @@ static enum err open_file(const struct disk *disk, struct file *file, uint32_t s
     if (err == ERR_OK &&
         (header.crc != info->crc || header.first != info->first || header.count != info->count))
         err = err_set(ERR_CORRUPT, "offset 0: a good catalog, but not the one in the manifest");
+    return err == ERR_OK ? verify(disk, file, &header) : err;
+}
+
+static enum err open_file(const struct disk *disk, struct file *file, uint32_t shard,
+                          const struct catalog_file_info *info, struct catalog_run **ret_run)
+{
+    const void *bytes = NULL;
+    enum err err = check_file(disk, file, shard, info);
+
     if (err == ERR_OK)
-        err = verify(disk, file, &header);
-    if (err == ERR_OK)
-        err = disk->map(file, size, &bytes);
-    return err == ERR_OK ? catalog_run_open(bytes, size, shard, disk, ret_run) : err;
+        err = disk->map(file, info->size, &bytes);
+    return err == ERR_OK ? catalog_run_open(bytes, info->size, shard, disk, ret_run) : err;
+}
+
+enum err catalog_file_verify(const struct disk *disk, const char *path, uint32_t shard,
+                             const struct catalog_file_info *info)
+{
+    struct file *file;
+    enum err err = disk->open(disk->ctx, path, FILE_READ, &file);
+
+    if (err == ERR_NOT_FOUND)
+        return err_set(ERR_CORRUPT, "%s: missing, the manifest has %u series in it", path,
+                       info->count);
+    if (err != ERR_OK)
+        return err;
+    err = check_file(disk, file, shard, info);
+    disk->close(file);
+    return err == ERR_OK ? ERR_OK : err_wrap(err, "%s", path);
 }
 
 enum err catalog_file_open(const struct disk *disk, const char *dir, uint32_t shard,
@@ -215,8 +237,13 @@ enum err catalog_file_write(const struct disk *disk, const char *dir, uint32_t s
     enum err err;
 
     CHECK(kept < CATALOG_FILES_MAX);
-    for (uint32_t i = 0; i < merged; i++)
+    for (uint32_t i = 0; i < merged; i++) {
         inputs[i] = runs[kept + i];
+        err = catalog_run_verify(inputs[i]);
+        if (err != ERR_OK)
+            return err_wrap(err, "%s: the run of the catalog to series %u", dir,
+                            inputs[i]->header.first + inputs[i]->header.count);
+    }
     err = catalog_build(view, series, view->count, shard, cancel, &inputs[merged]);
     if (err != ERR_OK)
         return err;

@@ -58,6 +58,10 @@ MUST_CHECK enum err catalog_file_open(const struct disk *disk, const char *dir, 
                                       const struct catalog_file_info *info,
                                       struct catalog_run **ret_run);
 
+/** Verify a file of any name, by reading all of it. The same errors. */
+MUST_CHECK enum err catalog_file_verify(const struct disk *disk, const char *path, uint32_t shard,
+                                        const struct catalog_file_info *info);
+
 /**
  * Write series catalog_files_series() to view->count - 1, synced and under its name, and open it.
  *

@@ -35,6 +35,17 @@ enum err catalog_run_check(const struct catalog_run_header *header, uint64_t siz
     return ERR_OK;
 }
 
+enum err catalog_run_verify(const struct catalog_run *run)
+{
+    const struct catalog_run_header *header = &run->header;
+
+    if (memcmp(run->bytes, header, sizeof *header) != 0)
+        return err_set(ERR_CORRUPT, "offset 0: the header has changed");
+    if (crc32c(0, run->bytes + sizeof *header, header->size - sizeof *header) != header->body_crc)
+        return err_set(ERR_CORRUPT, "offset %zu to the end: bad checksum", sizeof *header);
+    return ERR_OK;
+}
+
 /* The sections follow each other and end with the file. */
 static enum err check_sections(const struct catalog_run_header *header)
 {

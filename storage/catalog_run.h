@@ -124,6 +124,9 @@ void catalog_run_unref(struct catalog_run *run); /* NULL is allowed. */
 MUST_CHECK enum err catalog_run_check(const struct catalog_run_header *header, uint64_t size,
                                       uint32_t shard);
 
+/** Its sums over the bytes as they are now: before they go into another file. ERR_CORRUPT. */
+MUST_CHECK enum err catalog_run_verify(const struct catalog_run *run);
+
 /** The series of a key, or CATALOG_RUN_NONE. `hash` is key_hash() of it. */
 uint32_t catalog_run_find(const struct catalog_run *run, struct slice key, uint64_t hash);
 /** Begin to fetch what catalog_run_find() will look at. */

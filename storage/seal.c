@@ -351,7 +351,24 @@ static enum err write_all(struct seal_job *job, struct manifest *manifest)
     manifest->chain = job->chain;
     manifest->rows = job->rows;
     manifest->points = job->points;
-    return manifest_save(manifest, job->sealer->disk, job->sealer->dir);
+    return ERR_OK;
+}
+
+/* Others look at the manifest by the lock: store_damage.h. */
+static enum err replace_manifest(struct seal_job *job, struct manifest *manifest)
+{
+    struct sealer *sealer = job->sealer;
+    enum err err;
+
+    (void)pthread_mutex_lock(&sealer->lock);
+    err = manifest_save(manifest, sealer->disk, sealer->dir);
+    if (err == ERR_OK) {
+        take_run(sealer, job->run, &sealer->manifest.catalog, &manifest->catalog);
+        manifest_fini(&sealer->manifest);
+        sealer->manifest = *manifest;
+    }
+    (void)pthread_mutex_unlock(&sealer->lock);
+    return err;
 }
 
 static enum err seal_one(struct seal_job *job)
@@ -364,14 +381,13 @@ static enum err seal_one(struct seal_job *job)
         return err;
     forget_results(job);
     err = write_all(job, &manifest);
+    if (err == ERR_OK)
+        err = replace_manifest(job, &manifest);
     if (err != ERR_OK) {
         manifest_fini(&manifest);
         return err_wrap(err, "shard %u: sealing log index %" PRIu64 " to %" PRIu64,
                         sealer->manifest.shard, sealer->manifest.sealed_index + 1, job->last_index);
     }
-    take_run(sealer, job->run, &sealer->manifest.catalog, &manifest.catalog);
-    manifest_fini(&sealer->manifest);
-    sealer->manifest = manifest;
     job->sealed = true;
     /* There is room: they are some of those that are there. */
     bytes_clear(&job->tombstones);

@@ -30,6 +30,8 @@
 #ifndef STORAGE_SEAL_H
 #define STORAGE_SEAL_H
 
+#include <pthread.h>
+
 #include "storage/catalog_file.h"
 #include "storage/head.h"
 #include "storage/manifest.h"
@@ -38,7 +40,9 @@
 /** What the jobs of a shard work on: used by the running job alone while one is out. */
 struct sealer {
     const struct disk *disk;
-    const char *dir; /* Borrowed from the store. */
+    const char *dir;      /* Borrowed from the store. */
+    pthread_mutex_t lock; /* Held to replace the manifest, here and on the disk, and by any thread
+                             that looks at it (store_damage.h). */
     struct manifest manifest;
     struct catalog_run *runs[CATALOG_FILES_MAX]; /* Of manifest.catalog, counted. */
     size_t memory;             /* Bytes that merging may use for columns: merge.h. */

@@ -9,6 +9,7 @@
 #include "storage/segment_cursor.h"
 #include "storage/segment_format.h"
 #include "storage/segment_pack.h"
+#include "storage/segment_verify.h"
 
 struct check {
     const struct segment *segment;
@@ -256,20 +257,6 @@ static void check_group_entry(struct check *check)
                  "the directory has another range of times or series than the group's chunks");
 }
 
-static void hash_group(struct check *check)
-{
-    const struct segment_cursor *cursor = &check->cursor;
-    size_t entries = cursor->group->chunks * sizeof(struct segment_chunk);
-
-    for (uint32_t i = 0; i < column_count(check); i++)
-        if (cursor->columns[i]->has_frame)
-            (void)XXH3_64bits_update(check->hash, cursor->columns[i]->raw,
-                                     cursor->columns[i]->raw_size);
-    (void)XXH3_64bits_update(check->hash, cursor->chunks, entries);
-    for (uint32_t i = SEGMENT_COLUMNS; i < column_count(check); i++)
-        (void)XXH3_64bits_update(check->hash, cursor->columns[i]->stats, entries);
-}
-
 static enum err check_group(struct check *check, uint32_t at)
 {
     enum err err = segment_cursor_open(&check->cursor, check->segment, at);
@@ -286,7 +273,7 @@ static enum err check_group(struct check *check, uint32_t at)
     check_frames(check);
     check_group_entry(check);
     if (check->whole)
-        hash_group(check);
+        segment_hash_group(check->hash, &check->cursor);
     return ERR_OK;
 }
 
@@ -310,35 +297,11 @@ static void check_range(struct check *check)
                  info->time_min_ns, info->time_max_ns, min, max);
 }
 
-/* The tables of the directory are hashed as they stand; its checksum was verified at opening. */
 static enum err check_hash(struct check *check)
 {
-    const struct segment_info *info = segment_info(check->segment);
-    uint64_t offset = info->size - sizeof(struct segment_footer);
-    struct segment_footer footer;
-    enum err err = segment_read(check->segment, offset, &footer, sizeof footer);
-    uint8_t *tables;
-    size_t size;
+    enum err err = segment_hash_end(check->hash, check->segment);
 
-    if (err != ERR_OK)
-        return failed(check, err);
-    CHECK(footer.directory_offset <= offset); /* Or it would not have been opened. */
-    size = (size_t)(offset - footer.directory_offset) - info->groups * sizeof(struct segment_group);
-    tables = malloc(size);
-    if (tables == NULL)
-        return err_set(ERR_NO_MEMORY, "%s: tables of %zu bytes", segment_path(check->segment),
-                       size);
-    err = segment_read(check->segment, footer.directory_offset, tables, size);
-    if (err == ERR_OK)
-        (void)XXH3_64bits_update(check->hash, tables, size);
-    free(tables);
-    if (err != ERR_OK)
-        return failed(check, err);
-    if (XXH3_64bits_digest(check->hash) != info->hash)
-        FAULT_AT(check, offset,
-                 "the contents have hash %016" PRIx64 ", the footer says %016" PRIx64,
-                 XXH3_64bits_digest(check->hash), info->hash);
-    return ERR_OK;
+    return err == ERR_OK ? ERR_OK : failed(check, err);
 }
 
 enum err segment_check(const struct segment *segment, const struct catalog_view *series,

@@ -8,6 +8,7 @@
 #include "storage/block/column.h"
 #include "storage/block/column_int.h"
 #include "storage/block/column_time.h"
+#include "storage/segment_damage.h"
 #include "storage/segment_format.h"
 
 enum { LZ4_RATIO_MAX = 255 }; /* No byte of an LZ4 block makes more bytes than this. */
@@ -38,6 +39,7 @@ static enum err no_memory(const struct segment_cursor *cursor, size_t size)
 
 static enum err corrupt(const struct segment_cursor *cursor, uint64_t offset, const char *what)
 {
+    segment_blame(cursor->segment);
     return err_set(ERR_CORRUPT, "%s: offset %" PRIu64 ": bad %s", segment_path(cursor->segment),
                    offset, what);
 }
@@ -271,6 +273,27 @@ static enum err load_frame(struct segment_cursor *cursor, struct segment_cursor_
         return corrupt(cursor, column->offset, "size of a frame");
     err = decompress(cursor, column);
     column->has_frame = err == ERR_OK;
+    return err;
+}
+
+enum err segment_cursor_load(struct segment_cursor *cursor)
+{
+    const struct segment_chunk *last = &cursor->chunks[cursor->group->chunks - 1];
+    enum err err = ERR_OK;
+
+    if (last->runs_end > 0)
+        err = load_frame(cursor, cursor->columns[0], last->runs_end);
+    if (err == ERR_OK)
+        err = load_frame(cursor, cursor->columns[1], last->times_end);
+    for (uint32_t i = 0; i < cursor->table->field_count && err == ERR_OK; i++) {
+        struct segment_cursor_column *column = NULL;
+        uint32_t end;
+
+        err = load_stats(cursor, i, &column);
+        end = err == ERR_OK ? column->stats[cursor->group->chunks - 1].end : 0;
+        if (end > 0)
+            err = load_frame(cursor, column, end);
+    }
     return err;
 }
 

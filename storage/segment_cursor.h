@@ -50,6 +50,9 @@ void segment_cursor_fini(struct segment_cursor *cursor);
 MUST_CHECK enum err segment_cursor_open(struct segment_cursor *cursor,
                                         const struct segment *segment, uint32_t group);
 
+/** Read all of the open group: every piece of its index and every frame, checked. */
+MUST_CHECK enum err segment_cursor_load(struct segment_cursor *cursor);
+
 /** What the index says of a field in a chunk. Borrowed until the next open. */
 MUST_CHECK enum err segment_cursor_stats(struct segment_cursor *cursor, uint32_t chunk,
                                          uint32_t field, const struct segment_stats **ret_stats);

@@ -4,13 +4,14 @@
 
 #include "storage/base/bytes.h"
 #include "storage/base/check.h"
-#include "storage/segment.h"
+#include "storage/segment_damage.h"
 #include "storage/segment_format.h"
 
 struct segment {
     _Atomic uint32_t refs;
+    atomic_bool damaged;
     const struct disk *disk;
-    struct file *file;
+    struct file *file; /* NULL: it stands for one that cannot be read. */
     struct segment_info info;
     bool salvage;                 /* Wrong sums of header, footer and directory are passed over. */
     uint8_t *directory;           /* Owned: names of fields point into it. */
@@ -227,18 +228,16 @@ static enum err opened(struct segment *segment, enum err err, struct segment **r
     return ERR_OK;
 }
 
-enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
-                      const struct segment_info *info, struct segment **ret_segment)
+enum err segment_open_at(const struct disk *disk, const char *path, uint32_t shard,
+                         const struct segment_info *info, struct segment **ret_segment)
 {
     struct segment *segment = NULL;
-    char name[SEGMENT_NAME_SIZE];
     enum err err = segment_new(disk, &segment);
 
     if (err != ERR_OK)
         return err;
     segment->info = *info;
-    segment_name(info->number, name);
-    (void)snprintf(segment->path, SEGMENT_PATH_SIZE, "%s/%s", dir, name);
+    (void)snprintf(segment->path, SEGMENT_PATH_SIZE, "%s", path);
     err = disk->open(disk->ctx, segment->path, FILE_READ, &segment->file);
     if (err == ERR_NOT_FOUND)
         err = err_set(ERR_CORRUPT, "missing, the manifest has %" PRIu64 " rows in it", info->rows);
@@ -249,6 +248,49 @@ enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
     if (err == ERR_OK)
         err = read_directory(segment);
     return opened(segment, err, ret_segment);
+}
+
+static void put_path(const char *dir, const struct segment_info *info, char path[SEGMENT_PATH_SIZE])
+{
+    char name[SEGMENT_NAME_SIZE];
+
+    segment_name(info->number, name);
+    (void)snprintf(path, SEGMENT_PATH_SIZE, "%s/%s", dir, name);
+}
+
+enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
+                      const struct segment_info *info, struct segment **ret_segment)
+{
+    char path[SEGMENT_PATH_SIZE];
+
+    put_path(dir, info, path);
+    return segment_open_at(disk, path, shard, info, ret_segment);
+}
+
+enum err segment_stand_in(const struct disk *disk, const char *dir, const struct segment_info *info,
+                          struct segment **ret_segment)
+{
+    struct segment *segment = NULL;
+    enum err err = segment_new(disk, &segment);
+
+    if (err != ERR_OK)
+        return err;
+    segment->info = *info;
+    put_path(dir, info, segment->path);
+    segment->tables = calloc(1, sizeof *segment->tables);
+    segment->groups = calloc(1, sizeof *segment->groups);
+    if (segment->tables == NULL || segment->groups == NULL) {
+        segment_unref(segment);
+        return err_set(ERR_NO_MEMORY, "a damaged segment");
+    }
+    segment->groups[0] = (struct segment_group){.chunks = 1,
+                                                .rows = 1,
+                                                .series_max = UINT32_MAX,
+                                                .time_min_ns = INT64_MIN,
+                                                .time_max_ns = INT64_MAX};
+    segment_blame(segment);
+    *ret_segment = segment;
+    return ERR_OK;
 }
 
 /* What a manifest would say of it, from header and footer. */
@@ -355,12 +397,12 @@ const struct segment_info *segment_info(const struct segment *segment)
 
 uint32_t segment_groups(const struct segment *segment)
 {
-    return segment->info.groups;
+    return segment->file == NULL ? 1 : segment->info.groups;
 }
 
 const struct segment_group *segment_group(const struct segment *segment, uint32_t at)
 {
-    CHECK(at < segment->info.groups);
+    CHECK(at < segment_groups(segment));
     return &segment->groups[at];
 }
 
@@ -371,12 +413,30 @@ const struct segment_table *segment_table(const struct segment *segment, uint32_
 
 enum err segment_read(const struct segment *segment, uint64_t offset, void *ret_bytes, size_t size)
 {
-    enum err err = segment->disk->read(segment->file, offset, ret_bytes, size);
+    enum err err;
 
+    if (segment->file == NULL)
+        return err_set(ERR_CORRUPT, "%s: it could not be opened", segment->path);
+    err = segment->disk->read(segment->file, offset, ret_bytes, size);
     if (err == ERR_END)
         err = err_set(ERR_CORRUPT, "%s: offset %" PRIu64 ": the file has become shorter",
                       segment->path, offset);
+    if (err == ERR_CORRUPT || err == ERR_IO) /* A sector that cannot be read is damage, too. */
+        segment_blame(segment);
     return err;
+}
+
+/* The flag is no part of what makes the segment what it is: readers, who have it const, set it.
+ * It orders nothing: relaxed. */
+void segment_blame(const struct segment *segment)
+{
+    atomic_store_explicit(&((struct segment *)(uintptr_t)segment)->damaged, true,
+                          memory_order_relaxed);
+}
+
+bool segment_is_damaged(const struct segment *segment)
+{
+    return atomic_load_explicit(&segment->damaged, memory_order_relaxed);
 }
 
 const char *segment_path(const struct segment *segment)

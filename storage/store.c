@@ -6,9 +6,12 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/base/log_line.h"
 #include "storage/catalog_file.h"
 #include "storage/catalog_run.h"
+#include "storage/segment_damage.h"
 #include "storage/snapshot.h"
+#include "storage/store_damage.h"
 #include "storage/store_internal.h"
 
 enum {
@@ -149,6 +152,11 @@ static enum err load_segments(struct store *store)
     for (uint32_t i = 0; i < manifest->segment_count && err == ERR_OK; i++) {
         err = segment_open(store->options.disk, store->dir, store->options.shard,
                            &manifest->segments[i], &store->segments[i]);
+        if (err == ERR_CORRUPT || err == ERR_IO) {
+            log_error("%s", err_detail());
+            err = segment_stand_in(store->options.disk, store->dir, &manifest->segments[i],
+                                   &store->segments[i]);
+        }
         if (err == ERR_OK)
             store->segment_count++;
     }
@@ -207,10 +215,9 @@ static enum err open_in(struct store *store)
     return err == ERR_OK ? load(store) : err;
 }
 
-enum err store_open(const struct store_options *options, struct store **ret_store)
+static enum err store_new(const struct store_options *options, struct store **ret_store)
 {
     struct store *store = calloc(1, sizeof *store);
-    enum err err;
 
     if (store != NULL)
         store->dir = strdup(options->dir);
@@ -220,17 +227,26 @@ enum err store_open(const struct store_options *options, struct store **ret_stor
     }
     store->options = *options;
     store->options.dir = store->dir;
-    store->sealer = (struct sealer){
-        .disk = options->disk, .dir = store->dir, .memory = SEAL_MEMORY, .cancel = options->cancel};
-    err = open_in(store);
+    store->sealer = (struct sealer){.disk = options->disk,
+                                    .dir = store->dir,
+                                    .lock = PTHREAD_MUTEX_INITIALIZER,
+                                    .memory = SEAL_MEMORY,
+                                    .cancel = options->cancel};
+    *ret_store = store;
+    return ERR_OK;
+}
+
+/* Go on where the manifest ends, or close it again. */
+static enum err opened(struct store *store, enum err err, struct store **ret_store)
+{
     if (err != ERR_OK) {
         if (err == ERR_CORRUPT)
             err = err_wrap(err,
                            "shard %u is damaged, leave this node stopped: the others go on without "
                            "it (docs/operations.md)",
-                           options->shard);
+                           store->options.shard);
         else
-            err = err_wrap(err, "shard %u", options->shard);
+            err = err_wrap(err, "shard %u", store->options.shard);
         store_close(store);
         return err;
     }
@@ -241,6 +257,30 @@ enum err store_open(const struct store_options *options, struct store **ret_stor
     store->points = store->sealer.manifest.points;
     *ret_store = store;
     return ERR_OK;
+}
+
+enum err store_open(const struct store_options *options, struct store **ret_store)
+{
+    struct store *store = NULL;
+    enum err err = store_new(options, &store);
+
+    return err == ERR_OK ? opened(store, open_in(store), ret_store) : err;
+}
+
+enum err store_open_waiting(const struct store_options *options, struct store **ret_store)
+{
+    struct store *store = NULL;
+    enum err err = store_new(options, &store);
+
+    if (err != ERR_OK)
+        return err;
+    store->waiting = true;
+    err = catalog_new(&store->catalog);
+    if (err == ERR_OK)
+        err = producers_new(options->producers_max, &store->producers);
+    if (err == ERR_OK)
+        err = manifest_load(options->disk, store->dir, options->shard, &store->sealer.manifest);
+    return opened(store, err, ret_store);
 }
 
 void store_close(struct store *store)
@@ -265,6 +305,7 @@ void store_close(struct store *store)
     for (uint32_t i = 0; i < CATALOG_FILES_MAX; i++)
         catalog_run_unref(store->sealer.runs[i]);
     manifest_fini(&store->sealer.manifest);
+    (void)pthread_mutex_destroy(&store->sealer.lock);
     free(store->dir);
     free(store);
 }

@@ -24,6 +24,7 @@ struct store {
     struct store_options options; /* dir is owned. */
     char *dir;
     struct sealer sealer; /* While a job is out, its alone. */
+    bool waiting, blind;  /* Without a catalog, with a damaged one: store_damage.h. */
 
     struct catalog *catalog;
     struct producers *producers;

@@ -37,8 +37,8 @@ MUST_CHECK enum err twin_save(const struct disk *disk, const char *dir, const ch
 MUST_CHECK enum err twin_load(const struct disk *disk, const char *dir, const char *name,
                               size_t max, twin_check check, uint8_t **ret_bytes, size_t *ret_size);
 
-/** Whether both are there and good: for a scrub, whose owner saves them again. ERR_CORRUPT names the
- * one that is not; ERR_NOT_FOUND: there is neither. */
+/** Whether both are there and good: for a scrub, whose owner saves them again. ERR_CORRUPT names
+ * the one that is not; ERR_NOT_FOUND: there is neither. */
 MUST_CHECK enum err twin_verify(const struct disk *disk, const char *dir, const char *name,
                                 size_t max, twin_check check);
 
