@@ -32,6 +32,7 @@ int cli_collect(int argc, char **argv);
 int cli_local(int argc, char **argv);
 int cli_segment(int argc, char **argv);
 int cli_fsck(int argc, char **argv);
+int cli_scrub(int argc, char **argv);
 
 /** "millrace COMMAND: message" to standard error. Returns `code`. */
 int cli_error(const char *command, int code, const char *format, ...) PRINTF_LIKE(3, 4);

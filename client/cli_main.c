@@ -18,6 +18,7 @@ static const struct {
     {"collect", cli_collect, "measure this machine and store what it does"},
     {"local", cli_local, "run a whole site on this machine, for trials and tests"},
     {"segment", cli_segment, "look into segment files: info, cat, verify, salvage"},
+    {"scrub", cli_scrub, "have all nodes verify and mend their files now"},
     {"fsck", cli_fsck, "verify a stopped node's data directory"},
 };
 

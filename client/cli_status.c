@@ -49,6 +49,17 @@ static void format_uptime(double seconds, char out[TEXT_SIZE])
 
 /* ---- Nodes --------------------------------------------------------------------------------- */
 
+static void print_damaged(const json_t *damaged)
+{
+    const json_t *file;
+    size_t at;
+
+    json_array_foreach(damaged, at, file) printf(
+        "      damaged: shard-%" PRId64 "/%s, since %.0f s: %s; %s\n", integer(file, "shard"),
+        string(file, "file"), json_number_value(json_object_get(file, "since_s")),
+        string(file, "damage"), string(file, "state"));
+}
+
 static void print_nodes(const json_t *nodes, const json_t *unreachable, bool colours)
 {
     size_t at;
@@ -85,6 +96,7 @@ static void print_nodes(const json_t *nodes, const json_t *unreachable, bool col
                integer(node, "points_per_s"));
         if (!ready)
             printf("      not ready: %s\n", string(node, "ready_detail"));
+        print_damaged(json_object_get(node, "damaged"));
     }
     json_array_foreach(unreachable, at, node)
         printf("%-5" PRId64 " %-21s %sdown%s\n", (int64_t)json_integer_value(node), "-",

@@ -267,6 +267,13 @@ MILLRACE_API enum millrace_code millrace_database_drop(struct millrace *m, const
 MILLRACE_API enum millrace_code
 millrace_databases(struct millrace *m, struct millrace_database **ret_databases, size_t *ret_count);
 
+/* ---- Files --------------------------------------------------------------------------------- */
+
+/** Have every node of the site verify its files now. *ret_json, which is the caller's to free(): a
+ * list of {"server", "complete_at"}: a node is through when "passes" in its status is at least
+ * that; 0: it did not answer. */
+MILLRACE_API enum millrace_code millrace_scrub(struct millrace *m, char **ret_json);
+
 /* ---- Deleting ------------------------------------------------------------------------------ */
 
 /**

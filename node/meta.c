@@ -503,12 +503,29 @@ static void save_done(struct pool_job *job)
     free(task);
 }
 
+enum err meta_verify(const struct disk *disk, const char *dir)
+{
+    return twin_verify(disk, dir, META_FILE, META_FILE_MAX, meta_check);
+}
+
+void meta_save_again(struct meta *meta)
+{
+    atomic_store(&meta->again, true);
+}
+
+static bool wants_save(struct meta *meta, uint64_t now_ms)
+{
+    bool changed = meta->changed_ms != 0 && now_ms - meta->changed_ms >= META_SAVE_AFTER_MS;
+
+    return !meta->saving && (changed || atomic_exchange(&meta->again, false));
+}
+
 void meta_tick(struct meta *meta, uint64_t now_ms)
 {
     struct save_task *task;
 
     meta_answer_databases(meta, now_ms);
-    if (meta->saving || meta->changed_ms == 0 || now_ms - meta->changed_ms < META_SAVE_AFTER_MS)
+    if (!wants_save(meta, now_ms))
         return;
     task = calloc(1, sizeof *task);
     if (task == NULL)

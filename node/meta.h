@@ -21,6 +21,7 @@
 #include "node/router.h"
 #include "node/schema_map.h"
 #include "storage/base/buf.h"
+#include "storage/base/file.h"
 
 struct meta;
 struct shard;
@@ -42,6 +43,12 @@ MUST_CHECK enum err meta_apply(struct meta *meta, uint64_t index, struct buf *pa
 void meta_lost(struct meta *meta);
 /** Save now and then. */
 void meta_tick(struct meta *meta, uint64_t now_ms);
+
+/** What was saved is there, twice. For a scrub; any thread. ERR_CORRUPT; ERR_NOT_FOUND: it was
+ * never saved; ERR_IO. */
+MUST_CHECK enum err meta_verify(const struct disk *disk, const char *dir);
+/** It is not: save what there is now. Any thread. */
+void meta_save_again(struct meta *meta);
 
 /** Whether bytes are what was saved, whole. ERR_CORRUPT. */
 MUST_CHECK enum err meta_check(const void *bytes, size_t size);

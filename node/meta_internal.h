@@ -5,6 +5,8 @@
 #ifndef NODE_META_INTERNAL_H
 #define NODE_META_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "node/meta.h"
 #include "storage/block/entry.h"
 
@@ -17,6 +19,7 @@ struct meta {
     uint64_t saved;
     uint64_t changed_ms; /* 0: nothing to save. */
     bool saving;
+    atomic_bool again;                                /* What is on the disk is damaged. */
     struct declare_request *waiting, **waiting_end;   /* By wait_index. */
     struct order_request *databases, **databases_end; /* Likewise. */
     struct order_request *decided, **decided_end;     /* To be answered, by due_ms. */

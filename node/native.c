@@ -8,6 +8,7 @@
 #include "node/listen.h"
 #include "node/peer.h"
 #include "node/query.h"
+#include "node/scrub.h"
 #include "node/status.h"
 #include "storage/base/check.h"
 #include "storage/base/log_line.h"
@@ -480,6 +481,10 @@ static void conn_frame(struct frame_conn *frames, const struct frame_header *hea
     case FRAME_STATUS:
         status_json(conn->server->worker, &bytes);
         frame_conn_send_bytes(&conn->frames, FRAME_STATUS_OK, header->request, &bytes);
+        break;
+    case FRAME_SCRUB:
+        bytes_put_u64(&bytes, scrub_ask(conn->server->worker->node->scrub));
+        frame_conn_send_bytes(&conn->frames, FRAME_SCRUB_OK, header->request, &bytes);
         break;
     default:
         refuse(conn, header->request,

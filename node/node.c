@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "node/meta.h"
+#include "node/scrub.h"
 #include "node/shard.h"
 #include "node/worker.h"
 #include "storage/base/clk.h"
@@ -158,7 +159,10 @@ static enum err allocate(struct node *node)
                                       CACHE_LINE * CACHE_LINE);
     node->leaders = calloc(node->groups, sizeof *node->leaders);
     node->board = calloc(node->groups, sizeof *node->board);
-    if (node->workers == NULL || node->leaders == NULL || node->board == NULL)
+    node->damage_heard =
+        calloc((size_t)node->options.cluster.node_count * node->groups, sizeof *node->damage_heard);
+    if (node->workers == NULL || node->leaders == NULL || node->board == NULL ||
+        node->damage_heard == NULL)
         return err_set(ERR_NO_MEMORY, "%u groups", node->groups);
     memset(node->workers, 0, node->worker_count * sizeof *node->workers);
     return ERR_OK;
@@ -196,6 +200,8 @@ enum err node_start(const struct options *options, struct node **ret_node)
     /* None runs before all are open: each copies the schema that the first one's group owns. */
     for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
         err = worker_open(&node->workers[i]);
+    if (err == ERR_OK)
+        err = scrub_start(node, &node->scrub);
     for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
         err = worker_start(&node->workers[i]);
     return err;
@@ -204,12 +210,14 @@ enum err node_start(const struct options *options, struct node **ret_node)
 void node_stop(struct node *node)
 {
     atomic_store(&node->stopping, true);
+    scrub_stop(node->scrub);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_stop(&node->workers[i]);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_join(&node->workers[i]);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_empty_mail(&node->workers[i]);
+    scrub_free(node->scrub);
     log_writer_stop(node->writer);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_fini(&node->workers[i]);
@@ -219,5 +227,6 @@ void node_stop(struct node *node)
     free(node->workers);
     free(node->leaders);
     free(node->board);
+    free(node->damage_heard);
     free(node);
 }

@@ -25,6 +25,7 @@
 
 struct worker;
 struct meta;
+struct scrub;
 
 enum { NODE_GROUPS_MAX = 1025, NODE_WORKERS_MAX = 64 };
 
@@ -57,6 +58,8 @@ struct node {
     atomic_bool closing;           /* Stopping, and time is up for queries that still run. */
     atomic_uint workers_idle;      /* Stopping: those that wait for nothing any more. */
     _Atomic uint64_t points_per_s; /* Applied during the last second; worker 0 writes it. */
+    struct scrub *scrub;
+    _Atomic uint64_t *damage_heard; /* By node and group: when it said that files are damaged. */
     uv_mutex_t board_lock;
     struct board_group *board; /* For each group. */
 };

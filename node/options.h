@@ -95,6 +95,7 @@ struct options {
         uint64_t head_bytes_max; /* Of the node: each shard has its part. */
         uint32_t series_max;     /* Of a shard, as is the next. */
         uint32_t producers_max;
+        uint64_t scrub_rate; /* Bytes a second; 0: only when it is asked for. */
     } storage;
     struct options_limits limits;
     enum log_level log_level;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/wire/message.h"
+#include "node/shard.h"
 #include "node/worker.h"
 #include "storage/base/buf.h"
 #include "storage/base/check.h"
@@ -206,6 +207,7 @@ static void query_done(struct route *route)
     struct worker *worker = route->origin;
     struct message_query_end end = {.code = route->answer.code,
                                     .rows = request->rows,
+                                    .stale_ms = request->stale_ms,
                                     .leader = route->answer.leader,
                                     .text = {route->answer.text, strlen(route->answer.text)}};
     struct bytes bytes = {0};
@@ -254,7 +256,50 @@ static void serve_query(struct worker *worker, uint64_t from, uint64_t number, s
     query->request.query = &query->message.query;
     query->request.timeout_ms = query->message.timeout_ms;
     query->request.here = true;
+    query->request.local = query->message.query.consistency == QUERY_ANY;
     router_query(worker, &query->request);
+}
+
+/* ---- Files --------------------------------------------------------------------------------- */
+
+struct peer_piece {
+    struct piece_request request; /* First: freed as one. */
+    uint64_t from, number;
+};
+
+static void piece_done(struct route *route)
+{
+    struct peer_piece *piece = (struct peer_piece *)route;
+    struct worker *worker = route->origin;
+    enum err err;
+
+    if (route->answer.code != ERR_OK) {
+        send_error(worker, piece->from, piece->number, &route->answer);
+    } else if (worker->phase != WORKER_CLOSING) {
+        err = links_frame(worker->links, piece->from, FRAME_FETCH_OK, piece->number,
+                          piece->request.bytes, false);
+        (void)err; /* As in send_bytes(). */
+    }
+    router_free_piece(&piece->request);
+}
+
+static void serve_fetch(struct worker *worker, uint64_t from, uint64_t number, struct buf *payload)
+{
+    struct peer_piece *piece = calloc(1, sizeof *piece);
+    enum err err = piece == NULL
+                       ? err_set(ERR_NO_MEMORY, "a piece of a file")
+                       : fetch_get_piece(payload->bytes, payload->size, &piece->request.piece);
+
+    if (err != ERR_OK) {
+        refuse(worker, from, number, err);
+        free(piece);
+        return;
+    }
+    piece->from = from;
+    piece->number = number;
+    piece->request.route =
+        (struct route){.kind = ROUTE_PIECE, .origin = worker, .done = piece_done};
+    router_piece(worker, &piece->request);
 }
 
 void peer_serve(struct worker *worker, uint64_t from, const struct frame_header *header,
@@ -266,6 +311,10 @@ void peer_serve(struct worker *worker, uint64_t from, const struct frame_header 
         serve_declare(worker, from, header->request, payload);
     else if (header->type == FRAME_DATABASE || header->type == FRAME_DELETE)
         serve_order(worker, from, header, payload);
+    else if (header->type == FRAME_FETCH)
+        serve_fetch(worker, from, header->request, payload);
+    else if (header->type == FRAME_DAMAGED)
+        shard_hear_damage(worker->node, from, payload);
     else
         serve_query(worker, from, header->request, payload);
 }

@@ -14,7 +14,7 @@
 struct buf;
 struct worker;
 
-/** FRAME_WRITE, FRAME_DECLARE or FRAME_SHARD_QUERY. `payload` is borrowed. */
+/** FRAME_WRITE, FRAME_DECLARE, FRAME_SHARD_QUERY, FRAME_FETCH, ... `payload` is borrowed. */
 void peer_serve(struct worker *worker, uint64_t from, const struct frame_header *header,
                 struct buf *payload);
 

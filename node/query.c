@@ -15,6 +15,7 @@ enum { ASK_AGAIN_MS = 50 };
 struct shard_ask {
     struct query_request *request; /* Under way; NULL: not asked, or answered. */
     bool answered;
+    uint32_t tries;    /* At nodes that did not answer it (consistency any). */
     uint64_t again_ms; /* Ask then. 0: not waiting to. */
 };
 
@@ -178,11 +179,26 @@ static void take_parts(struct query_run *run, struct query_request *request)
     }
 }
 
-/* Canceled: the shard's node stops, and another one leads soon. */
-static bool may_pass(enum err code)
+/* Canceled: the shard's node stops, and another one leads soon. Corrupt, i/o: files are damaged
+ * there; another node answers instead, leads soon, or has mended them. */
+static bool may_pass(const struct query_run *run, enum err code)
 {
+    bool alone = run->worker->node->options.cluster.node_count == 1;
+
     return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_BUSY ||
-           code == ERR_CANCELED;
+           code == ERR_CANCELED || ((code == ERR_CORRUPT || code == ERR_IO) && !alone);
+}
+
+/* Which node's replica to ask, where any will do: this one at first, then the others, one after the
+ * other. 0: this one. */
+static uint64_t next_node(const struct query_run *run, uint32_t tries)
+{
+    const struct node *node = run->worker->node;
+    uint32_t count = node->options.cluster.node_count;
+    uint32_t own = (uint32_t)node_find_server(node, node->server);
+    uint64_t server = node->options.cluster.nodes[(own + tries) % count].id;
+
+    return server == node->server ? 0 : server;
 }
 
 static void shard_answered(struct route *route)
@@ -200,9 +216,10 @@ static void shard_answered(struct route *route)
         run->left--;
         if (run->sink.end != NULL)
             take_parts(run, &asked->request);
-    } else if (may_pass(answer->code) && now_ms + ASK_AGAIN_MS < run->deadline_ms &&
+    } else if (may_pass(run, answer->code) && now_ms + ASK_AGAIN_MS < run->deadline_ms &&
                run->code == ERR_OK && run->sink.end != NULL) {
         shard->again_ms = now_ms + ASK_AGAIN_MS;
+        shard->tries++;
     } else {
         fail(run, answer->code == ERR_NOT_LEADER ? ERR_UNAVAILABLE : answer->code, answer->text);
     }
@@ -227,6 +244,8 @@ static void ask_shard(struct query_run *run, uint32_t number, uint64_t now_ms)
     asked->request.timeout_ms =
         (uint32_t)(run->deadline_ms > now_ms ? run->deadline_ms - now_ms : 1);
     asked->request.local = run->message.query.consistency == QUERY_ANY;
+    if (asked->request.local)
+        asked->request.at = next_node(run, run->shards[number].tries);
     run->shards[number].request = &asked->request;
     run->under_way++;
     router_query(run->worker, &asked->request);

@@ -67,6 +67,12 @@ void router_free_query(struct query_request *request)
     free(request);
 }
 
+void router_free_piece(struct piece_request *request)
+{
+    buf_unref(request->bytes);
+    free(request);
+}
+
 void router_encode_types(const struct declare_request *request, struct bytes *out)
 {
     struct message_declare *message = calloc(1, sizeof *message);
@@ -238,7 +244,8 @@ static bool leader_moved(const struct worker *worker, const struct route *route)
                                                   : 0;
     uint64_t leader = atomic_load_explicit(&worker->node->leaders[group], memory_order_relaxed);
 
-    return route->kind != ROUTE_QUERY && leader != 0 && leader != route->peer;
+    return route->kind != ROUTE_QUERY && route->kind != ROUTE_PIECE && leader != 0 &&
+           leader != route->peer;
 }
 
 void router_tick(struct worker *worker, uint64_t now_ms)
@@ -270,6 +277,13 @@ static void run_query(struct worker *worker, void *arg)
     struct query_request *request = arg;
 
     shard_query(worker->groups[request->shard + 1], request);
+}
+
+static void run_piece(struct worker *worker, void *arg)
+{
+    struct piece_request *request = arg;
+
+    shard_piece(worker->groups[request->piece.shard + 1], request);
 }
 
 static void run_declare(struct worker *worker, void *arg)
@@ -383,7 +397,9 @@ void router_order(struct worker *worker, struct order_request *request)
 
 void router_query(struct worker *worker, struct query_request *request)
 {
-    uint64_t server = request->local || request->here ? 0 : elsewhere(worker, request->shard + 1);
+    uint64_t server = request->at != 0                  ? request->at
+                      : request->local || request->here ? 0
+                                                        : elsewhere(worker, request->shard + 1);
     uint32_t limit_ms = worker->node->options.limits.query_time_ms;
     struct bytes bytes = {0};
 
@@ -402,100 +418,28 @@ void router_query(struct worker *worker, struct query_request *request)
     bytes_fini(&bytes);
 }
 
-/* ---- Answers of other nodes ---------------------------------------------------------------- */
-
-static enum err take_write_ok(struct write_request *request, const struct buf *payload)
+void router_piece(struct worker *worker, struct piece_request *request)
 {
-    struct message_write_ok message;
-    enum err err = message_get_write_ok(payload->bytes, payload->size, &message);
+    struct bytes bytes = {0};
 
-    if (err != ERR_OK)
-        return err;
-    request->duplicate = message.duplicate;
-    request->index = message.index;
-    request->rows = message.rows;
-    if (message.id_count == 0)
-        return ERR_OK;
-    request->ids = malloc(message.id_count * sizeof *request->ids);
-    if (request->ids == NULL)
-        return ERR_OK; /* Goes on with keys. */
-    request->id_count = message.id_count;
-    memcpy(request->ids, message.ids, message.id_count * sizeof *request->ids);
-    return ERR_OK;
-}
-
-static enum err take_declare_ok(struct declare_request *request, const struct buf *payload)
-{
-    struct message_declare *message = calloc(1, sizeof *message);
-    enum err err = message == NULL ? err_set(ERR_NO_MEMORY, "a declaration's answer")
-                                   : message_get_declare(payload->bytes, payload->size, message);
-
-    if (err == ERR_OK) {
-        request->count = message->count;
-        request->types = calloc(message->count + 1u, 1);
-        if (request->types == NULL)
-            err = err_set(ERR_NO_MEMORY, "a declaration's answer");
+    if (!begin(worker, &request->route))
+        return;
+    if (request->piece.shard >= worker->node->shards) {
+        router_fail(worker, &request->route,
+                    err_set(ERR_INVALID, "shard %u: this site has %u", request->piece.shard,
+                            worker->node->shards),
+                    0);
+    } else if (request->server == 0) {
+        worker_call(worker, owner(worker, request->piece.shard + 1), run_piece, request);
+    } else {
+        fetch_put_piece(&request->piece, &bytes);
+        ask_peer(worker, &request->route, request->server, FRAME_FETCH, buf_of(&bytes), EXPIRES_MS,
+                 false);
+        bytes_fini(&bytes);
     }
-    for (uint32_t i = 0; err == ERR_OK && i < message->count; i++)
-        request->types[i] = message->fields[i].type;
-    free(message);
-    return err;
 }
 
-static enum err take_order_ok(struct order_request *request, const struct buf *payload)
-{
-    bytes_put(&request->answer, payload->bytes, payload->size);
-    return request->answer.failed ? err_set(ERR_NO_MEMORY, "an order's answer") : ERR_OK;
-}
-
-/* ERR_END: more is to come. */
-static enum err take_query_part(struct worker *worker, struct query_request *request, uint16_t type,
-                                struct buf *payload)
-{
-    struct query_part *parts;
-    struct message_query_end end;
-    enum err err;
-
-    if (type == FRAME_SHARD_END) {
-        err = message_get_query_end(payload->bytes, payload->size, &end);
-        if (err != ERR_OK)
-            return err;
-        request->rows = end.rows;
-        request->route.answer.code = end.code < ERR_COUNT ? (enum err)end.code : ERR_INVALID;
-        request->route.answer.leader = end.leader;
-        request->route.answer.retry_ms = RETRY_MS;
-        (void)snprintf(request->route.answer.text, sizeof request->route.answer.text, "%.*s",
-                       (int)end.text.size, end.text.data);
-        return ERR_OK;
-    }
-    if (request->bytes + payload->size > worker->node->options.limits.query_bytes)
-        return err_set(ERR_LIMIT, "the answer is larger than limits.query_bytes, %" PRIu64,
-                       worker->node->options.limits.query_bytes);
-    parts = realloc(request->parts, (request->part_count + 1) * sizeof *parts);
-    if (parts == NULL)
-        return err_set(ERR_NO_MEMORY, "a query's answer");
-    request->parts = parts;
-    request->parts[request->part_count++] =
-        (struct query_part){buf_ref(payload), type == FRAME_SHARD_PART};
-    request->bytes += payload->size;
-    return ERR_END;
-}
-
-static enum err take_error(struct route *route, const struct buf *payload)
-{
-    struct message_error message;
-    enum err err = message_get_error(payload->bytes, payload->size, &message);
-
-    if (err != ERR_OK)
-        return err;
-    route->answer.code =
-        message.code > ERR_OK && message.code < ERR_COUNT ? (enum err)message.code : ERR_INVALID;
-    route->answer.leader = message.leader;
-    route->answer.retry_ms = message.retry_ms;
-    (void)snprintf(route->answer.text, sizeof route->answer.text, "%.*s", (int)message.text.size,
-                   message.text.data);
-    return ERR_OK;
-}
+/* ---- Frames ------------------------------------------------------------------------------- */
 
 static void take_answer(struct worker *worker, uint64_t from, const struct frame_header *header,
                         struct buf *payload)
@@ -507,21 +451,7 @@ static void take_answer(struct worker *worker, uint64_t from, const struct frame
     if (route == NULL || route->peer != from)
         return; /* It came after its time-out. */
     route->answer.code = ERR_OK;
-    if (header->type == FRAME_ERROR)
-        err = take_error(route, payload);
-    else if (header->type == FRAME_WRITE_OK && route->kind == ROUTE_WRITE)
-        err = take_write_ok((struct write_request *)route, payload);
-    else if (header->type == FRAME_DECLARE_OK && route->kind == ROUTE_DECLARE)
-        err = take_declare_ok((struct declare_request *)route, payload);
-    else if ((header->type == FRAME_DATABASE_OK || header->type == FRAME_DELETE_OK) &&
-             route->kind == ROUTE_ORDER)
-        err = take_order_ok((struct order_request *)route, payload);
-    else if (header->type >= FRAME_SHARD_ROWS && header->type <= FRAME_SHARD_END &&
-             route->kind == ROUTE_QUERY)
-        err = take_query_part(worker, (struct query_request *)route, header->type, payload);
-    else
-        err = err_set(ERR_INVALID, "node %" PRIu64 " answered with a frame of type %u", from,
-                      header->type);
+    err = router_take(worker, route, header->type, payload);
     if (err == ERR_END)
         return;
     free_slot(&worker->router, slot);
@@ -532,8 +462,6 @@ static void take_answer(struct worker *worker, uint64_t from, const struct frame
     else
         router_fail(worker, route, err, RETRY_MS);
 }
-
-/* ---- Frames ------------------------------------------------------------------------------- */
 
 struct frame_mail {
     uint64_t from;
@@ -578,6 +506,8 @@ void router_frame(struct worker *worker, uint64_t from, const struct frame_heade
     case FRAME_DATABASE:
     case FRAME_DELETE:
     case FRAME_SHARD_QUERY:
+    case FRAME_FETCH:
+    case FRAME_DAMAGED:
         peer_serve(worker, from, header, payload);
         break;
     case FRAME_ERROR:
@@ -588,6 +518,7 @@ void router_frame(struct worker *worker, uint64_t from, const struct frame_heade
     case FRAME_SHARD_ROWS:
     case FRAME_SHARD_PART:
     case FRAME_SHARD_END:
+    case FRAME_FETCH_OK:
         pass_answer(worker, from, header, payload);
         break;
     default:

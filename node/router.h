@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 
+#include "client/wire/fetch.h"
 #include "client/wire/frame.h"
 #include "storage/base/bytes.h"
 #include "storage/base/err.h"
@@ -26,7 +27,7 @@
 struct buf;
 struct worker;
 
-enum route_kind { ROUTE_WRITE, ROUTE_DECLARE, ROUTE_ORDER, ROUTE_QUERY };
+enum route_kind { ROUTE_WRITE, ROUTE_DECLARE, ROUTE_ORDER, ROUTE_QUERY, ROUTE_PIECE };
 
 /** How it went. */
 struct answer {
@@ -101,14 +102,25 @@ struct query_request {
     uint32_t shard;
     const struct query *query; /* Borrowed until done(). */
     uint32_t timeout_ms;
-    bool local; /* This node's replica may answer, whoever leads. */
-    bool here;  /* Answer ERR_NOT_LEADER instead of forwarding. */
+    uint64_t at; /* Ask this other node; 0: who leads, but for the next two. */
+    bool local;  /* This node's replica may answer, whoever leads. */
+    bool here;   /* Answer ERR_NOT_LEADER instead of forwarding. */
     /* Result */
     struct query_part *parts; /* Owned. */
     uint32_t part_count;
     uint64_t bytes; /* Of all parts. */
     uint64_t rows;
     uint64_t stale_ms;
+};
+
+/** A piece of a file: from another node, or here for another one. */
+struct piece_request {
+    struct route route;
+    void *asker;
+    bool abandoned;  /* The asker's. */
+    uint64_t server; /* Whom to ask; 0: this node. */
+    struct fetch_piece piece;
+    struct buf *bytes; /* Result, counted. */
 };
 
 struct router_slot {
@@ -130,6 +142,7 @@ void router_write(struct worker *worker, struct write_request *request);
 void router_declare(struct worker *worker, struct declare_request *request);
 void router_order(struct worker *worker, struct order_request *request);
 void router_query(struct worker *worker, struct query_request *request);
+void router_piece(struct worker *worker, struct piece_request *request);
 
 /** Give a request back to its asker, from the worker that carried it out. */
 void router_answer(struct worker *worker, struct route *route);
@@ -153,6 +166,11 @@ void router_free_write(struct write_request *request);
 void router_free_declare(struct declare_request *request);
 void router_free_order(struct order_request *request);
 void router_free_query(struct query_request *request);
+void router_free_piece(struct piece_request *request);
+
+/** For router.c: the payload of an answer into its request. ERR_END: more is to come. */
+MUST_CHECK enum err router_take(struct worker *worker, struct route *route, uint16_t type,
+                                struct buf *payload);
 
 /** A frame that is not raft's came from another node. */
 void router_frame(struct worker *worker, uint64_t from, const struct frame_header *header,

@@ -81,6 +81,9 @@ const struct setting settings[] = {
      "Series of one shard; new ones above it are refused."},
     {"storage.producers_max", SETTING_COUNT, AT(storage.producers_max), 64, 1000000, "4096", NULL,
      "Producers whose last batch a shard remembers, so that sending again is safe."},
+    {"storage.scrub_rate", SETTING_SIZE, AT(storage.scrub_rate), 0, GIB, "16MiB", NULL,
+     "All files are verified once a day, reading so many bytes a second: 16MiB do for 1.3TiB. 0: "
+     "only at millrace scrub."},
 
     {"limits.connections", SETTING_COUNT, AT(limits.connections), 1, 1000000, "1024", NULL,
      "Open connections of clients, native and HTTP together."},

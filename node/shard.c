@@ -12,6 +12,7 @@
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
 #include "storage/base/metric.h"
+#include "storage/store_damage.h"
 
 /* A follower that tells its leader "not now" lives on the log: this much more than admission allows
  * is kept in memory before it does so. */
@@ -44,6 +45,12 @@ bool shard_can_propose(const struct shard *shard, struct answer *ret_answer)
     uint64_t leader;
     enum err err;
 
+    if (shard->store != NULL && store_is_blind(shard->store)) {
+        err = err_set(ERR_UNAVAILABLE, "shard %u: its catalog is damaged, and is being mended",
+                      shard->number - 1);
+        set_answer(ret_answer, err, 0, RETRY_ELECTION_MS);
+        return false;
+    }
     if (group_is_ready(shard->group) && shard->worker->phase == WORKER_RUNNING)
         return true;
     leader =
@@ -351,6 +358,8 @@ enum err shard_apply(struct shard *shard, uint64_t index, struct buf *payload)
     enum err err;
 
     store_stats(shard->store, &stats);
+    if (store_is_blind(shard->store))
+        return ERR_BUSY; /* Ids would go wrong. shard_care() goes on when the catalog is back. */
     if (stats.sealing && stats.head_bytes > HEAD_OVERRUN * shard_head_bytes_max(shard))
         return ERR_BUSY; /* seal_finished() goes on. */
     err = store_apply(shard->store, index, payload, &outcome, &job);

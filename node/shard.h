@@ -43,6 +43,8 @@ struct shard {
     uint64_t drops_done;   /* Databases' drops up to this number were ordered here, and applied. */
     uint64_t kept_after;   /* Last told to the log. */
     uint64_t led_since_ms; /* 0: we do not lead. */
+    uint64_t damaged_ms;   /* Files are damaged since then; 0: none is. */
+    uint64_t left_ms;      /* Last tried to hand over for that. */
     struct read_wait *reads; /* Linearizable queries that wait for their round. */
     uint64_t read_token;
 };
@@ -61,6 +63,13 @@ void shard_query(struct shard *shard, struct query_request *request);
 
 /** Delete rows, as the leader; route.done() follows in any case. */
 void shard_delete(struct shard *shard, struct order_request *request);
+
+/** Read a piece of a file, for another node; route.done() follows in any case. */
+void shard_piece(struct shard *shard, struct piece_request *request);
+/** Worker 0, now and then: tell the other nodes which shards have damaged files here. */
+void shard_tell_damage(struct worker *worker, uint64_t now_ms);
+/** Another node has told us that: the payload of a FRAME_DAMAGED. Any worker. */
+void shard_hear_damage(struct node *node, uint64_t server, const struct buf *payload);
 
 /** Every 100 ms: seals, pruning, balance, the board. */
 void shard_tick(struct shard *shard, uint64_t now_ms);

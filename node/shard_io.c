@@ -11,6 +11,7 @@
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
+#include "storage/store_damage.h"
 
 enum {
     BALANCE_AFTER_MS = 3000, /* Lead this long before handing over to the preferred node. */
@@ -170,26 +171,43 @@ static uint64_t min_bytes(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size)
+{
+    uint64_t head_bytes_max = node->options.storage.head_bytes_max / node->shards;
+
+    (void)snprintf(dir, size, "%s/shard-%u", node->options.node.data_dir, shard);
+    return (struct store_options){
+        .disk = node->disk,
+        .dir = dir,
+        .shard = shard,
+        .series_max = node->options.storage.series_max,
+        .head_bytes_max = head_bytes_max,
+        .seal_bytes = min_bytes(node->options.storage.seal_bytes, head_bytes_max / SEAL_PARTS),
+        .producers_max = node->options.storage.producers_max,
+        .cancel = &node->stopping,
+    };
+}
+
 static enum err open_state(struct shard *shard)
 {
     struct node *node = shard->worker->node;
     char dir[4096];
-    struct store_options options = {
-        .disk = node->disk,
-        .dir = dir,
-        .shard = shard->number - 1,
-        .series_max = node->options.storage.series_max,
-        .head_bytes_max = shard_head_bytes_max(shard),
-        .seal_bytes =
-            min_bytes(node->options.storage.seal_bytes, shard_head_bytes_max(shard) / SEAL_PARTS),
-        .producers_max = node->options.storage.producers_max,
-        .cancel = &node->stopping,
-    };
+    struct store_options options;
+    struct err_note note;
+    enum err err;
 
     if (shard->number == 0)
         return meta_open(shard, &shard->meta);
-    (void)snprintf(dir, sizeof dir, "%s/shard-%u", node->options.node.data_dir, shard->number - 1);
-    return store_open(&options, &shard->store);
+    options = shard_store_options(node, shard->number - 1, dir, sizeof dir);
+    err = store_open(&options, &shard->store);
+    if ((err != ERR_CORRUPT && err != ERR_IO) || node->options.cluster.node_count == 1)
+        return err;
+    /* What another node can give back must not keep this one from starting. */
+    err_save(&note, err);
+    if (store_open_waiting(&options, &shard->store) != ERR_OK)
+        return err_restore(&note);
+    log_error("shard=%u waits for other nodes to mend it: %s", shard->number - 1, note.detail);
+    return ERR_OK;
 }
 
 enum err shard_new(struct worker *worker, uint32_t number, struct shard **ret_shard)
@@ -283,6 +301,7 @@ static void seal_finished(struct pool_job *job)
         log_error("shard=%u seal failed, its rows stay in memory and in the log: %s: %s",
                   shard->number - 1, err_name(task->err), task->note.detail);
     store_seal_done(shard->store, task->seal, task->err != ERR_OK);
+    shard_suspect(shard, task->err);
     if (task->err == ERR_OK) {
         uint64_t sealed = store_sealed_index(shard->store);
 
@@ -371,7 +390,8 @@ static void balance(struct shard *shard, const struct group_state *state, uint64
         return;
     for (uint32_t i = 0; i < state->servers; i++) {
         if (state->peers[i].server != preferred || !state->peers[i].online ||
-            state->peers[i].match + BALANCE_LAG_MAX < state->last)
+            state->peers[i].match + BALANCE_LAG_MAX < state->last ||
+            shard_is_damaged_at(shard, preferred))
             continue;
         shard->led_since_ms = now_ms; /* Not again before BALANCE_AFTER_MS if it fails. */
         err = group_transfer(shard->group, preferred);
@@ -402,9 +422,10 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
     struct node *node = shard->worker->node;
     struct board_group board = {.at_ms = now_ms};
     uint64_t keep_after = group_keep_after(shard->group);
-    bool may_propose;
+    bool may_propose, damaged;
 
     group_state(shard->group, &board.group);
+    damaged = shard_care(shard, &board.group, now_ms);
     may_propose = board.group.ready && shard->worker->phase == WORKER_RUNNING;
     if (shard->store != NULL)
         store_stats(shard->store, &board.store);
@@ -422,6 +443,6 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
         seal_now_and_then(shard, &board.store, now_ms);
     if (may_propose && log_writer_is_short(node->writer))
         leave_to_others(shard);
-    else if (may_propose)
+    else if (may_propose && !damaged)
         balance(shard, &board.group, now_ms);
 }

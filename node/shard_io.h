@@ -14,6 +14,17 @@ struct group_io shard_io(struct shard *shard);
 MUST_CHECK enum err shard_apply(struct shard *shard, uint64_t index, struct buf *payload);
 void shard_leader_changed(struct shard *shard, bool leading);
 
+/** Every tick: what is damaged, what was mended. True: something is damaged, so others had better
+ * lead. */
+bool shard_care(struct shard *shard, const struct group_state *state, uint64_t now_ms);
+/** A reader has failed with that error: if it was damage, look for it. */
+void shard_suspect(struct shard *shard, enum err err);
+/** That node has said of late that its files of this shard are damaged. */
+bool shard_is_damaged_at(const struct shard *shard, uint64_t server);
+
+/** How a shard's store is opened; its folder's name is written into `dir`. Any thread. */
+struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size);
+
 /** Queue a seal; jobs of one shard run one after the other. */
 void shard_seal(struct shard *shard, struct seal_job *job);
 /** This shard's part of the node's budget for heads, in bytes. */

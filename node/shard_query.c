@@ -14,6 +14,7 @@
 #include "storage/base/clk.h"
 #include "storage/scan_labels.h"
 #include "storage/snapshot.h"
+#include "storage/store_damage.h"
 
 enum { RETRY_ROUND_MS = 20 };
 
@@ -127,6 +128,12 @@ static void scan_finished(struct pool_job *job)
 
     snapshot_free(task->snapshot);
     worker->scans_running--;
+    shard_suspect(task->shard, task->err);
+    if (task->err == ERR_OK && store_is_blind(task->shard->store)) {
+        /* It may have looked at what is damaged. */
+        task->err = store_check_damage(task->shard->store, task->request->query);
+        err_save(&task->note, task->err);
+    }
     end_scan(task);
     run_scans(worker);
 }
@@ -141,9 +148,13 @@ static void run_scans(struct worker *worker)
         worker->scans = task->next;
         if (worker->scans == NULL)
             worker->scans_end = &worker->scans;
-        task->snapshot = store_snapshot(task->shard->store);
-        if (task->snapshot == NULL) {
-            task->err = err_set(ERR_NO_MEMORY, "a snapshot");
+        task->err = store_check_damage(task->shard->store, task->request->query);
+        if (task->err == ERR_OK) {
+            task->snapshot = store_snapshot(task->shard->store);
+            if (task->snapshot == NULL)
+                task->err = err_set(ERR_NO_MEMORY, "a snapshot");
+        }
+        if (task->err != ERR_OK) {
             err_save(&task->note, task->err);
             end_scan(task);
             continue;

@@ -8,10 +8,11 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "node/scrub.h"
 #include "storage/base/clk.h"
 #include "storage/base/metric.h"
 
-enum { RATE_MS = 1000 };
+enum { RATE_MS = 1000, DAMAGE_SHOWN = 100 };
 
 static uint64_t resident_bytes(void)
 {
@@ -146,6 +147,34 @@ static json_t *shard_json(struct node *node, uint32_t group)
     return shard;
 }
 
+static void add_damage(void *arg, const struct scrub_damage *damage)
+{
+    json_t *list = arg;
+
+    if (json_array_size(list) < DAMAGE_SHOWN)
+        (void)json_array_append_new(
+            list, json_pack("{s:i, s:s, s:s, s:s, s:f}", "shard", (int)damage->shard, "file",
+                            damage->file, "damage", damage->what, "state",
+                            damage->state[0] != '\0' ? damage->state : "is being mended", "since_s",
+                            (double)damage->since_ms / 1000));
+}
+
+static void add_scrub(struct node *node, json_t *root)
+{
+    struct scrub_status scrub;
+    json_t *damaged = json_array();
+
+    scrub_status(node->scrub, &scrub);
+    scrub_each(node->scrub, add_damage, damaged);
+    (void)json_object_set_new(root, "damaged", damaged);
+    (void)json_object_set_new(
+        root, "scrub",
+        json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "running", scrub.running, "passes",
+                  json_number(scrub.passes), "files", json_number(scrub.files), "bytes",
+                  json_number(scrub.bytes), "complete_unix_s", json_number(scrub.complete_unix_s),
+                  "found", json_number(scrub.found), "mended", json_number(scrub.mended)));
+}
+
 void status_json(struct worker *worker, struct bytes *out)
 {
     struct node *node = worker->node;
@@ -172,6 +201,7 @@ void status_json(struct worker *worker, struct bytes *out)
     (void)json_object_set_new(root, "meta_applied", json_number(meta.group.applied));
     (void)json_object_set_new(root, "nodes", nodes_json(worker));
     (void)json_object_set_new(root, "shards", shards);
+    add_scrub(node, root);
     text = json_dumps(root, JSON_REAL_PRECISION(6));
     json_decref(root);
     if (text == NULL)
@@ -247,6 +277,7 @@ static void put_shards(struct node *node, struct bytes *out)
 void status_metrics(struct worker *worker, struct bytes *out)
 {
     struct node *node = worker->node;
+    struct scrub_status scrub;
     struct log_stats log;
 
     metric_write_prometheus(out);
@@ -266,6 +297,12 @@ void status_metrics(struct worker *worker, struct bytes *out)
     put_line(out, "millrace_log_files %" PRIu64 "\n", log.files);
     put_help(out, "millrace_log_file_bytes", "gauge", "Bytes of the shared log's files");
     put_line(out, "millrace_log_file_bytes %" PRIu64 "\n", log.bytes);
+    scrub_status(node->scrub, &scrub);
+    put_help(out, "millrace_damaged_files", "gauge", "Files that are damaged now");
+    put_line(out, "millrace_damaged_files %" PRIu64 "\n", scrub.damaged);
+    put_help(out, "millrace_scrub_last_complete_seconds", "gauge",
+             "When all files had been verified last, since 1970; 0: not since the start");
+    put_line(out, "millrace_scrub_last_complete_seconds %" PRIu64 "\n", scrub.complete_unix_s);
     put_shards(node, out);
 }
 

@@ -8,6 +8,7 @@
 #include "node/ingest_internal.h"
 #include "node/meta.h"
 #include "node/parts.h"
+#include "node/scrub.h"
 #include "node/shard.h"
 #include "replication/raft_wire.h"
 #include "storage/base/check.h"
@@ -281,6 +282,8 @@ static void bell_cb(uv_async_t *bell)
             (void)mailbox_drain(&worker->in[i], MAIL_A_TURN, run_mail, worker);
     }
     collect_log(worker);
+    if (worker->number == 0 && worker->phase != WORKER_CLOSING)
+        scrub_serve(worker->node->scrub, worker);
 }
 
 /* All that this turn produced leaves now. */
@@ -310,6 +313,7 @@ static void slow_timer_cb(uv_timer_t *timer)
     router_tick(worker, now_ms);
     for (uint32_t g = worker->number; g < worker->node->groups; g += worker->node->worker_count)
         shard_tick(worker->groups[g], now_ms);
+    shard_tell_damage(worker, now_ms);
     parts_tick(worker, now_ms);
 }
 

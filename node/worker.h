@@ -78,6 +78,8 @@ struct worker {
     uint32_t pool_jobs;                   /* Under way in the pool for us. */
     struct scan_task *scans, **scans_end; /* Wait for their turn in the pool (shard_query.c). */
     uint32_t scans_running;
+    uint64_t told_ms;  /* Worker 0: others were told what is damaged here, */
+    bool told_damage;  /* and that something was. */
     uint32_t requests; /* Ours that are not answered (router.h). */
     bool counted_idle; /* In node->workers_idle. */
 };

@@ -49,11 +49,16 @@ enum frame_type {
     FRAME_DATABASE_OK = 19, /* the databases */
     FRAME_DELETE = 20,      /* rows of one shard */
     FRAME_DELETE_OK = 21,   /* empty */
+    FRAME_SCRUB = 22,       /* empty: verify all files now */
+    FRAME_SCRUB_OK = 23,    /* u64: done when so many passes are complete */
     FRAME_RAFT = 32,        /* Peers: raft messages (raft_wire.h) */
     FRAME_SHARD_QUERY = 33, /* Peers: shard, then a query */
     FRAME_SHARD_ROWS = 34,  /* columns */
     FRAME_SHARD_PART = 35,  /* an encoded aggregate */
     FRAME_SHARD_END = 36,
+    FRAME_FETCH = 37,    /* Peers: a piece of a file (fetch.h) */
+    FRAME_FETCH_OK = 38, /* its bytes */
+    FRAME_DAMAGED = 39,  /* Peers: shards with damaged files; has no answer */
 };
 
 struct frame_header {

@@ -38,6 +38,12 @@
     X(METRIC_SEGMENT_SEALED, counter, "millrace_segment_sealed_total", "Segments made of a head") \
     X(METRIC_SEGMENT_DROPPED, counter, "millrace_segment_dropped_total",                          \
       "Segments dropped for their age, their bytes, or with their database")                      \
+    X(METRIC_SCRUB_FILES, counter, "millrace_scrub_files_total", "Files verified")                \
+    X(METRIC_SCRUB_BYTES, counter, "millrace_scrub_bytes_total", "Bytes read to verify files")    \
+    X(METRIC_SCRUB_PASSES, counter, "millrace_scrub_passes_total",                                \
+      "Times that all files were verified")                                                       \
+    X(METRIC_DAMAGE_FOUND, counter, "millrace_damage_found_total", "Damaged files found")         \
+    X(METRIC_DAMAGE_MENDED, counter, "millrace_damage_mended_total", "Damaged files mended")      \
     X(METRIC_CONN_OPEN, gauge, "millrace_conn_open", "Open client connections")
 
 /* Durations, given in nanoseconds, counted in buckets from 50 us to 10 s. */

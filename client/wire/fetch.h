@@ -1,0 +1,47 @@
+/*
+ * fetch.h - what nodes say to each other about damaged files: pieces of good ones, and who has
+ * damage.
+ *
+ *     FETCH      u32 shard | u8 kind | u64 number, size, hash | u64 offset | u32 length
+ *     FETCH_OK   the bytes
+ *     DAMAGED    u32 count | u32 shard, ascending, for each
+ *
+ * A file is named by all that makes it what it is, so an answer is of that very file or none.
+ * docs/protocol.md is the specification.
+ *
+ * Errors     ERR_INVALID, naming the field. Thread: any.
+ */
+#ifndef CLIENT_WIRE_FETCH_H
+#define CLIENT_WIRE_FETCH_H
+
+#include <stdint.h>
+
+#include "client/wire/frame.h"
+#include "storage/base/bytes.h"
+
+enum {
+    FETCH_PIECE_MAX = 256 * 1024, /* Bytes of one answer. */
+    FETCH_SHARDS_MAX = 1024,      /* Of a DAMAGED. */
+    FETCH_KIND_SEGMENT = 1,       /* number: of the segment; hash: of its contents */
+    FETCH_KIND_CATALOG = 2,       /* number: series at its end; hash: its header's checksum */
+};
+
+struct fetch_piece {
+    uint32_t shard;
+    uint8_t kind;
+    uint64_t number, size, hash;
+    uint64_t offset; /* Inside the file, with all of `length`, which is 1 to FETCH_PIECE_MAX. */
+    uint32_t length;
+};
+void fetch_put_piece(const struct fetch_piece *piece, struct bytes *out);
+MUST_CHECK enum err fetch_get_piece(const void *bytes, size_t size, struct fetch_piece *ret);
+
+/** Shards of which the sender has damaged files. */
+struct fetch_damaged {
+    uint32_t count;
+    uint32_t shards[FETCH_SHARDS_MAX];
+};
+void fetch_put_damaged(const struct fetch_damaged *damaged, struct bytes *out);
+MUST_CHECK enum err fetch_get_damaged(const void *bytes, size_t size, struct fetch_damaged *ret);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * scrub_internal.h - what the two halves of the scrub share: scrub.c has the thread, the pass and
+ * the list, scrub_mend.c gets a good file.
+ */
+#ifndef NODE_SCRUB_INTERNAL_H
+#define NODE_SCRUB_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "node/node.h"
+#include "node/router.h"
+#include "node/scrub.h"
+#include "storage/base/paced_disk.h"
+#include "storage/base/thread.h"
+
+enum { SCRUB_PATH_SIZE = 4096 };
+
+/** One damaged file. The thread and the shard's worker meet at it under the lock; while it is to be
+ * mended the thread alone removes it, once it is mended the worker. */
+struct scrub_item {
+    struct scrub_item *next;
+    uint32_t shard;
+    struct store_file file;
+    bool mended;
+    struct segment *segment; /* Mended, counted: one of these two. */
+    struct catalog_run *run;
+    uint64_t found_ms, retry_ms, told_ms;
+    uint32_t tries;
+    char what[ERR_DETAIL_MAX];
+    char state[ERR_DETAIL_MAX]; /* Why it is not mended yet. */
+};
+
+struct scrub_shard {
+    struct store *store; /* The thread's, to look at what any thread may; borrowed. */
+    struct store *fresh; /* Under the lock: opened now that there is a catalog; for the worker. */
+    bool waiting;        /* The thread's: its store waits for a catalog. */
+    atomic_bool suspect;
+    atomic_uint items; /* Written under the lock. */
+};
+
+struct scrub {
+    struct node *node;
+    struct thread thread;
+    atomic_bool stopping;
+    struct paced_disk paced; /* The thread's, as all that has no lock and is not atomic. */
+    const struct disk *disk;
+    uint64_t due_ns; /* When the next window may be read. */
+    bool hurry;
+    struct scrub_shard *shards; /* Owned: node->shards. */
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* For the thread: something was asked, answered, reported. */
+    struct scrub_item *items;
+    bool asked, running, fast;
+    uint64_t next_pass_ms;
+    struct scrub_status status;
+    struct piece_request *ask;      /* To be sent by worker 0. */
+    struct piece_request *answered; /* Came back. */
+};
+
+/** Try to mend it. Gone, mended or put off: it is marked so. The thread. */
+void scrub_mend(struct scrub *scrub, struct scrub_item *item);
+/** Take it off the list. Under the lock. */
+void scrub_remove(struct scrub *scrub, struct scrub_item *item);
+
+#endif

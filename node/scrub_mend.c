@@ -1,0 +1,285 @@
+/*
+ * scrub_mend.c - get a good file for a damaged one.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/wire/fetch.h"
+#include "node/scrub_internal.h"
+#include "node/worker.h"
+#include "storage/base/buf.h"
+#include "storage/base/fault.h"
+#include "storage/base/log_line.h"
+#include "storage/base/metric.h"
+#include "storage/catalog_run.h"
+
+enum {
+    RETRY_MS_MIN = 200, /* The next round of all nodes: doubled up to ... */
+    RETRY_MS_MAX = 5000,
+    TELL_MS = 60000, /* Between two log lines about a file that nobody has. */
+};
+
+static_assert((int)STORE_FILE_SEGMENT == (int)FETCH_KIND_SEGMENT &&
+                  (int)STORE_FILE_CATALOG == (int)FETCH_KIND_CATALOG,
+              "the kinds are sent as they are");
+
+/* ---- One piece ----------------------------------------------------------------------------- */
+
+/* On worker 0. Whoever asked may have gone. */
+static void piece_done(struct route *route)
+{
+    struct piece_request *request = (struct piece_request *)route;
+    struct scrub *scrub = request->asker;
+
+    (void)pthread_mutex_lock(&scrub->lock);
+    if (request->abandoned) {
+        router_free_piece(request);
+    } else {
+        scrub->answered = request;
+        (void)pthread_cond_signal(&scrub->wake);
+    }
+    (void)pthread_mutex_unlock(&scrub->lock);
+}
+
+void scrub_serve(struct scrub *scrub, struct worker *worker)
+{
+    struct piece_request *request;
+
+    (void)pthread_mutex_lock(&scrub->lock);
+    request = scrub->ask;
+    scrub->ask = NULL;
+    (void)pthread_mutex_unlock(&scrub->lock);
+    if (request == NULL)
+        return;
+    request->route = (struct route){.kind = ROUTE_PIECE, .origin = worker, .done = piece_done};
+    router_piece(worker, request);
+}
+
+/* Hand the request to worker 0 and wait for it to come back; the router ends it in any case. */
+static enum err exchange(struct scrub *scrub, struct piece_request *request)
+{
+    enum err err = ERR_OK;
+
+    (void)pthread_mutex_lock(&scrub->lock);
+    scrub->ask = request;
+    (void)uv_async_send(&scrub->node->workers[0].bell);
+    while (scrub->answered == NULL && !atomic_load(&scrub->stopping))
+        (void)pthread_cond_wait(&scrub->wake, &scrub->lock);
+    if (scrub->answered == NULL) {
+        err = err_set(ERR_CANCELED, "the node stops");
+        if (scrub->ask == request)
+            router_free_piece(request);
+        else
+            request->abandoned = true;
+        scrub->ask = NULL;
+    }
+    scrub->answered = NULL;
+    (void)pthread_mutex_unlock(&scrub->lock);
+    return err;
+}
+
+static enum err ask_piece(struct scrub *scrub, uint64_t server, const struct fetch_piece *piece,
+                          struct buf **ret_bytes)
+{
+    struct piece_request *request = calloc(1, sizeof *request);
+    enum err err;
+
+    if (request == NULL)
+        return err_set(ERR_NO_MEMORY, "asking for a piece of a file");
+    request->asker = scrub;
+    request->server = server;
+    request->piece = *piece;
+    err = exchange(scrub, request);
+    if (err != ERR_OK)
+        return err;
+    err = request->route.answer.code;
+    if (err != ERR_OK) {
+        err = err_set(err, "%s", request->route.answer.text);
+    } else if (request->bytes == NULL || request->bytes->size != piece->length) {
+        err = err_set(ERR_INVALID, "%u bytes for %u that were asked for",
+                      request->bytes == NULL ? 0 : request->bytes->size, piece->length);
+    } else {
+        *ret_bytes = request->bytes;
+        request->bytes = NULL;
+    }
+    router_free_piece(request);
+    return err;
+}
+
+/* ---- One file ------------------------------------------------------------------------------ */
+
+static enum err fetch_into(struct scrub *scrub, const struct scrub_item *item, uint64_t server,
+                           struct file *file)
+{
+    const struct disk *disk = scrub->node->disk;
+    struct fetch_piece piece = {.shard = item->shard,
+                                .kind = (uint8_t)item->file.kind,
+                                .number = item->file.number,
+                                .size = item->file.size,
+                                .hash = item->file.hash};
+    enum err err = ERR_OK;
+
+    while (piece.offset < piece.size && err == ERR_OK) {
+        uint64_t left = piece.size - piece.offset;
+        struct buf *bytes = NULL;
+
+        piece.length = left < FETCH_PIECE_MAX ? (uint32_t)left : FETCH_PIECE_MAX;
+        err = ask_piece(scrub, server, &piece, &bytes);
+        if (err == ERR_OK && FAULT("mend.piece"))
+            err = err_set(ERR_IO, "injected at offset %" PRIu64, piece.offset);
+        if (err == ERR_OK)
+            err = disk->write(file, piece.offset, bytes->bytes, piece.length);
+        buf_unref(bytes);
+        piece.offset += piece.length;
+    }
+    return err == ERR_OK ? disk->sync(file) : err;
+}
+
+/* What comes is verified as it stands on the disk, before it takes the damaged one's place. */
+static enum err fetch_from(struct scrub *scrub, const struct scrub_item *item, uint64_t server)
+{
+    const struct disk *disk = scrub->node->disk;
+    struct store *store = scrub->shards[item->shard].store;
+    char name[STORE_FILE_NAME_SIZE], path[SCRUB_PATH_SIZE];
+    struct err_note note;
+    struct file *file;
+    enum err err;
+
+    store_file_name(&item->file, name);
+    (void)snprintf(path, sizeof path, "%s/%s.mend.tmp", store_dir(store), name);
+    err = disk->open(disk->ctx, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
+    if (err != ERR_OK)
+        return err;
+    err = fetch_into(scrub, item, server, file);
+    disk->close(file);
+    if (err == ERR_OK)
+        err = store_verify_file(scrub->disk, path, item->shard, &item->file);
+    if (err == ERR_OK)
+        return store_install(store, &item->file, path);
+    err_save(&note, err);
+    (void)disk->remove(disk->ctx, path); /* Else the next start removes it. */
+    return err_restore(&note);
+}
+
+/* Each other node in turn. What they said stands in item->state. */
+static enum err fetch(struct scrub *scrub, struct scrub_item *item, uint64_t *ret_server)
+{
+    const struct options *options = &scrub->node->options;
+    char said[ERR_DETAIL_MAX] = "there is no other node";
+    size_t used = 0;
+    enum err err = ERR_NOT_FOUND;
+
+    for (uint32_t i = 0; i < options->cluster.node_count; i++) {
+        uint32_t at = (item->tries + i) % options->cluster.node_count;
+        uint64_t server = options->cluster.nodes[at].id;
+        int size;
+
+        if (server == scrub->node->server)
+            continue;
+        err = fetch_from(scrub, item, server);
+        if (err == ERR_OK || err == ERR_CANCELED || atomic_load(&scrub->stopping)) {
+            *ret_server = server;
+            return err;
+        }
+        size = snprintf(said + used, sizeof said - used, "%snode %" PRIu64 ": %s",
+                        used > 0 ? "; " : "", server, err_detail());
+        used =
+            size < 0 || used + (size_t)size >= sizeof said ? sizeof said - 1 : used + (size_t)size;
+    }
+    (void)pthread_mutex_lock(&scrub->lock);
+    memcpy(item->state, said, sizeof said);
+    (void)pthread_mutex_unlock(&scrub->lock);
+    return err;
+}
+
+/* ---- Mending ------------------------------------------------------------------------------- */
+
+static void put_off(struct scrub *scrub, struct scrub_item *item)
+{
+    uint64_t now_ms = worker_now_ms();
+    uint64_t wait_ms = RETRY_MS_MIN << (item->tries < 5 ? item->tries : 5);
+    bool tell = item->told_ms == 0 || now_ms - item->told_ms >= TELL_MS;
+    char name[STORE_FILE_NAME_SIZE];
+
+    store_file_name(&item->file, name);
+    if (tell)
+        log_error("shard=%u %s is damaged here and no other node gave a good one; it is asked for "
+                  "again, and kept until then: %s",
+                  item->shard, name, item->state);
+    (void)pthread_mutex_lock(&scrub->lock);
+    item->told_ms = tell ? now_ms : item->told_ms;
+    item->tries++;
+    item->retry_ms = now_ms + (wait_ms < RETRY_MS_MAX ? wait_ms : RETRY_MS_MAX);
+    (void)pthread_mutex_unlock(&scrub->lock);
+}
+
+/* The good file, for the worker to take in. */
+static enum err open_good(struct scrub *scrub, const struct scrub_item *item,
+                          struct segment **ret_segment, struct catalog_run **ret_run)
+{
+    const struct scrub_shard *shard = &scrub->shards[item->shard];
+    const struct disk *disk = scrub->node->disk;
+
+    if (item->file.kind == STORE_FILE_SEGMENT)
+        return segment_open(disk, store_dir(shard->store), item->shard, &item->file.segment,
+                            ret_segment);
+    return catalog_file_open(disk, store_dir(shard->store), item->shard, &item->file.run, ret_run);
+}
+
+static void hand_over(struct scrub *scrub, struct scrub_item *item, struct segment *segment,
+                      struct catalog_run *run)
+{
+    (void)pthread_mutex_lock(&scrub->lock);
+    scrub->status.mended++;
+    item->segment = segment;
+    item->run = run;
+    item->mended = true;
+    if (scrub->shards[item->shard].waiting) /* It will be opened as a whole. */
+        scrub_remove(scrub, item);
+    (void)pthread_mutex_unlock(&scrub->lock);
+    metric_add(METRIC_DAMAGE_MENDED, 1);
+}
+
+void scrub_mend(struct scrub *scrub, struct scrub_item *item)
+{
+    struct store *store = scrub->shards[item->shard].store;
+    struct segment *segment = NULL;
+    struct catalog_run *run = NULL;
+    char name[STORE_FILE_NAME_SIZE], path[SCRUB_PATH_SIZE];
+    uint64_t server = 0;
+    enum err err;
+
+    store_file_name(&item->file, name);
+    (void)snprintf(path, sizeof path, "%s/%s", store_dir(store), name);
+    if (!store_has_file(store, &item->file)) {
+        log_info("shard=%u %s was damaged, and does not count any more", item->shard, name);
+        (void)pthread_mutex_lock(&scrub->lock);
+        scrub_remove(scrub, item);
+        (void)pthread_mutex_unlock(&scrub->lock);
+        return;
+    }
+    err = store_verify_file(scrub->disk, path, item->shard, &item->file);
+    if (err == ERR_CANCELED)
+        return;
+    if (err != ERR_OK) /* It reads well again, if there was not enough of something. */
+        err = fetch(scrub, item, &server);
+    if (err == ERR_OK)
+        err = open_good(scrub, item, &segment, &run);
+    if (err == ERR_CANCELED || atomic_load(&scrub->stopping)) {
+        segment_unref(segment);
+        catalog_run_unref(run);
+        return;
+    }
+    if (err != ERR_OK) {
+        put_off(scrub, item);
+        return;
+    }
+    if (server != 0)
+        log_info("shard=%u %s is mended with what node %" PRIu64 " has", item->shard, name, server);
+    else
+        log_info("shard=%u %s reads well again", item->shard, name);
+    hand_over(scrub, item, segment, run);
+}

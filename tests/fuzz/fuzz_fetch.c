@@ -1,0 +1,45 @@
+/*
+ * What a peer says about damaged files: what gets through is inside its limits, and is the same
+ * again when it is written. The first byte says which message it is.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/wire/fetch.h"
+#include "storage/base/check.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void expect_same(struct bytes *again, const uint8_t *data, size_t size)
+{
+    CHECK(!again->failed);
+    CHECK(again->size == size);
+    CHECK(memcmp(again->data, data, size) == 0);
+    bytes_fini(again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct fetch_damaged damaged;
+    struct fetch_piece piece;
+    struct bytes again = {0};
+
+    if (size == 0)
+        return 0;
+    if (data[0] == 0 && fetch_get_piece(data + 1, size - 1, &piece) == ERR_OK) {
+        CHECK(piece.length > 0);
+        CHECK(piece.length <= FETCH_PIECE_MAX);
+        CHECK(piece.offset + piece.length <= piece.size);
+        CHECK(piece.offset + piece.length > piece.offset);
+        fetch_put_piece(&piece, &again);
+        expect_same(&again, data + 1, size - 1);
+    }
+    if (data[0] != 0 && fetch_get_damaged(data + 1, size - 1, &damaged) == ERR_OK) {
+        CHECK(damaged.count <= FETCH_SHARDS_MAX);
+        for (uint32_t i = 0; i < damaged.count; i++)
+            CHECK(damaged.shards[i] < FETCH_SHARDS_MAX);
+        fetch_put_damaged(&damaged, &again);
+        expect_same(&again, data + 1, size - 1);
+    }
+    return 0;
+}
