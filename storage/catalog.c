@@ -16,6 +16,8 @@ enum {
 };
 static_assert(CATALOG_KEY_ROOM >= KEY_SIZE_MAX + 10, "a run writes a size before it looks");
 static_assert(CATALOG_RUN_NONE == CATALOG_NONE, "a run's table may be none");
+static_assert((int)CATALOG_BATCH <= (int)CATALOG_RUN_BATCH, "a run is asked for a batch");
+static_assert(CATALOG_YOUNG_NONE == CATALOG_NONE, "both kinds of parts are asked");
 
 struct table {
     uint32_t first; /* Id of its first series; of a loaded one: of the first of its run. */
@@ -172,18 +174,49 @@ size_t catalog_bytes(const struct catalog *catalog)
 
 /* ---- Finding ------------------------------------------------------------------------------- */
 
+/* Parts are asked oldest first: that is the largest. A key is in one part only. */
 uint32_t catalog_find(const struct catalog *catalog, const void *key, size_t size, uint64_t hash)
 {
     const struct catalog_parts *parts = catalog->parts;
     uint32_t id = CATALOG_NONE;
 
-    for (uint32_t i = 0; i < parts->count; i++)
-        if (parts->parts[i].run != NULL)
-            catalog_run_prefetch(parts->parts[i].run, hash);
-    /* Oldest first: it is the largest. A key is in one part only. */
     for (uint32_t i = 0; i < parts->count && id == CATALOG_NONE; i++)
         id = find_in(&parts->parts[i], (struct slice){key, size}, hash);
     return id;
+}
+
+static void find_batch_in(const struct catalog_part *part, const struct slice *keys,
+                          const uint64_t *hashes, uint32_t count, uint32_t *ids)
+{
+    uint32_t found[CATALOG_BATCH];
+
+    memcpy(found, ids, count * sizeof *ids);
+    if (part->run != NULL)
+        catalog_run_find_batch(part->run, keys, hashes, count, found);
+    for (uint32_t i = 0; i < count; i++) {
+        if (ids[i] != CATALOG_NONE)
+            continue;
+        if (part->young != NULL)
+            found[i] = catalog_young_find(part->young, keys[i], hashes[i]);
+        if (found[i] != CATALOG_NONE)
+            ids[i] = part->first + found[i];
+    }
+}
+
+void catalog_find_batch(const struct catalog *catalog, const struct slice *keys,
+                        const uint64_t *hashes, uint32_t count, uint32_t *ret_ids)
+{
+    const struct catalog_parts *parts = catalog->parts;
+
+    CHECK(count <= CATALOG_BATCH);
+    for (uint32_t i = 0; i < count; i++) {
+        ret_ids[i] = CATALOG_NONE;
+        for (uint32_t part = 0; part < parts->count; part++)
+            if (parts->parts[part].young != NULL)
+                catalog_young_prefetch(parts->parts[part].young, hashes[i]);
+    }
+    for (uint32_t part = 0; part < parts->count; part++)
+        find_batch_in(&parts->parts[part], keys, hashes, count, ret_ids);
 }
 
 static struct slice table_key(const struct catalog *catalog, uint32_t number)
@@ -201,6 +234,23 @@ static struct slice table_key_of(const void *owner, uint32_t number)
 static bool is_same(struct slice a, struct slice b)
 {
     return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
+uint32_t catalog_find_new(const struct catalog *catalog, struct slice key, uint64_t hash)
+{
+    return find_in(&catalog->young, key, hash);
+}
+
+bool catalog_has(const struct catalog *catalog, uint32_t id, struct slice key)
+{
+    const struct catalog_part *part;
+
+    if (id >= catalog_total(catalog))
+        return false;
+    part = part_of(catalog->parts, id);
+    if (part->young != NULL)
+        return is_same(catalog_young_key(part->young, id - part->first), key);
+    return catalog_run_has(part->run, id - part->first, key);
 }
 
 uint32_t catalog_find_table(const struct catalog *catalog, struct slice key)
@@ -228,8 +278,7 @@ static enum err add_table(struct catalog *catalog, struct slice key, uint32_t fi
     if (*chunk == NULL)
         *chunk = malloc(TABLES_CHUNK * sizeof(struct table));
     copy = malloc(key.size + 1);
-    if (*chunk == NULL || copy == NULL ||
-        key_index_reserve(&catalog->table_index, catalog, table_key_of, 1) != ERR_OK) {
+    if (*chunk == NULL || copy == NULL || key_index_reserve(&catalog->table_index, 1) != ERR_OK) {
         free(copy);
         return err_set(ERR_NO_MEMORY, "catalog of %u tables", catalog->tables);
     }
@@ -245,8 +294,7 @@ static void remove_table(struct catalog *catalog)
     uint32_t table = catalog->tables - 1;
     struct slice key = table_key(catalog, table);
 
-    key_index_remove(&catalog->table_index, catalog, table_key_of, key_hash(key.data, key.size),
-                     table);
+    key_index_remove(&catalog->table_index, key_hash(key.data, key.size), table);
     free(table_at(catalog, table)->key);
     catalog->tables--;
     if (catalog->last_table == table)

@@ -20,6 +20,8 @@
 #ifndef STORAGE_CATALOG_H
 #define STORAGE_CATALOG_H
 
+#include <stdbool.h>
+
 #include "storage/base/attrs.h"
 #include "storage/base/err.h"
 #include "storage/base/types.h"
@@ -52,6 +54,19 @@ size_t catalog_bytes(const struct catalog *catalog);
 
 /** The id of a key, tentative ones too, or CATALOG_NONE. `hash` is key_hash() of it. */
 uint32_t catalog_find(const struct catalog *catalog, const void *key, size_t size, uint64_t hash);
+
+enum { CATALOG_BATCH = 32 };
+
+/** The same for up to CATALOG_BATCH keys at once, which is several times faster: the memory that
+ * they stand in is fetched for all of them at the same time. */
+void catalog_find_batch(const struct catalog *catalog, const struct slice *keys,
+                        const uint64_t *hashes, uint32_t count, uint32_t *ret_ids);
+
+/** The same, if it is one of those that were added since the last seal. */
+uint32_t catalog_find_new(const struct catalog *catalog, struct slice key, uint64_t hash);
+
+/** Whether series `id` has this key: cheap if it is new. Any id may be asked for. */
+bool catalog_has(const struct catalog *catalog, uint32_t id, struct slice key);
 
 /**
  * Add a key that catalog_find() does not find: tentative, with the id catalog_total().

@@ -367,43 +367,145 @@ size_t catalog_run_key(const struct catalog_run *run, uint32_t at, char *room)
     return size <= KEY_SIZE_MAX ? size : 0;
 }
 
-static bool is_key_of(const struct catalog_run *run, uint32_t at, struct slice key)
+/* The next bytes of the key are these. */
+static bool goes_on(struct reader *key, struct slice with)
 {
-    char room[KEY_SIZE_MAX + VARINT_SIZE_MAX];
+    if (reader_left(key) < with.size || memcmp(key->at, with.data, with.size) != 0)
+        return false;
+    key->at += with.size;
+    return true;
+}
 
-    return at < run->header.count && catalog_run_key(run, at, room) == key.size &&
-           memcmp(room, key.data, key.size) == 0;
+bool catalog_run_has(const struct catalog_run *run, uint32_t at, struct slice key)
+{
+    struct reader reader = reader_on(key.data, key.size);
+    struct catalog_values_walk walk;
+    struct catalog_codes codes;
+    bool same =
+        catalog_run_codes(run, at, &codes) && goes_on(&reader, run->tables[codes.shape->table].key);
+
+    for (uint32_t i = 0; same && i < codes.shape->tags; i++) {
+        const struct catalog_run_name *name = &run->names[codes.shape->names[i]];
+        struct slice value = catalog_values_get(&name->values, codes.ranks[i], &walk);
+        uint8_t size[VARINT_SIZE_MAX];
+        struct slice coded = {(const char *)size, 0};
+
+        coded.size = (size_t)(varint_put(size, value.size) - size);
+        same = value.data != NULL && goes_on(&reader, name->coded) && goes_on(&reader, coded) &&
+               goes_on(&reader, value);
+    }
+    return same && reader_done(&reader);
+}
+
+/* ---- Finding ------------------------------------------------------------------------------- */
+
+/* Where to look for a hash: the tags of its bucket, and behind them the series. */
+struct probe {
+    const uint8_t *tags;
+    uint32_t count;
+    uint8_t tag;
+};
+
+static struct probe probe_of(const struct catalog_run *run, uint64_t hash)
+{
+    const uint8_t *bucket =
+        run->buckets + 4 * (size_t)catalog_run_bucket(hash, run->header.buckets);
+    uint32_t start = get_u32(bucket), end = get_u32(bucket + 4);
+    struct probe probe = {run->entries, 0, catalog_run_tag(hash)};
+
+    if (start <= end && end <= run->header.count) {
+        probe.tags += 5 * (size_t)start;
+        probe.count = end - start;
+    }
+    return probe;
+}
+
+/* The next one, from `*at` on, that the key may be; CATALOG_RUN_NONE: there is none. */
+static uint32_t next_candidate(const struct probe *probe, uint32_t *at)
+{
+    while (*at < probe->count && probe->tags[*at] != probe->tag)
+        ++*at;
+    if (*at == probe->count)
+        return CATALOG_RUN_NONE;
+    return get_u32(probe->tags + probe->count + 4 * (size_t)(*at)++);
 }
 
 uint32_t catalog_run_find(const struct catalog_run *run, struct slice key, uint64_t hash)
 {
-    uint32_t bucket = catalog_run_bucket(hash, run->header.buckets);
-    uint32_t start = get_u32(run->buckets + 4 * (size_t)bucket);
-    uint32_t end = get_u32(run->buckets + 4 * (size_t)bucket + 4);
-    uint8_t tag = catalog_run_tag(hash);
-    const uint8_t *tags;
+    struct probe probe = probe_of(run, hash);
+    uint32_t series, at = 0;
 
-    if (start > end || end > run->header.count)
-        return CATALOG_RUN_NONE;
-    tags = run->entries + 5 * (size_t)start;
-    for (uint32_t i = 0; i < end - start; i++) {
-        uint32_t series;
-
-        if (tags[i] != tag)
-            continue;
-        series = get_u32(tags + (end - start) + 4 * (size_t)i);
-        if (is_key_of(run, series, key))
+    while ((series = next_candidate(&probe, &at)) != CATALOG_RUN_NONE)
+        if (catalog_run_has(run, series, key))
             return series;
-    }
     return CATALOG_RUN_NONE;
 }
 
-void catalog_run_prefetch(const struct catalog_run *run, uint64_t hash)
-{
-    uint32_t bucket = catalog_run_bucket(hash, run->header.buckets);
+enum { LINE = 64, GROUP_LINES = 6 }; /* Of four tags a group has 300 to 400 bytes. */
 
-    __builtin_prefetch(run->buckets + 4 * (size_t)bucket);
-    /* Buckets are nearly even: its entries are about here. */
-    __builtin_prefetch(run->entries +
-                       5 * ((uint64_t)bucket * run->header.count / run->header.buckets));
+static void prefetch_place(const struct catalog_run *run, uint32_t series)
+{
+    if (series < run->header.count)
+        __builtin_prefetch(run->places + 8 * (size_t)(series / CATALOG_GROUP));
+}
+
+static void prefetch_group(const struct catalog_run *run, uint32_t series)
+{
+    uint64_t start;
+
+    if (series >= run->header.count)
+        return;
+    start = get_u64(run->places + 8 * (size_t)(series / CATALOG_GROUP));
+    for (int i = 0; start < run->groups_size && i < GROUP_LINES; i++)
+        __builtin_prefetch(run->groups + start + (size_t)i * LINE);
+}
+
+/* The index of each of its values, and then (`deep`) the values. */
+static void prefetch_values(const struct catalog_run *run, uint32_t series, bool deep)
+{
+    struct catalog_codes codes;
+
+    if (!catalog_run_codes(run, series, &codes))
+        return;
+    for (uint32_t i = 0; i < codes.shape->tags; i++)
+        catalog_values_prefetch(&run->names[codes.shape->names[i]].values, codes.ranks[i], deep);
+}
+
+void catalog_run_find_batch(const struct catalog_run *run, const struct slice *keys,
+                            const uint64_t *hashes, uint32_t count, uint32_t *series)
+{
+    struct probe probes[CATALOG_RUN_BATCH];
+    uint32_t asked[CATALOG_RUN_BATCH], candidates[CATALOG_RUN_BATCH];
+    uint32_t left = 0, likely = 0;
+
+    CHECK(count <= CATALOG_RUN_BATCH);
+    for (uint32_t i = 0; i < count; i++) {
+        if (series[i] != CATALOG_RUN_NONE)
+            continue;
+        asked[left++] = i;
+        __builtin_prefetch(run->buckets +
+                           4 * (size_t)catalog_run_bucket(hashes[i], run->header.buckets));
+    }
+    for (uint32_t i = 0; i < left; i++) {
+        probes[i] = probe_of(run, hashes[asked[i]]);
+        __builtin_prefetch(probes[i].tags);
+        __builtin_prefetch(probes[i].tags + LINE);
+    }
+    for (uint32_t i = 0; i < left; i++) {
+        uint32_t at = 0, candidate = next_candidate(&probes[i], &at);
+
+        if (candidate == CATALOG_RUN_NONE)
+            continue;
+        asked[likely] = asked[i];
+        candidates[likely++] = candidate;
+        prefetch_place(run, candidate);
+    }
+    for (uint32_t i = 0; i < likely; i++)
+        prefetch_group(run, candidates[i]);
+    for (uint32_t i = 0; i < likely; i++)
+        prefetch_values(run, candidates[i], false);
+    for (uint32_t i = 0; i < likely; i++)
+        prefetch_values(run, candidates[i], true);
+    for (uint32_t i = 0; i < likely; i++)
+        series[asked[i]] = catalog_run_find(run, keys[asked[i]], hashes[asked[i]]);
 }

@@ -37,6 +37,7 @@ enum {
     CATALOG_BUCKET = 12,     /* Series of a bucket, about. */
     CATALOG_COLUMN_SIZE = 5, /* Of a column's head in a group. */
     CATALOG_RUN_TAGS = TAG_COUNT_MAX,
+    CATALOG_RUN_BATCH = 32, /* Keys that are looked for at once: more than a core can fetch. */
 };
 
 struct catalog_run_header {
@@ -129,8 +130,12 @@ MUST_CHECK enum err catalog_run_verify(const struct catalog_run *run);
 
 /** The series of a key, or CATALOG_RUN_NONE. `hash` is key_hash() of it. */
 uint32_t catalog_run_find(const struct catalog_run *run, struct slice key, uint64_t hash);
-/** Begin to fetch what catalog_run_find() will look at. */
-void catalog_run_prefetch(const struct catalog_run *run, uint64_t hash);
+/** The same for up to CATALOG_RUN_BATCH keys: what several need is fetched at the same time. Those
+ * whose `series` is not CATALOG_RUN_NONE already are passed over. */
+void catalog_run_find_batch(const struct catalog_run *run, const struct slice *keys,
+                            const uint64_t *hashes, uint32_t count, uint32_t *series);
+/** Whether a series has this key. Any number may be asked for. */
+bool catalog_run_has(const struct catalog_run *run, uint32_t at, struct slice key);
 /** Write the key of a series. Returns its size; 0 if the bytes are wrong. Room: KEY_SIZE_MAX. */
 size_t catalog_run_key(const struct catalog_run *run, uint32_t at, char *room);
 /** The number of its table in the shard; CATALOG_RUN_NONE if the bytes are wrong. */

@@ -114,6 +114,18 @@ struct slice catalog_values_get(const struct catalog_values *values, uint32_t ra
     return value;
 }
 
+void catalog_values_prefetch(const struct catalog_values *values, uint32_t rank, bool deep)
+{
+    uint32_t block = rank >> values->shift;
+
+    if (rank >= values->count)
+        return;
+    if (deep)
+        __builtin_prefetch(values->blocks + block_start(values, block));
+    else
+        __builtin_prefetch(values->index + (size_t)block * sizeof(uint32_t));
+}
+
 int catalog_values_compare(struct slice a, struct slice b)
 {
     int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);

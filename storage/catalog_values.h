@@ -56,6 +56,10 @@ bool catalog_values_next(struct catalog_values_walk *walk, struct slice *ret_val
 struct slice catalog_values_get(const struct catalog_values *values, uint32_t rank,
                                 struct catalog_values_walk *walk);
 
+/** Begin to fetch what catalog_values_get() will look at: where the value stands; `deep`, when that
+ * has come: the value. */
+void catalog_values_prefetch(const struct catalog_values *values, uint32_t rank, bool deep);
+
 /** The first rank whose value is not less than `text`: count if there is none. */
 uint32_t catalog_values_lower_bound(const struct catalog_values *values, struct slice text,
                                     struct catalog_values_walk *walk);

@@ -121,6 +121,11 @@ uint32_t catalog_young_find(const struct catalog_young *young, struct slice key,
     return key_index_find(&young->parts[hash % PARTS], young, key_of, key, hash);
 }
 
+void catalog_young_prefetch(const struct catalog_young *young, uint64_t hash)
+{
+    key_index_prefetch(&young->parts[hash % PARTS], hash);
+}
+
 /* ---- Adding -------------------------------------------------------------------------------- */
 
 /* Memory for one more slot and for `size` bytes of keys in one chunk. */
@@ -163,7 +168,7 @@ enum err catalog_young_add(struct catalog_young *young, struct slice key, uint32
     CHECK(table < 1u << TABLE_BITS);
     err = make_room(young, coded + key.size, &position);
     if (err == ERR_OK)
-        err = key_index_reserve(part, young, key_of, 1);
+        err = key_index_reserve(part, 1);
     if (err != ERR_OK)
         return err;
     memcpy(key_at(young, position), room, coded);
@@ -184,7 +189,7 @@ void catalog_young_remove(struct catalog_young *young)
     CHECK(young->count > 0);
     key = catalog_young_key(young, number);
     hash = key_hash(key.data, key.size);
-    key_index_remove(&young->parts[hash % PARTS], young, key_of, hash, number);
+    key_index_remove(&young->parts[hash % PARTS], hash, number);
     young->end = position_of(young, number);
     young->count--;
 }

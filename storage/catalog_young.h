@@ -9,7 +9,7 @@
  * GROWTH     One of the 256 tables doubles at a time, so no step takes longer than about a
  *            millisecond.
  * NUMBERS    0, 1, 2, ... in the order of adding: a series' id is this part's first id plus that.
- * MEMORY     the keys, 8 bytes a slot, 6 to 11 bytes of index.
+ * MEMORY     the keys, 8 bytes a slot, 9 to 18 bytes of index.
  *
  * Thread     The worker adds, finds and removes. Any thread may ask for key and table of a number
  *            that it got from a view: what stands there is never written again. Counted: the last
@@ -38,6 +38,9 @@ size_t catalog_young_bytes(const struct catalog_young *young);
 
 /** The number of a key, or CATALOG_YOUNG_NONE. `hash` is key_hash() of it. */
 uint32_t catalog_young_find(const struct catalog_young *young, struct slice key, uint64_t hash);
+
+/** Begin to fetch what finding or adding a key will look at. */
+void catalog_young_prefetch(const struct catalog_young *young, uint64_t hash);
 
 /** Add a key that is not there, of table number `table`. ERR_LIMIT, ERR_NO_MEMORY: nothing is
  * changed. */

@@ -67,7 +67,7 @@ enum err producers_new(uint32_t max, struct producers **ret_producers)
     producers->max = max;
     producers->oldest = producers->newest = NONE;
     /* One more than there will be: noting a producer cannot fail later. */
-    if (key_index_reserve(&producers->by_producer, producers, key_of, max + 1) != ERR_OK) {
+    if (key_index_reserve(&producers->by_producer, max + 1) != ERR_OK) {
         producers_free(producers);
         return ERR_NO_MEMORY;
     }
@@ -137,8 +137,7 @@ void producers_note(struct producers *producers, uint64_t producer,
         } else {
             at = producers->oldest;
             unlink_record(producers, at);
-            key_index_remove(&producers->by_producer, producers, key_of,
-                             hash_of(producers->records[at].producer), at);
+            key_index_remove(&producers->by_producer, hash_of(producers->records[at].producer), at);
         }
         producers->records[at].producer = producer;
         key_index_add(&producers->by_producer, hash_of(producer), at);

@@ -330,6 +330,22 @@ uint32_t store_find_series(const struct store *store, const void *key, size_t si
     return id < catalog_count(store->catalog) ? id : BLOCK_ID_NONE;
 }
 
+void store_next_keys(const struct block_view *view, size_t *at, struct store_keys *ret_keys)
+{
+    struct slice key;
+
+    ret_keys->count = 0;
+    while (ret_keys->count < CATALOG_BATCH && block_view_next_key(view, at, &key.data, &key.size))
+        ret_keys->keys[ret_keys->count++] = key;
+}
+
+void store_find_keys(const struct store *store, struct store_keys *keys)
+{
+    for (uint32_t i = 0; i < keys->count; i++)
+        keys->hashes[i] = key_hash(keys->keys[i].data, keys->keys[i].size);
+    catalog_find_batch(store->catalog, keys->keys, keys->hashes, keys->count, keys->ids);
+}
+
 void store_stats(const struct store *store, struct store_stats *ret_stats)
 {
     struct store_stats stats = {.series = catalog_count(store->catalog),

@@ -16,6 +16,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "storage/base/clk.h"
 #include "storage/catalog_label.h"
@@ -186,18 +187,20 @@ static enum err is_full(const struct store *store)
                    store->options.shard, store->options.series_max, label.name, label.values);
 }
 
-/* The id of a fresh key: its own if it became known meanwhile, else the next one. */
-static enum err give_id(struct store *store, struct slice key, uint32_t shards, uint32_t *ret_id)
+/* The id of key `at`: its own if it became known meanwhile, else the next one. */
+static enum err give_id(struct store *store, struct store_keys *keys, uint32_t at, uint32_t shards)
 {
-    uint64_t hash = key_hash(key.data, key.size);
+    struct slice key = keys->keys[at];
+    uint64_t hash = keys->hashes[at];
     struct key_parts parts;
     enum err err;
 
     if (key_shard(hash, shards) != store->options.shard)
         return err_set(ERR_INVALID, "a series of shard %u came to shard %u (of %u)",
                        key_shard(hash, shards), store->options.shard, shards);
-    *ret_id = catalog_find(store->catalog, key.data, key.size, hash);
-    if (*ret_id != CATALOG_NONE)
+    if (keys->ids[at] == CATALOG_NONE) /* It may stand twice in the block. */
+        keys->ids[at] = catalog_find_new(store->catalog, key, hash);
+    if (keys->ids[at] != CATALOG_NONE)
         return ERR_OK;
     if (key_parse(key.data, key.size, &parts) != 0)
         return err_set(ERR_INVALID, "a series key of %zu bytes is not canonical", key.size);
@@ -205,7 +208,7 @@ static enum err give_id(struct store *store, struct slice key, uint32_t shards, 
         return is_full(store);
     err = catalog_add(store->catalog, key, parts.table_key_size, hash);
     if (err == ERR_OK)
-        *ret_id = catalog_total(store->catalog) - 1;
+        keys->ids[at] = catalog_total(store->catalog) - 1;
     return err;
 }
 
@@ -213,15 +216,21 @@ static enum err stamp(struct store *store, struct buf *entry, struct block_view 
                       uint32_t shards)
 {
     uint32_t *ids = malloc((view->header.fresh + 1) * sizeof *ids);
-    struct slice key;
+    struct store_keys keys;
     size_t at = 0;
     uint32_t count = 0;
     enum err err = ERR_OK;
 
     if (ids == NULL)
         return err_set(ERR_NO_MEMORY, "%u ids", view->header.fresh);
-    while (err == ERR_OK && block_view_next_key(view, &at, &key.data, &key.size))
-        err = give_id(store, key, shards, &ids[count++]);
+    for (store_next_keys(view, &at, &keys); keys.count > 0 && err == ERR_OK;
+         store_next_keys(view, &at, &keys)) {
+        store_find_keys(store, &keys);
+        for (uint32_t i = 0; i < keys.count && err == ERR_OK; i++)
+            err = give_id(store, &keys, i, shards);
+        memcpy(ids + count, keys.ids, keys.count * sizeof *ids);
+        count += keys.count;
+    }
     if (err == ERR_OK)
         block_stamp(entry->bytes + sizeof(struct entry_header), view, ids);
     free(ids);
@@ -297,12 +306,17 @@ void store_fresh_ids(const struct store *store, const struct buf *entry, uint32_
     size_t at = 0;
     uint32_t i = 0;
 
-    /* By key: a retry carries no ids. */
     if (block_view(entry->bytes + sizeof(struct entry_header),
-                   entry->size - sizeof(struct entry_header), false, &view) == ERR_OK)
-        while (i < count && block_view_next_key(&view, &at, &key.data, &key.size))
-            ret_ids[i++] =
-                store_find_series(store, key.data, key.size, key_hash(key.data, key.size));
+                   entry->size - sizeof(struct entry_header), false, &view) == ERR_OK) {
+        while (i < count && block_view_next_key(&view, &at, &key.data, &key.size)) {
+            uint32_t id = block_view_id(&view, view.header.known + i);
+
+            /* An entry that was admitted here has them; a retry carries none. */
+            if (id >= catalog_count(store->catalog) || !catalog_has(store->catalog, id, key))
+                id = store_find_series(store, key.data, key.size, key_hash(key.data, key.size));
+            ret_ids[i++] = id;
+        }
+    }
     while (i < count)
         ret_ids[i++] = BLOCK_ID_NONE;
 }

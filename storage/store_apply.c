@@ -17,39 +17,57 @@ enum { SEAL_RETRY_S = 10 }; /* A full disk does not get better faster. */
 
 /* ---- Series -------------------------------------------------------------------------------- */
 
-/* The key at `id` is the one of the entry: in the catalog already, or added (tentative). */
-static enum err place_key(struct store *store, struct slice key, uint32_t id, uint32_t *next,
-                          bool *ret_fits)
+/* Key `at` is new, and gets the id `id`, which is the next one. */
+static enum err add_key(struct store *store, const struct store_keys *keys, uint32_t at,
+                        uint32_t id, bool *ret_fits)
 {
     struct catalog *catalog = store->catalog;
-    uint64_t hash = key_hash(key.data, key.size);
-    uint32_t found = catalog_find(catalog, key.data, key.size, hash);
+    struct slice key = keys->keys[at];
+    uint64_t hash = keys->hashes[at];
+    uint32_t found = keys->ids[at];
     struct key_parts parts;
 
-    *ret_fits = false;
-    if (id > *next) {
-        (void)err_set(ERR_INVALID, "series id %u skips some: the next one is %u", id, *next);
-        return ERR_OK;
-    }
-    if (id < *next || found == id) {
-        *ret_fits = found == id;
-        if (!*ret_fits)
-            (void)err_set(ERR_INVALID, "series id %u has another key", id);
-        *next += found == id && id == *next;
-        return ERR_OK;
-    }
-    /* New. What is tentative here was never proposed, or was cut from the log. */
-    if (catalog_total(catalog) > id) {
+    if (catalog_total(catalog) > id) /* Was never proposed, or was cut from the log. */
         catalog_forget(catalog, id);
-        found = catalog_find(catalog, key.data, key.size, hash);
-    }
-    if (found != CATALOG_NONE || key_parse(key.data, key.size, &parts) != 0) {
+    /* What was found may have been forgotten, and what was not, added. */
+    found = found == CATALOG_NONE ? catalog_find_new(catalog, key, hash)
+                                  : catalog_find(catalog, key.data, key.size, hash);
+    *ret_fits = found == CATALOG_NONE && key_parse(key.data, key.size, &parts) == 0;
+    if (!*ret_fits) {
         (void)err_set(ERR_INVALID, "the key with series id %u has id %u, or is none", id, found);
         return ERR_OK;
     }
-    *ret_fits = true;
-    ++*next;
     return catalog_add(catalog, key, parts.table_key_size, hash);
+}
+
+/* The keys of the entry are those of its ids, which begin at `place` of its directory: in the
+ * catalog already (as they are where they were admitted), or added (tentative). */
+static enum err place_some(struct store *store, const struct block_view *view, uint32_t place,
+                           struct store_keys *keys, uint32_t *next, bool *ret_fits)
+{
+    bool searched = false;
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < keys->count && err == ERR_OK && *ret_fits; i++) {
+        uint32_t id = block_view_id(view, place + i);
+
+        if (id > *next) {
+            (void)err_set(ERR_INVALID, "series id %u skips some: the next one is %u", id, *next);
+            *ret_fits = false;
+        } else if (!catalog_has(store->catalog, id, keys->keys[i])) {
+            if (id < *next) {
+                (void)err_set(ERR_INVALID, "series id %u has another key", id);
+                *ret_fits = false;
+                break;
+            }
+            if (!searched)
+                store_find_keys(store, keys);
+            searched = true;
+            err = add_key(store, keys, i, id, ret_fits);
+        }
+        *next += *ret_fits && id == *next;
+    }
+    return err;
 }
 
 static enum err extend_databases(struct store *store)
@@ -70,7 +88,7 @@ static enum err place_keys(struct store *store, const struct block_view *view, b
 {
     uint32_t place = view->header.known;
     uint32_t next = catalog_count(store->catalog);
-    struct slice key;
+    struct store_keys keys = {.count = 1};
     size_t at = 0;
     enum err err = ERR_OK;
 
@@ -79,8 +97,10 @@ static enum err place_keys(struct store *store, const struct block_view *view, b
         *ret_fits = block_view_id(view, i) < next;
     if (!*ret_fits)
         (void)err_set(ERR_INVALID, "a series id is not below %u", next);
-    while (err == ERR_OK && *ret_fits && block_view_next_key(view, &at, &key.data, &key.size))
-        err = place_key(store, key, block_view_id(view, place++), &next, ret_fits);
+    for (; err == ERR_OK && *ret_fits && keys.count > 0; place += keys.count) {
+        store_next_keys(view, &at, &keys);
+        err = place_some(store, view, place, &keys, &next, ret_fits);
+    }
     if (err != ERR_OK)
         return err;
     if (!*ret_fits) {

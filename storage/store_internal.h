@@ -47,6 +47,19 @@ struct store {
     uint64_t seal_retry_ns; /* After a failed one: not before (clk.h). */
 };
 
+/** Some fresh keys of a block. */
+struct store_keys {
+    struct slice keys[CATALOG_BATCH];
+    uint64_t hashes[CATALOG_BATCH];
+    uint32_t ids[CATALOG_BATCH]; /* As store_find_keys() finds them. */
+    uint32_t count;
+};
+
+/** The next ones, from `*at` on; none at the end. */
+void store_next_keys(const struct block_view *view, size_t *at, struct store_keys *ret_keys);
+/** Their hashes, and their ids: BLOCK_ID_NONE for those that the catalog does not have. */
+void store_find_keys(const struct store *store, struct store_keys *keys);
+
 /** What is gone of a section's rows, by its table key. */
 static inline struct mark store_mark(const struct store *store, struct slice table_key)
 {

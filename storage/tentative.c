@@ -58,7 +58,7 @@ static void unindex(struct tentative *tentative, uint64_t count)
     uint32_t place = (uint32_t)(count & (tentative->capacity - 1));
 
     if (producer != 0 && find(tentative, producer) == place)
-        key_index_remove(&tentative->by_producer, tentative, key_of, hash_of(producer), place);
+        key_index_remove(&tentative->by_producer, hash_of(producer), place);
 }
 
 /* The newest one of each producer, entered anew: later ones push out earlier ones. */
@@ -73,7 +73,7 @@ static enum err index_all(struct tentative *tentative)
             continue;
         if (entry->before > tentative->first)
             unindex(tentative, entry->before - 1);
-        err = key_index_reserve(&tentative->by_producer, tentative, key_of, 1);
+        err = key_index_reserve(&tentative->by_producer, 1);
         if (err == ERR_OK)
             key_index_add(&tentative->by_producer, hash_of(entry->producer),
                           (uint32_t)(count & (tentative->capacity - 1)));
@@ -87,7 +87,7 @@ enum err tentative_reserve(struct tentative *tentative)
     enum err err;
 
     if (tentative->end - tentative->first < tentative->capacity)
-        return key_index_reserve(&tentative->by_producer, tentative, key_of, 1);
+        return key_index_reserve(&tentative->by_producer, 1);
     grown.capacity = tentative->capacity == 0 ? CAPACITY_MIN : 2 * tentative->capacity;
     grown.entries = malloc(grown.capacity * sizeof *grown.entries);
     if (grown.entries == NULL)
@@ -96,7 +96,7 @@ enum err tentative_reserve(struct tentative *tentative)
         *at(&grown, count) = *at(tentative, count);
     err = index_all(&grown);
     if (err == ERR_OK)
-        err = key_index_reserve(&grown.by_producer, &grown, key_of, 1);
+        err = key_index_reserve(&grown.by_producer, 1);
     if (err != ERR_OK) {
         tentative_fini(&grown);
         return err;
@@ -118,7 +118,7 @@ void tentative_add(struct tentative *tentative, uint64_t producer,
         /* Its count: the only one in the ring at that place. */
         entry.before =
             tentative->first + ((before - tentative->first) & (tentative->capacity - 1)) + 1;
-        key_index_remove(&tentative->by_producer, tentative, key_of, hash_of(producer), before);
+        key_index_remove(&tentative->by_producer, hash_of(producer), before);
     }
     tentative->end++;
     *at(tentative, count) = entry;

@@ -100,6 +100,13 @@ static const uint8_t *get_slice(const uint8_t *at, const uint8_t *end, struct sl
     const uint8_t *after;
     uint64_t size = 0;
 
+    if (at != NULL && at < end && *at < 0x80) { /* Nearly always: one byte, and the shortest. */
+        size = *at++;
+        if (size > (size_t)(end - at))
+            return NULL;
+        *ret_slice = (struct slice){(const char *)at, (size_t)size};
+        return at + size;
+    }
     after = at == NULL ? NULL : varint_get(at, end, &size);
     if (after == NULL || size > NAME_SIZE_MAX || size > (size_t)(end - after))
         return NULL;

@@ -1,5 +1,5 @@
 /*
- * What 10.8 million series cost a node: bench.catalog [SERIES] [--json FILE]
+ * What 10.8 million series cost a node: bench.catalog [SERIES] [--case NAME] [--json FILE]
  *
  *   random    each device registers its ten sensors, devices in random order; four shards by hash
  *   ordered   the same in order
@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "storage/base/check.h"
@@ -26,6 +25,7 @@
 #include "storage/catalog_file.h"
 #include "storage/scan_labels.h"
 #include "storage/scan_match.h"
+#include "tests/bench/meter.h"
 
 enum { SHARDS = 4, SENSORS = 10, SEAL_SERIES = 500000, LOOKUPS = 1000000, TAIL = 200000 };
 
@@ -34,41 +34,16 @@ struct shard {
     struct catalog_files files;
     struct catalog_run *runs[CATALOG_FILES_MAX];
     char dir[4096];
+    char texts[CATALOG_BATCH][256]; /* Keys that are to be registered. */
+    struct slice keys[CATALOG_BATCH];
+    uint64_t hashes[CATALOG_BATCH];
+    uint32_t pending;
 };
 
 static struct shard shards[SHARDS];
 static uint32_t shard_count;
 static uint32_t series_count = 10800000;
-static char dir[4000];
-static FILE *json;
-static const char *json_between = "[\n";
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * (uint64_t)NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
-static void must(enum err err)
-{
-    if (err == ERR_OK)
-        return;
-    (void)fprintf(stderr, "bench.catalog: %s: %s\n", err_name(err), err_detail());
-    exit(1);
-}
-
-static void report(const char *name, const char *what, double value, const char *unit)
-{
-    (void)printf("%-8s %-28s %10.2f %s\n", name, what, value, unit);
-    (void)fflush(stdout);
-    if (json != NULL)
-        (void)fprintf(json,
-                      "%s{\"case\": \"%s\", \"what\": \"%s\", \"value\": %.3f, \"unit\": \"%s\"}",
-                      json_between, name, what, value, unit);
-    json_between = ",\n";
-}
+static const char *dir;
 
 /* Bytes of this process in memory: of its own, and of mapped files. */
 static uint64_t resident(const char *what)
@@ -116,17 +91,37 @@ static size_t make_key(enum order order, uint32_t number, char *ret_key)
 
 /* ---- What the worker and a seal do --------------------------------------------------------- */
 
+/* Keys that came together. */
+static void add_pending(struct shard *shard)
+{
+    uint32_t ids[CATALOG_BATCH];
+
+    catalog_find_batch(shard->catalog, shard->keys, shard->hashes, shard->pending, ids);
+    for (uint32_t i = 0; i < shard->pending; i++) {
+        struct slice key = shard->keys[i];
+        struct key_parts parts;
+
+        if (ids[i] != CATALOG_NONE ||
+            catalog_find_new(shard->catalog, key, shard->hashes[i]) != CATALOG_NONE)
+            continue;
+        CHECK(key_parse(key.data, key.size, &parts) == 0);
+        meter_must(catalog_add(shard->catalog, key, parts.table_key_size, shard->hashes[i]));
+        /* Applying looks whether it is there. */
+        CHECK(catalog_has(shard->catalog, catalog_count(shard->catalog), key));
+        catalog_confirm(shard->catalog);
+    }
+    shard->pending = 0;
+}
+
 static void add(struct shard *shard, struct slice key, uint64_t hash)
 {
-    struct key_parts parts;
+    char *copy = shard->texts[shard->pending];
 
-    if (catalog_find(shard->catalog, key.data, key.size, hash) != CATALOG_NONE)
-        return;
-    CHECK(key_parse(key.data, key.size, &parts) == 0);
-    must(catalog_add(shard->catalog, key, parts.table_key_size, hash));
-    /* Applying looks it up again. */
-    CHECK(catalog_find(shard->catalog, key.data, key.size, hash) == catalog_count(shard->catalog));
-    catalog_confirm(shard->catalog);
+    memcpy(copy, key.data, key.size);
+    shard->keys[shard->pending] = (struct slice){copy, key.size};
+    shard->hashes[shard->pending] = hash;
+    if (++shard->pending == CATALOG_BATCH)
+        add_pending(shard);
 }
 
 static void seal(struct shard *shard)
@@ -137,9 +132,9 @@ static void seal(struct shard *shard)
 
     if (catalog_count(shard->catalog) == catalog_files_series(&shard->files))
         return;
-    must(catalog_freeze(shard->catalog, &view));
-    must(catalog_file_write(disk_system(), shard->dir, 0, &view, &shard->files, shard->runs, NULL,
-                            &run));
+    meter_must(catalog_freeze(shard->catalog, &view));
+    meter_must(catalog_file_write(disk_system(), shard->dir, 0, &view, &shard->files, shard->runs,
+                                  NULL, &run));
     catalog_view_fini(&view);
     for (uint32_t i = shard->files.count - 1; i < before.count; i++) {
         char name[CATALOG_FILE_NAME_SIZE], path[8192];
@@ -151,7 +146,7 @@ static void seal(struct shard *shard)
         (void)(remove(path) == 0);
     }
     shard->runs[shard->files.count - 1] = run;
-    must(catalog_adopt(shard->catalog, run));
+    meter_must(catalog_adopt(shard->catalog, run));
 }
 
 static void begin(uint32_t count)
@@ -160,8 +155,8 @@ static void begin(uint32_t count)
     shard_count = count;
     for (uint32_t i = 0; i < count; i++) {
         (void)snprintf(shards[i].dir, sizeof shards[i].dir, "%s/%u", dir, i);
-        must(disk_system()->make_dir(NULL, shards[i].dir));
-        must(catalog_new(&shards[i].catalog));
+        meter_must(disk_system()->make_dir(NULL, shards[i].dir));
+        meter_must(catalog_new(&shards[i].catalog));
     }
 }
 
@@ -180,11 +175,11 @@ static void close_all(void)
 static void open_all(void)
 {
     for (uint32_t i = 0; i < shard_count; i++) {
-        must(catalog_new(&shards[i].catalog));
+        meter_must(catalog_new(&shards[i].catalog));
         for (uint32_t r = 0; r < shards[i].files.count; r++) {
-            must(catalog_file_open(disk_system(), shards[i].dir, 0, &shards[i].files.files[r],
-                                   &shards[i].runs[r]));
-            must(catalog_load(shards[i].catalog, shards[i].runs[r]));
+            meter_must(catalog_file_open(disk_system(), shards[i].dir, 0, &shards[i].files.files[r],
+                                         &shards[i].runs[r]));
+            meter_must(catalog_load(shards[i].catalog, shards[i].runs[r]));
         }
     }
 }
@@ -207,14 +202,14 @@ static void remove_all(void)
 
 static void fill(const char *name, enum order order)
 {
-    uint64_t text = 0, seal_ns = 0, longest_ns = 0, seals = 0, files = 0, start = cpu_ns();
+    uint64_t text = 0, seal_ns = 0, longest_ns = 0, seals = 0, files = 0, start = meter_cpu_ns();
     uint64_t keys_ns;
     char key[256];
 
     for (uint32_t i = 0; i < series_count; i++)
         text += make_key(order, i, key);
-    keys_ns = cpu_ns() - start;
-    start = cpu_ns();
+    keys_ns = meter_cpu_ns() - start;
+    start = meter_cpu_ns();
     for (uint32_t i = 0; i < series_count; i++) {
         size_t size = make_key(order, i, key);
         uint64_t hash = key_hash(key, size);
@@ -224,50 +219,74 @@ static void fill(const char *name, enum order order)
         add(shard, (struct slice){key, size}, hash);
         if (catalog_count(shard->catalog) - catalog_files_series(&shard->files) < SEAL_SERIES)
             continue;
-        before = cpu_ns();
+        before = meter_cpu_ns();
         seal(shard);
-        seal_ns += cpu_ns() - before;
-        longest_ns = cpu_ns() - before > longest_ns ? cpu_ns() - before : longest_ns;
+        seal_ns += meter_cpu_ns() - before;
+        longest_ns = meter_cpu_ns() - before > longest_ns ? meter_cpu_ns() - before : longest_ns;
         seals++;
     }
-    start = cpu_ns() - start - seal_ns - keys_ns;
-    for (uint32_t i = 0; i < shard_count; i++)
+    start = meter_cpu_ns() - start - seal_ns - keys_ns;
+    for (uint32_t i = 0; i < shard_count; i++) {
+        add_pending(&shards[i]);
         seal(&shards[i]);
-    report(name, "key", (double)text / series_count, "bytes a series");
-    report(name, "registration", series_count / ((double)start / 1e9) / 1e6, "M series/s a core");
-    report(name, "checkpoints", (double)seal_ns / 1e6, "ms in all");
-    report(name, "checkpoints", (double)seals, "");
-    report(name, "longest checkpoint", (double)longest_ns / 1e6, "ms");
-    report(name, "checkpoints", (double)seal_ns / series_count, "ns a series");
+    }
+    meter_report(name, "key", (double)text / series_count, "bytes a series");
+    meter_report(name, "registration", series_count / ((double)start / 1e9) / 1e6,
+                 "M series/s a core");
+    meter_report(name, "checkpoints", (double)seal_ns / 1e6, "ms in all");
+    meter_report(name, "checkpoints", (double)seals, "");
+    meter_report(name, "longest checkpoint", (double)longest_ns / 1e6, "ms");
+    meter_report(name, "checkpoints", (double)seal_ns / series_count, "ns a series");
     for (uint32_t i = 0; i < shard_count; i++)
         for (uint32_t r = 0; r < shards[i].files.count; r++)
             files += shards[i].files.files[r].size;
-    report(name, "disk", (double)files / series_count, "bytes a series");
-    report(name, "disk of text", 100.0 * (double)files / (double)text, "%");
+    meter_report(name, "disk", (double)files / series_count, "bytes a series");
+    meter_report(name, "disk of text", 100.0 * (double)files / (double)text, "%");
 }
 
+static void look_up_batch(const struct slice *keys, const uint64_t *hashes)
+{
+    uint32_t ids[CATALOG_BATCH];
+
+    if (shard_count > 1)
+        return;
+    catalog_find_batch(shards[0].catalog, keys, hashes, CATALOG_BATCH, ids);
+    for (uint32_t i = 0; i < CATALOG_BATCH; i++)
+        CHECK(ids[i] != CATALOG_NONE);
+}
+
+/* Pass 0 costs the keys, pass 1 the keys and one lookup each, pass 2 the keys and lookups of
+ * batches (in one shard). */
 static void look_up(const char *name, enum order order, const char *what)
 {
-    uint64_t chance = 7, spent = 0, start = cpu_ns();
-    char key[256];
+    uint64_t spent[3];
+    static char keys[CATALOG_BATCH][256];
+    struct slice slices[CATALOG_BATCH];
+    uint64_t hashes[CATALOG_BATCH];
 
-    for (int pass = 0; pass < 2; pass++) {
-        chance = 7;
-        start = cpu_ns();
+    for (int pass = 0; pass < 3; pass++) {
+        uint64_t chance = (uint64_t)pass + 7, start = meter_cpu_ns();
+
         for (uint32_t i = 0; i < LOOKUPS; i++) {
+            uint32_t at = i % CATALOG_BATCH;
             uint32_t number =
                 (uint32_t)((chance = chance * 6364136223846793005u + 1442695040888963407u) >> 33) %
                 series_count;
-            size_t size = make_key(order, number, key);
-            uint64_t hash = key_hash(key, size);
+            size_t size = make_key(order, number, keys[at]);
 
+            slices[at] = (struct slice){keys[at], size};
+            hashes[at] = key_hash(keys[at], size);
             if (pass == 1)
-                CHECK(catalog_find(shards[key_shard(hash, shard_count)].catalog, key, size, hash) !=
-                      CATALOG_NONE);
+                CHECK(catalog_find(shards[key_shard(hashes[at], shard_count)].catalog, keys[at],
+                                   size, hashes[at]) != CATALOG_NONE);
+            if (pass == 2 && at == CATALOG_BATCH - 1)
+                look_up_batch(slices, hashes);
         }
-        spent = cpu_ns() - start - (pass == 1 ? spent : 0);
+        spent[pass] = meter_cpu_ns() - start - (pass > 0 ? spent[0] : 0);
     }
-    report(name, what, (double)spent / LOOKUPS, "ns");
+    meter_report(name, what, (double)spent[1] / LOOKUPS, "ns");
+    if (shard_count == 1)
+        meter_report(name, "lookup, of a batch", (double)spent[2] / LOOKUPS, "ns");
 }
 
 static void match(const char *name, const char *what, struct query_match first,
@@ -282,22 +301,22 @@ static void match(const char *name, const char *what, struct query_match first,
     if (second != NULL)
         query.where[query.where_count++] = *second;
     for (int turn = 0; turn < 3; turn++) {
-        uint64_t start = cpu_ns();
+        uint64_t start = meter_cpu_ns();
 
         found = 0;
         for (uint32_t i = 0; i < shard_count; i++) {
             struct catalog_view view = catalog_view(shards[i].catalog);
             struct scan_match match;
 
-            must(scan_match_find(&view, &query, &limits, &match));
+            meter_must(scan_match_find(&view, &query, &limits, &match));
             found += match.count;
             scan_match_fini(&match);
             catalog_view_fini(&view);
         }
-        best = cpu_ns() - start < best ? cpu_ns() - start : best;
+        best = meter_cpu_ns() - start < best ? meter_cpu_ns() - start : best;
     }
     (void)snprintf(text, sizeof text, "%s: %" PRIu64, what, found);
-    report(name, text, (double)best / 1e6, "ms");
+    meter_report(name, text, (double)best / 1e6, "ms");
 }
 
 static void match_all(const char *name)
@@ -323,18 +342,18 @@ static enum err count_rows(void *arg, const struct columns *batch)
 static void tell(const char *name, const char *what, const struct query *query)
 {
     struct scan_limits limits = {.memory_bytes = UINT64_MAX, .result_bytes = UINT64_MAX};
-    uint64_t rows = 0, start = cpu_ns();
+    uint64_t rows = 0, start = meter_cpu_ns();
     char text[64];
 
     for (uint32_t i = 0; i < shard_count; i++) {
         struct catalog_view view = catalog_view(shards[i].catalog);
         struct snapshot snapshot = {.series = &view};
 
-        must(scan_labels(&snapshot, query, &limits, count_rows, &rows));
+        meter_must(scan_labels(&snapshot, query, &limits, count_rows, &rows));
         catalog_view_fini(&view);
     }
     (void)snprintf(text, sizeof text, "%s: %" PRIu64, what, rows);
-    report(name, text, (double)(cpu_ns() - start) / 1e6, "ms");
+    meter_report(name, text, (double)(meter_cpu_ns() - start) / 1e6, "ms");
 }
 
 static void tell_all(const char *name)
@@ -362,34 +381,37 @@ static void restart(const char *name, enum order order)
     before = resident("RssFile:");
     start = clk_now_ns();
     open_all();
-    report(name, "start", (double)(clk_now_ns() - start) / 1e6, "ms");
-    report(name, "resident after start",
-           (double)(resident("RssAnon:") + resident("RssFile:") - anon - before) / series_count,
-           "bytes a series");
+    meter_report(name, "start", (double)(clk_now_ns() - start) / 1e6, "ms");
+    meter_report(name, "resident after start",
+                 (double)(resident("RssAnon:") + resident("RssFile:") - anon - before) /
+                     series_count,
+                 "bytes a series");
     look_up(name, order, "lookup, first");
     look_up(name, order, "lookup");
     match_all(name);
     tell_all(name);
-    report(name, "resident, own", ((double)resident("RssAnon:") - (double)anon) / series_count,
-           "bytes a series");
-    report(name, "resident, all touched",
-           ((double)resident("RssAnon:") + (double)resident("RssFile:") - (double)anon -
-            (double)before) /
-               series_count,
-           "bytes a series");
+    meter_report(name, "resident, own",
+                 ((double)resident("RssAnon:") - (double)anon) / series_count, "bytes a series");
+    meter_report(name, "resident, all touched",
+                 ((double)resident("RssAnon:") + (double)resident("RssFile:") - (double)anon -
+                  (double)before) /
+                     series_count,
+                 "bytes a series");
     /* A log tail: as many series again are replayed. */
-    start = cpu_ns();
+    start = meter_cpu_ns();
     for (uint32_t i = 0; i < TAIL; i++) {
         size_t size = make_key(order == UNIQUE ? UNIQUE : ORDERED, series_count + SENSORS + i, key);
         uint64_t hash = key_hash(key, size);
 
         add(&shards[key_shard(hash, shard_count)], (struct slice){key, size}, hash);
     }
-    report(name, "replay of 200000 new series", (double)(cpu_ns() - start) / 1e6, "ms");
+    meter_report(name, "replay of 200000 new series", (double)(meter_cpu_ns() - start) / 1e6, "ms");
 }
 
 static void run(const char *name, enum order order, uint32_t count)
 {
+    if (!meter_wants(name))
+        return;
     begin(count);
     fill(name, order);
     restart(name, order);
@@ -399,27 +421,16 @@ static void run(const char *name, enum order order, uint32_t count)
 
 int main(int argc, char **argv)
 {
-    const char *above = getenv("TMPDIR");
+    const char *count = meter_init("catalog", argc, argv);
 
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0 && i + 1 < argc)
-            json = fopen(argv[++i], "w");
-        else
-            series_count = (uint32_t)strtoul(argv[i], NULL, 10);
-    }
-    (void)snprintf(dir, sizeof dir, "%s/bench-catalog-XXXXXX", above == NULL ? "/tmp" : above);
-    if (mkdtemp(dir) == NULL) {
-        perror(dir);
-        return 1;
-    }
+    if (count != NULL)
+        series_count = (uint32_t)strtoul(count, NULL, 10);
+    dir = meter_make_dir();
     run("random", RANDOM, SHARDS);
     run("ordered", ORDERED, SHARDS);
     run("one", RANDOM, 1);
     run("unique", UNIQUE, SHARDS);
     (void)remove(dir);
-    if (json != NULL) {
-        (void)fprintf(json, "\n]\n");
-        (void)fclose(json);
-    }
+    meter_fini();
     return 0;
 }

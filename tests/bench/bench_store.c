@@ -4,6 +4,7 @@
  *   wide      1000 series, rows of 10 two-decimal floats, blocks of 10000 rows: admission, apply,
  *             seal (which copies by slices: about 90 MB decoded)
  *   narrow    100000 series, rows of one float, blocks of 10000 rows
+ *   fresh     a million new series of one row, blocks of 10000: a leader, and a follower
  *
  * In a folder of $TMPDIR (or /tmp) that is removed at the end, with real syncs. One thread; times
  * are of its CPU.
@@ -12,46 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/block/block_builder.h"
 #include "storage/block/seal_order.h"
 #include "storage/store.h"
+#include "tests/bench/meter.h"
 
 enum { SERIES = 1000000, BLOCK_ROWS = 10000, BLOCKS = 100 };
-
-static bool json;
-static char dir[4096];
-
-/* The CPU's time of this thread: other work on the machine does not count, waiting for the disk
- * neither. */
-static uint64_t cpu_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * (uint64_t)NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
-static void must(enum err err)
-{
-    if (err == ERR_OK)
-        return;
-    (void)fprintf(stderr, "bench.store: %s: %s\n", err_name(err), err_detail());
-    exit(1);
-}
-
-static void report(const char *name, const char *what, double value, const char *unit)
-{
-    if (json)
-        (void)printf("{\"bench\": \"store\", \"case\": \"%s\", \"what\": \"%s\", \"value\": %.3f, "
-                     "\"unit\": \"%s\"}\n",
-                     name, what, value, unit);
-    else
-        (void)printf("%-8s %-14s %10.2f %s\n", name, what, value, unit);
-}
 
 static size_t make_key(uint32_t number, char *ret_key, size_t room)
 {
@@ -94,18 +64,18 @@ static struct buf *make_entry(struct block_builder *builder, uint32_t block, uin
         uint64_t hash = key_hash(key, size);
         uint32_t handle;
 
-        must(block_builder_series(builder, key, size, 16, hash,
-                                  store_find_series(store, key, size, hash), &handle));
-        must(block_builder_row(builder, handle,
-                               (int64_t)(number / series) * NS_PER_S + (int64_t)number));
+        meter_must(block_builder_series(builder, key, size, 16, hash,
+                                        store_find_series(store, key, size, hash), &handle));
+        meter_must(block_builder_row(builder, handle,
+                                     (int64_t)(number / series) * NS_PER_S + (int64_t)number));
         for (uint32_t f = 0; f < fields; f++) {
             int name_size = snprintf(name, sizeof name, "field_%u", f);
 
-            must(
+            meter_must(
                 block_builder_value(builder, name, (size_t)name_size, FIELD_FLOAT, random_float()));
         }
     }
-    must(block_builder_finish(builder, sizeof header, &entry, NULL));
+    meter_must(block_builder_finish(builder, sizeof header, &entry, NULL));
     header.size = entry->size;
     entry_stamp(&header);
     memcpy(entry->bytes, &header, sizeof header);
@@ -122,18 +92,18 @@ static void seal(struct store *store, const char *name, double rows, double valu
     uint64_t start;
 
     CHECK(entry != NULL);
-    must(store_apply(store, store_applied_index(store) + 1, entry, &outcome, &job));
-    start = cpu_ns();
-    must(seal_run(job));
-    report(name, "seal", (double)(cpu_ns() - start) / rows, "ns a row");
-    report(name, "seal", (double)(cpu_ns() - start) / values, "ns a value");
+    meter_must(store_apply(store, store_applied_index(store) + 1, entry, &outcome, &job));
+    start = meter_cpu_ns();
+    meter_must(seal_run(job));
+    meter_report(name, "seal", (double)(meter_cpu_ns() - start) / rows, "ns a row");
+    meter_report(name, "seal", (double)(meter_cpu_ns() - start) / values, "ns a value");
     store_seal_done(store, job, false);
     store_stats(store, &stats);
-    report(name, "segment", (double)stats.segment_bytes / values, "bytes a value");
+    meter_report(name, "segment", (double)stats.segment_bytes / values, "bytes a value");
     buf_unref(entry);
 }
 
-static void bench_store(const char *name, uint32_t series, uint32_t fields)
+static struct store *open_store(const char *dir)
 {
     struct store_options options = {.disk = disk_system(),
                                     .dir = dir,
@@ -141,74 +111,109 @@ static void bench_store(const char *name, uint32_t series, uint32_t fields)
                                     .head_bytes_max = UINT64_MAX,
                                     .seal_bytes = UINT64_MAX,
                                     .producers_max = 16};
+    struct store *store;
+
+    meter_must(store_open(&options, &store));
+    return store;
+}
+
+static void apply(struct store *store, struct buf *entry)
+{
+    enum store_outcome outcome;
+    struct seal_job *job;
+
+    meter_must(store_apply(store, store_applied_index(store) + 1, entry, &outcome, &job));
+    CHECK(outcome == STORE_APPLIED);
+}
+
+static void bench_store(const char *name, uint32_t series, uint32_t fields)
+{
     double rows = (double)BLOCKS * BLOCK_ROWS;
+    const char *dir;
     struct block_builder *builder;
     struct store *store;
     struct store_stats stats;
     uint64_t admit_ns = 0, apply_ns = 0, start;
 
-    must(block_builder_new(&builder));
-    must(store_open(&options, &store));
+    if (!meter_wants(name))
+        return;
+    dir = meter_make_dir();
+    meter_must(block_builder_new(&builder));
+    store = open_store(dir);
     for (uint32_t i = 0; i < BLOCKS; i++) {
         struct buf *entry = make_entry(builder, i, series, fields, store);
-        enum store_outcome outcome;
-        struct seal_job *job;
         bool duplicate;
 
-        start = cpu_ns();
-        must(store_admit(store, entry, 1, &duplicate));
-        admit_ns += cpu_ns() - start;
-        start = cpu_ns();
-        must(store_apply(store, store_applied_index(store) + 1, entry, &outcome, &job));
-        apply_ns += cpu_ns() - start;
-        CHECK(outcome == STORE_APPLIED);
+        start = meter_cpu_ns();
+        meter_must(store_admit(store, entry, 1, &duplicate));
+        admit_ns += meter_cpu_ns() - start;
+        start = meter_cpu_ns();
+        apply(store, entry);
+        apply_ns += meter_cpu_ns() - start;
         buf_unref(entry);
     }
     store_stats(store, &stats);
-    report(name, "admit", (double)admit_ns / rows, "ns a row");
-    report(name, "apply", (double)apply_ns / rows, "ns a row");
-    report(name, "head", (double)stats.head_bytes / rows / fields, "bytes a value");
+    meter_report(name, "admit", (double)admit_ns / rows, "ns a row");
+    meter_report(name, "apply", (double)apply_ns / rows, "ns a row");
+    meter_report(name, "head", (double)stats.head_bytes / rows / fields, "bytes a value");
     seal(store, name, rows, rows * fields);
     store_close(store);
     block_builder_free(builder);
+    meter_remove_dir(dir);
 }
 
-/* ---- Folders ------------------------------------------------------------------------------- */
-
-static void remove_file(void *arg, const char *name)
+/* Every row of a new series: a leader's admission and apply, the ids for the answer, and a
+ * follower's apply, which has to look for the keys itself. */
+static void bench_fresh(const char *name)
 {
-    char path[8192];
+    static uint32_t ids[BLOCK_ROWS];
+    char dirs[2][4096];
+    struct store *stores[2];
+    uint64_t admit_ns = 0, apply_ns = 0, ids_ns = 0, follow_ns = 0, start;
+    struct block_builder *builder;
 
-    (void)arg;
-    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
-    (void)(remove(path) == 0);
-}
-
-static void begin_dir(const char *name)
-{
-    const char *above = getenv("TMPDIR");
-
-    (void)snprintf(dir, sizeof dir, "%s/bench-%s-XXXXXX", above == NULL ? "/tmp" : above, name);
-    if (mkdtemp(dir) == NULL) {
-        perror(dir);
-        exit(1);
+    if (!meter_wants(name))
+        return;
+    meter_must(block_builder_new(&builder));
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(dirs[i], sizeof dirs[i], "%s", meter_make_dir());
+        stores[i] = open_store(dirs[i]);
     }
-}
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        struct buf *entry = make_entry(builder, i, SERIES, 1, stores[0]);
+        bool duplicate;
 
-static void end_dir(void)
-{
-    must(disk_system()->list(disk_system()->ctx, dir, remove_file, NULL));
-    (void)remove(dir);
+        start = meter_cpu_ns();
+        meter_must(store_admit(stores[0], entry, 1, &duplicate));
+        admit_ns += meter_cpu_ns() - start;
+        start = meter_cpu_ns();
+        apply(stores[0], entry);
+        apply_ns += meter_cpu_ns() - start;
+        start = meter_cpu_ns();
+        store_fresh_ids(stores[0], entry, ids, BLOCK_ROWS);
+        ids_ns += meter_cpu_ns() - start;
+        start = meter_cpu_ns();
+        apply(stores[1], entry);
+        follow_ns += meter_cpu_ns() - start;
+        buf_unref(entry);
+    }
+    meter_report(name, "admit", (double)admit_ns / SERIES, "ns a series");
+    meter_report(name, "apply", (double)apply_ns / SERIES, "ns a series");
+    meter_report(name, "ids", (double)ids_ns / SERIES, "ns a series");
+    meter_report(name, "apply, follower", (double)follow_ns / SERIES, "ns a series");
+    for (int i = 0; i < 2; i++) {
+        store_close(stores[i]);
+        meter_remove_dir(dirs[i]);
+    }
+    block_builder_free(builder);
 }
 
 int main(int argc, char **argv)
 {
-    json = argc > 1 && strcmp(argv[1], "--json") == 0;
-    begin_dir("wide");
+    (void)meter_init("store", argc, argv);
     bench_store("wide", 1000, 10);
-    end_dir();
-    begin_dir("narrow");
     bench_store("narrow", 100000, 1);
-    end_dir();
+    bench_fresh("fresh");
+    meter_fini();
     return 0;
 }

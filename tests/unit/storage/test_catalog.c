@@ -147,6 +147,31 @@ static enum err open_files(const struct mem_disk *disk, const struct catalog_fil
     return err;
 }
 
+/* Batches find what one finds, beside keys that are not there. */
+static void expect_batch(uint32_t first, uint32_t count)
+{
+    char texts[CATALOG_BATCH][256];
+    struct slice keys[CATALOG_BATCH];
+    uint64_t hashes[CATALOG_BATCH];
+    uint32_t ids[CATALOG_BATCH];
+    size_t table_size;
+
+    for (uint32_t i = 0; i < count; i++) {
+        unsigned number = i % 5 == 4 ? LIST_MAX + first + i : shard.list[first + i];
+
+        keys[i] = (struct slice){texts[i], key_of(number, texts[i], &table_size)};
+        hashes[i] = key_hash(keys[i].data, keys[i].size);
+    }
+    catalog_find_batch(shard.catalog, keys, hashes, count, ids);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t id = catalog_find(shard.catalog, keys[i].data, keys[i].size, hashes[i]);
+
+        cr_assert_eq(ids[i], id);
+        cr_assert_eq(catalog_has(shard.catalog, first + i, keys[i]), id == first + i);
+        cr_assert_not(catalog_has(shard.catalog, first + i, (struct slice){texts[i], 3}));
+    }
+}
+
 static void expect_list(void)
 {
     struct catalog_view view = catalog_view(shard.catalog);
@@ -170,6 +195,12 @@ static void expect_list(void)
         cr_assert_arr_eq(name.data, key, table_size);
     }
     catalog_view_fini(&view);
+    for (uint32_t id = 0; id < catalog_total(shard.catalog); id += CATALOG_BATCH) {
+        uint32_t left = catalog_total(shard.catalog) - id;
+
+        expect_batch(id, left < CATALOG_BATCH ? left : CATALOG_BATCH);
+    }
+    cr_assert_not(catalog_has(shard.catalog, catalog_total(shard.catalog), (struct slice){"", 0}));
 }
 
 /* ---- In memory ----------------------------------------------------------------------------- */

@@ -51,9 +51,9 @@ Test(key_index, holds_just_what_was_added_and_not_removed)
 
         cr_assert_eq(find(&index, number), in[number] ? number : KEY_INDEX_NONE);
         if (in[number]) {
-            key_index_remove(&index, NULL, key_of, hash_of(number), number);
+            key_index_remove(&index, hash_of(number), number);
         } else {
-            cr_assert_eq(key_index_reserve(&index, NULL, key_of, 1), ERR_OK);
+            cr_assert_eq(key_index_reserve(&index, 1), ERR_OK);
             key_index_add(&index, hash_of(number), number);
         }
         in[number] = !in[number];
