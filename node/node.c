@@ -34,8 +34,14 @@ enum err node_ready(const struct node *node)
     if (log_writer_is_short(node->writer))
         return err_set(ERR_DISK_FULL, "the log's disk is full");
     for (uint32_t g = 0; g < node->groups; g++) {
-        if (atomic_load_explicit(&node->leaders[g], memory_order_relaxed) == 0)
+        uint64_t leader = /* Acquire: pairs with the release of shard_publish(). */
+            atomic_load_explicit(&node->leaders[g], memory_order_acquire);
+
+        if (leader == 0)
             return err_set(ERR_UNAVAILABLE, "group %u has no leader that this node knows", g);
+        if (leader == node->server &&
+            !atomic_load_explicit(&node->takes_writes[g], memory_order_relaxed))
+            return err_set(ERR_UNAVAILABLE, "group %u: this node leads, and applies its log", g);
     }
     return ERR_OK;
 }
@@ -158,11 +164,12 @@ static enum err allocate(struct node *node)
         aligned_alloc(CACHE_LINE, ((node->worker_count * sizeof *node->workers) + CACHE_LINE - 1) /
                                       CACHE_LINE * CACHE_LINE);
     node->leaders = calloc(node->groups, sizeof *node->leaders);
+    node->takes_writes = calloc(node->groups, sizeof *node->takes_writes);
     node->board = calloc(node->groups, sizeof *node->board);
     node->damage_heard =
         calloc((size_t)node->options.cluster.node_count * node->groups, sizeof *node->damage_heard);
-    if (node->workers == NULL || node->leaders == NULL || node->board == NULL ||
-        node->damage_heard == NULL)
+    if (node->workers == NULL || node->leaders == NULL || node->takes_writes == NULL ||
+        node->board == NULL || node->damage_heard == NULL)
         return err_set(ERR_NO_MEMORY, "%u groups", node->groups);
     memset(node->workers, 0, node->worker_count * sizeof *node->workers);
     return ERR_OK;
@@ -226,6 +233,7 @@ void node_stop(struct node *node)
     uv_mutex_destroy(&node->board_lock);
     free(node->workers);
     free(node->leaders);
+    free(node->takes_writes);
     free(node->board);
     free(node->damage_heard);
     free(node);

@@ -52,6 +52,7 @@ struct node {
     uint32_t worker_count;
     struct worker *workers;
     _Atomic uint64_t *leaders; /* For each group: server id as far as we know; 0: none. */
+    atomic_bool *takes_writes; /* For each group: led here, and all of its log is applied. */
     _Atomic uint64_t inflight_bytes;
     atomic_uint connections; /* Native and HTTP together, against limits.connections. */
     atomic_bool stopping;

@@ -94,11 +94,10 @@ static struct write_request *take_first(struct write_request **first, struct wri
 
 static void fill_ids(struct shard *shard, struct write_request *request)
 {
-    struct block_view view;
-    enum err err = block_view(request->entry->bytes + sizeof(struct entry_header),
-                              request->entry->size - sizeof(struct entry_header), false, &view);
+    /* Admission has opened the same bytes. */
+    struct block_view view = block_view_again(request->entry->bytes + sizeof(struct entry_header),
+                                              request->entry->size - sizeof(struct entry_header));
 
-    CHECK(err == ERR_OK); /* Admission has opened the same bytes. */
     request->rows = view.header.rows;
     if (view.header.fresh == 0)
         return;
@@ -106,7 +105,7 @@ static void fill_ids(struct shard *shard, struct write_request *request)
     if (request->ids == NULL)
         return; /* The sender goes on with keys: longer, and right. */
     request->id_count = view.header.fresh;
-    store_fresh_ids(shard->store, request->entry, request->ids, request->id_count);
+    store_fresh_ids(shard->store, &view, request->ids);
 }
 
 static void answer_ok(struct shard *shard, struct write_request *request)
@@ -129,7 +128,8 @@ static void answer_duplicate(struct shard *shard, struct write_request *request)
 }
 
 /* Admission: everything that can be wrong with a write is found here, before it is proposed. */
-static void admit(struct shard *shard, struct write_request *request)
+static void admit(struct shard *shard, struct write_request *request, struct block_view *view,
+                  struct block *block)
 {
     struct node *node = shard->worker->node;
     enum err err;
@@ -140,7 +140,8 @@ static void admit(struct shard *shard, struct write_request *request)
         router_fail(shard->worker, &request->route, err, RETRY_FULL_MS);
         return;
     }
-    err = store_admit(shard->store, request->entry, node->shards, &request->duplicate);
+    err = store_admit_opened(shard->store, request->entry, view, block, node->shards,
+                             &request->duplicate);
     if (err != ERR_OK) {
         router_fail(shard->worker, &request->route, err,
                     err == ERR_BUSY || err == ERR_SEQUENCE ? RETRY_BUSY_MS : 0);
@@ -223,19 +224,26 @@ static void declared(struct route *route)
     shard_resume(shard);
 }
 
-/* ERR_OK: all types are known and agree. ERR_END: asked for; go on when the answer is there. */
-static enum err check_types(struct shard *shard, struct write_request *request)
+/* Everything that is checked of a write looks into its block: it is opened once. */
+static enum err open_block(const struct shard *shard, const struct write_request *request,
+                           struct block_view *ret_view, struct block **ret_block)
 {
-    struct block_view view;
-    struct block *block = NULL;
     enum err err = block_view(request->entry->bytes + sizeof(struct entry_header),
-                              request->entry->size - sizeof(struct entry_header), true, &view);
+                              request->entry->size - sizeof(struct entry_header), true, ret_view);
 
     if (err == ERR_OK)
-        err = block_load(&view, &block);
+        err = block_load(ret_view, ret_block);
     if (err != ERR_OK)
         return err_wrap(err == ERR_NO_MEMORY ? err : ERR_INVALID, "shard %u: write of %u bytes",
                         shard->number - 1, request->entry->size);
+    return ERR_OK;
+}
+
+/* ERR_OK: all types are known and agree. ERR_END: asked for; go on when the answer is there. */
+static enum err check_types(struct shard *shard, const struct block *block)
+{
+    enum err err = ERR_OK;
+
     for (uint32_t s = 0; s < block_sections(block) && err == ERR_OK; s++) {
         const struct block_section *section = block_section(block, s);
         struct slice table = {section->table_key, section->table_key_size};
@@ -256,7 +264,6 @@ static enum err check_types(struct shard *shard, struct write_request *request)
             }
         }
     }
-    block_free(block);
     return err;
 }
 
@@ -268,6 +275,8 @@ void shard_resume(struct shard *shard)
     while (shard->parked != NULL && !shard->declaring) {
         struct write_request *request = shard->parked;
         struct answer refusal;
+        struct block_view view;
+        struct block *block = NULL;
         enum err err;
 
         if (!shard_can_propose(shard, &refusal)) {
@@ -276,15 +285,18 @@ void shard_resume(struct shard *shard)
             router_answer(shard->worker, &request->route);
             continue;
         }
-        err = check_types(shard, request);
-        if (err == ERR_END)
-            continue; /* Asked. */
-        (void)take_first(&shard->parked, &shard->parked_end);
+        err = open_block(shard, request, &view, &block);
         if (err == ERR_OK)
-            admit(shard, request);
-        else
-            router_fail(shard->worker, &request->route, err,
-                        err == ERR_NO_MEMORY || err == ERR_BUSY ? RETRY_BUSY_MS : 0);
+            err = check_types(shard, block);
+        if (err != ERR_END) { /* Else it is asked for. */
+            (void)take_first(&shard->parked, &shard->parked_end);
+            if (err == ERR_OK)
+                admit(shard, request, &view, block);
+            else
+                router_fail(shard->worker, &request->route, err,
+                            err == ERR_NO_MEMORY || err == ERR_BUSY ? RETRY_BUSY_MS : 0);
+        }
+        block_free(block);
     }
     shard->resuming = false;
 }

@@ -413,8 +413,12 @@ void shard_publish(struct shard *shard)
     struct group_state state;
 
     group_state(shard->group, &state);
-    atomic_store_explicit(&shard->worker->node->leaders[shard->number], state.leader,
+    /* That first, and a release that pairs with the acquire of node_ready(): who sees this node lead
+     * must not see what was before. */
+    atomic_store_explicit(&shard->worker->node->takes_writes[shard->number], state.ready,
                           memory_order_relaxed);
+    atomic_store_explicit(&shard->worker->node->leaders[shard->number], state.leader,
+                          memory_order_release);
 }
 
 void shard_tick(struct shard *shard, uint64_t now_ms)

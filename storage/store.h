@@ -73,6 +73,11 @@ uint64_t store_applied_index(const struct store *store);
  */
 MUST_CHECK enum err store_admit(struct store *store, struct buf *entry, uint32_t shards,
                                 bool *ret_duplicate);
+/** The same of an entry whose block is open already: `view` is that of block_view() with its body,
+ * and `block` was loaded of it. */
+MUST_CHECK enum err store_admit_opened(struct store *store, struct buf *entry,
+                                       struct block_view *view, struct block *block,
+                                       uint32_t shards, bool *ret_duplicate);
 
 /** Whether the rows of an entry that was found to be a duplicate are really in: asked when all
  * that was on the way then is applied. */
@@ -85,10 +90,9 @@ void store_retract(struct store *store);
  * were admitted here are on their way and others may be admitted: they would get the same ids. */
 void store_forget_tentative(struct store *store);
 
-/** Fill ids (one for each fresh key, in its order) of an entry that was applied or found duplicate.
+/** Fill ids (one for each fresh key, in its order) of a block that was applied or found duplicate.
  * BLOCK_ID_NONE for a key that is not applied. */
-void store_fresh_ids(const struct store *store, const struct buf *entry, uint32_t *ret_ids,
-                     uint32_t count);
+void store_fresh_ids(const struct store *store, const struct block_view *view, uint32_t *ret_ids);
 
 /** The head is big enough and no seal is out, or one failed some seconds ago: propose
  * ENTRY_SEAL{applied index}. */

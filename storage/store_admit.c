@@ -87,13 +87,11 @@ static enum err check_block(const struct store *store, const struct block_view *
         return err_set(ERR_INVALID,
                        "a row's time, %" PRId64 " ns, is over %" PRId64 " s ahead of the clock",
                        view->header.time_max_ns, ahead_max / NS_PER_S);
-    for (uint32_t place = 0; place < view->header.known; place++) {
-        uint32_t id = block_view_id(view, place);
-
-        if (id >= catalog_count(store->catalog))
-            return err_set(ERR_INVALID, "series id %u: shard %u has %u series", id,
-                           store->options.shard, catalog_count(store->catalog));
-    }
+    if (view->header.known > 0 && /* They ascend: the last one tells. */
+        block_view_id(view, view->header.known - 1) >= catalog_count(store->catalog))
+        return err_set(ERR_INVALID, "series id %u: shard %u has %u series",
+                       block_view_id(view, view->header.known - 1), store->options.shard,
+                       catalog_count(store->catalog));
     return ERR_OK;
 }
 
@@ -149,15 +147,13 @@ static enum err check_times(const struct store *store, const struct block_view *
     return err;
 }
 
-static enum err check_sections(const struct store *store, const struct block_view *view)
+static enum err check_sections(const struct store *store, const struct block_view *view,
+                               struct block *block)
 {
-    struct block *block = NULL;
     uint32_t *runs = NULL;
     uint32_t runs_max = 1;
-    enum err err = block_load(view, &block);
+    enum err err = ERR_OK;
 
-    if (err != ERR_OK)
-        return err == ERR_CORRUPT ? err_wrap(ERR_INVALID, "block") : err;
     for (uint32_t s = 0; s < block_sections(block); s++)
         runs_max =
             block_section(block, s)->runs > runs_max ? block_section(block, s)->runs : runs_max;
@@ -169,7 +165,6 @@ static enum err check_sections(const struct store *store, const struct block_vie
     for (uint32_t s = 0; s < block_sections(block) && err == ERR_OK; s++)
         err = check_times(store, view, block, s);
     free(runs);
-    block_free(block);
     return err;
 }
 
@@ -192,7 +187,6 @@ static enum err give_id(struct store *store, struct store_keys *keys, uint32_t a
 {
     struct slice key = keys->keys[at];
     uint64_t hash = keys->hashes[at];
-    struct key_parts parts;
     enum err err;
 
     if (key_shard(hash, shards) != store->options.shard)
@@ -202,11 +196,9 @@ static enum err give_id(struct store *store, struct store_keys *keys, uint32_t a
         keys->ids[at] = catalog_find_new(store->catalog, key, hash);
     if (keys->ids[at] != CATALOG_NONE)
         return ERR_OK;
-    if (key_parse(key.data, key.size, &parts) != 0)
-        return err_set(ERR_INVALID, "a series key of %zu bytes is not canonical", key.size);
     if (catalog_total(store->catalog) >= store->options.series_max)
         return is_full(store);
-    err = catalog_add(store->catalog, key, parts.table_key_size, hash);
+    err = catalog_add(store->catalog, key, key_table_size(key.data, key.size), hash);
     if (err == ERR_OK)
         keys->ids[at] = catalog_total(store->catalog) - 1;
     return err;
@@ -239,40 +231,70 @@ static enum err stamp(struct store *store, struct buf *entry, struct block_view 
 
 /* ---- Admission ----------------------------------------------------------------------------- */
 
-enum err store_admit(struct store *store, struct buf *entry, uint32_t shards, bool *ret_duplicate)
+/* ERR_OK, and *ret_duplicate: it is; there is nothing more to do. */
+static enum err check_turn(const struct store *store, const struct buf *entry,
+                           struct entry_header *ret_header, bool *ret_duplicate)
 {
-    uint32_t series = catalog_total(store->catalog);
-    struct entry_header header;
-    struct block_view view;
-    enum err err = check_header(store, entry, &header);
+    enum err err = check_header(store, entry, ret_header);
 
     if (err != ERR_OK)
         return err;
-    err = check_sequence(store, &header);
+    err = check_sequence(store, ret_header);
     if (err == ERR_OK || err == ERR_END)
         *ret_duplicate = err == ERR_END;
     if (err != ERR_OK)
         return err == ERR_END ? ERR_OK : err;
-    err = check_room(store);
-    if (err != ERR_OK)
-        return err;
-    if (block_view(entry->bytes + sizeof header, entry->size - sizeof header, true, &view) !=
-        ERR_OK)
-        return err_wrap(ERR_INVALID, "entry of %u bytes", entry->size);
-    err = check_block(store, &view);
+    return check_room(store);
+}
+
+static enum err admit(struct store *store, struct buf *entry, const struct entry_header *header,
+                      struct block_view *view, struct block *block, uint32_t shards)
+{
+    uint32_t series = catalog_total(store->catalog);
+    enum err err = check_block(store, view);
+
     if (err == ERR_OK)
         err = tentative_reserve(&store->tentative);
-    if (err == ERR_OK && view.header.fresh > 0)
-        err = stamp(store, entry, &view, shards);
+    if (err == ERR_OK && view->header.fresh > 0)
+        err = stamp(store, entry, view, shards);
     if (err == ERR_OK)
-        err = check_sections(store, &view);
+        err = check_sections(store, view, block);
     if (err != ERR_OK) {
         catalog_forget(store->catalog, series);
         return err;
     }
-    tentative_add(&store->tentative, header.producer,
-                  &(struct producer_state){header.sequence, header.epoch}, series);
+    tentative_add(&store->tentative, header->producer,
+                  &(struct producer_state){header->sequence, header->epoch}, series);
     return ERR_OK;
+}
+
+enum err store_admit_opened(struct store *store, struct buf *entry, struct block_view *view,
+                            struct block *block, uint32_t shards, bool *ret_duplicate)
+{
+    struct entry_header header;
+    enum err err = check_turn(store, entry, &header, ret_duplicate);
+
+    return err != ERR_OK || *ret_duplicate ? err
+                                           : admit(store, entry, &header, view, block, shards);
+}
+
+enum err store_admit(struct store *store, struct buf *entry, uint32_t shards, bool *ret_duplicate)
+{
+    struct entry_header header;
+    struct block *block = NULL;
+    struct block_view view;
+    enum err err = check_turn(store, entry, &header, ret_duplicate);
+
+    if (err != ERR_OK || *ret_duplicate)
+        return err;
+    err = block_view(entry->bytes + sizeof header, entry->size - sizeof header, true, &view);
+    if (err == ERR_OK)
+        err = block_load(&view, &block);
+    if (err != ERR_OK)
+        return err_wrap(err == ERR_NO_MEMORY ? err : ERR_INVALID, "entry of %u bytes", entry->size);
+    err = admit(store, entry, &header, &view, block, shards);
+    block_free(block);
+    return err;
 }
 
 bool store_has_applied(const struct store *store, const struct buf *entry)
@@ -298,25 +320,17 @@ void store_forget_tentative(struct store *store)
     catalog_forget(store->catalog, catalog_count(store->catalog));
 }
 
-void store_fresh_ids(const struct store *store, const struct buf *entry, uint32_t *ret_ids,
-                     uint32_t count)
+void store_fresh_ids(const struct store *store, const struct block_view *view, uint32_t *ret_ids)
 {
-    struct block_view view;
     struct slice key;
     size_t at = 0;
-    uint32_t i = 0;
 
-    if (block_view(entry->bytes + sizeof(struct entry_header),
-                   entry->size - sizeof(struct entry_header), false, &view) == ERR_OK) {
-        while (i < count && block_view_next_key(&view, &at, &key.data, &key.size)) {
-            uint32_t id = block_view_id(&view, view.header.known + i);
+    for (uint32_t i = 0; block_view_next_key(view, &at, &key.data, &key.size); i++) {
+        uint32_t id = block_view_id(view, view->header.known + i);
 
-            /* An entry that was admitted here has them; a retry carries none. */
-            if (id >= catalog_count(store->catalog) || !catalog_has(store->catalog, id, key))
-                id = store_find_series(store, key.data, key.size, key_hash(key.data, key.size));
-            ret_ids[i++] = id;
-        }
+        /* An entry that was admitted here has them; a retry carries none. */
+        if (id >= catalog_count(store->catalog) || !catalog_has(store->catalog, id, key))
+            id = store_find_series(store, key.data, key.size, key_hash(key.data, key.size));
+        ret_ids[i] = id;
     }
-    while (i < count)
-        ret_ids[i++] = BLOCK_ID_NONE;
 }

@@ -25,19 +25,18 @@ static enum err add_key(struct store *store, const struct store_keys *keys, uint
     struct slice key = keys->keys[at];
     uint64_t hash = keys->hashes[at];
     uint32_t found = keys->ids[at];
-    struct key_parts parts;
 
     if (catalog_total(catalog) > id) /* Was never proposed, or was cut from the log. */
         catalog_forget(catalog, id);
     /* What was found may have been forgotten, and what was not, added. */
     found = found == CATALOG_NONE ? catalog_find_new(catalog, key, hash)
                                   : catalog_find(catalog, key.data, key.size, hash);
-    *ret_fits = found == CATALOG_NONE && key_parse(key.data, key.size, &parts) == 0;
+    *ret_fits = found == CATALOG_NONE;
     if (!*ret_fits) {
-        (void)err_set(ERR_INVALID, "the key with series id %u has id %u, or is none", id, found);
+        (void)err_set(ERR_INVALID, "the key with series id %u has id %u", id, found);
         return ERR_OK;
     }
-    return catalog_add(catalog, key, parts.table_key_size, hash);
+    return catalog_add(catalog, key, key_table_size(key.data, key.size), hash);
 }
 
 /* The keys of the entry are those of its ids, which begin at `place` of its directory: in the
@@ -92,9 +91,7 @@ static enum err place_keys(struct store *store, const struct block_view *view, b
     size_t at = 0;
     enum err err = ERR_OK;
 
-    *ret_fits = true;
-    for (uint32_t i = 0; i < place && *ret_fits; i++)
-        *ret_fits = block_view_id(view, i) < next;
+    *ret_fits = place == 0 || block_view_id(view, place - 1) < next; /* They ascend. */
     if (!*ret_fits)
         (void)err_set(ERR_INVALID, "a series id is not below %u", next);
     for (; err == ERR_OK && *ret_fits && keys.count > 0; place += keys.count) {
@@ -131,16 +128,10 @@ static enum err take_in(struct store *store, uint64_t index, struct buf *entry,
                                .points = view->header.points,
                                .time_min_ns = view->header.time_min_ns,
                                .time_max_ns = view->header.time_max_ns,
-                               .series_min = UINT32_MAX};
-    enum err err;
+                               .series_min = block_view_id_min(view),
+                               .series_max = block_view_id_max(view)};
+    enum err err = head_add(&store->head, &block);
 
-    for (uint32_t place = 0; place < view->header.known + view->header.fresh; place++) {
-        uint32_t id = block_view_id(view, place);
-
-        block.series_min = id < block.series_min ? id : block.series_min;
-        block.series_max = id > block.series_max ? id : block.series_max;
-    }
-    err = head_add(&store->head, &block);
     if (err != ERR_OK)
         return err;
     if (header->producer != 0)

@@ -117,6 +117,17 @@ static const uint8_t *get_slice(const uint8_t *at, const uint8_t *end, struct sl
     return after + size;
 }
 
+size_t key_table_size(const void *key, size_t size)
+{
+    const uint8_t *start = key;
+    struct slice piece;
+    const uint8_t *at = get_slice(start, start + size, &piece);
+
+    at = get_slice(at, start + size, &piece);
+    CHECK(at != NULL);
+    return (size_t)(at - start);
+}
+
 int key_parse(const void *key, size_t size, struct key_parts *ret_parts)
 {
     const uint8_t *at = key;

@@ -65,6 +65,9 @@ size_t key_write(struct slice database, struct slice table, const struct tag *ta
 /** Write a table key. Returns its size, 0 if `room` is too small. */
 size_t key_write_table(struct slice database, struct slice table, void *out, size_t room);
 
+/** How many of a canonical key's first bytes are its table key. */
+size_t key_table_size(const void *key, size_t size);
+
 /** The pieces of a canonical key, borrowed from it. */
 struct key_parts {
     struct slice database;

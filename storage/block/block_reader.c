@@ -174,6 +174,39 @@ enum err block_view(const void *bytes, size_t size, bool verify_body, struct blo
     return ERR_OK;
 }
 
+struct block_view block_view_again(const void *bytes, size_t size)
+{
+    struct block_view view = {.size = size};
+
+    memcpy(&view.header, bytes, sizeof view.header);
+    CHECK(find_directory(&view, (const uint8_t *)bytes + sizeof view.header));
+    return view;
+}
+
+uint32_t block_view_id_min(const struct block_view *view)
+{
+    uint32_t least = view->header.known > 0 ? block_view_id(view, 0) : UINT32_MAX;
+
+    for (uint32_t i = 0; i < view->header.fresh; i++) {
+        uint32_t id = block_view_id(view, view->header.known + i);
+
+        least = id < least ? id : least;
+    }
+    return least;
+}
+
+uint32_t block_view_id_max(const struct block_view *view)
+{
+    uint32_t most = view->header.known > 0 ? block_view_id(view, view->header.known - 1) : 0;
+
+    for (uint32_t i = 0; i < view->header.fresh; i++) {
+        uint32_t id = block_view_id(view, view->header.known + i);
+
+        most = id > most ? id : most;
+    }
+    return most;
+}
+
 bool block_view_next_key(const struct block_view *view, size_t *at, const char **ret_key,
                          size_t *ret_size)
 {

@@ -53,9 +53,16 @@ static inline uint32_t block_view_id(const struct block_view *view, uint32_t pla
     return id + (uint32_t)(word >> bit % 64 & ((1ull << view->id_width) - 1));
 }
 
+/** The smallest id of a block with one, and the highest: known ones ascend. */
+uint32_t block_view_id_min(const struct block_view *view);
+uint32_t block_view_id_max(const struct block_view *view);
+
 /** `verify_body` false skips body_crc (it was checked before and stayed in memory). ERR_CORRUPT. */
 MUST_CHECK enum err block_view(const void *bytes, size_t size, bool verify_body,
                                struct block_view *ret_view);
+
+/** The same of bytes that block_view() found good, and that stayed in memory: not checked again. */
+struct block_view block_view_again(const void *bytes, size_t size);
 
 /** Walk the fresh keys: start with *at = 0; false after the last. Keys are checked by block_view.
  */

@@ -181,6 +181,7 @@ static void bench_fresh(const char *name)
     }
     for (uint32_t i = 0; i < BLOCKS; i++) {
         struct buf *entry = make_entry(builder, i, SERIES, 1, stores[0]);
+        struct block_view view;
         bool duplicate;
 
         start = meter_cpu_ns();
@@ -190,7 +191,9 @@ static void bench_fresh(const char *name)
         apply(stores[0], entry);
         apply_ns += meter_cpu_ns() - start;
         start = meter_cpu_ns();
-        store_fresh_ids(stores[0], entry, ids, BLOCK_ROWS);
+        view = block_view_again(entry->bytes + sizeof(struct entry_header),
+                                entry->size - sizeof(struct entry_header));
+        store_fresh_ids(stores[0], &view, ids);
         ids_ns += meter_cpu_ns() - start;
         start = meter_cpu_ns();
         apply(stores[1], entry);

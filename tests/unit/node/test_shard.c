@@ -144,7 +144,9 @@ void worker_teach_cutoff(struct worker *from, struct worker *to, struct slice na
 /* ---- What the test does -------------------------------------------------------------------- */
 
 static _Atomic uint64_t leaders[2] = {1, 1};
-static struct node node = {.server = 1, .shards = SHARDS, .groups = 2, .leaders = leaders};
+static atomic_bool takes_writes[2];
+static struct node node = {
+    .server = 1, .shards = SHARDS, .groups = 2, .leaders = leaders, .takes_writes = takes_writes};
 static struct shard shard = {.number = 1};
 static struct shard *groups[2] = {NULL, &shard};
 static struct worker worker = {.node = &node, .groups = groups};

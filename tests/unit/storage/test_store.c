@@ -391,15 +391,18 @@ Test(store, tells_the_ids_of_an_applied_or_repeated_entry)
 {
     struct entries_value values[] = {cpu("a", 1, 1), cpu("b", 2, 2)};
     struct buf *retry = entries_block(&(struct entries_from){0, 7, 1, 1}, values, 2);
+    struct block_view view = block_view_again(retry->bytes + sizeof(struct entry_header),
+                                              retry->size - sizeof(struct entry_header));
     uint32_t ids[3] = {9, 9, 9};
 
-    store_fresh_ids(replica.store, retry, ids, 2);
+    store_fresh_ids(replica.store, &view, ids);
     cr_assert_eq(ids[0], BLOCK_ID_NONE);
+    cr_assert_eq(ids[1], BLOCK_ID_NONE);
     replica_write(&replica, &(struct entries_from){0, 7, 1, 1}, values, 2);
-    store_fresh_ids(replica.store, retry, ids, 3);
+    store_fresh_ids(replica.store, &view, ids);
     cr_assert_eq(ids[0], 0);
     cr_assert_eq(ids[1], 1);
-    cr_assert_eq(ids[2], BLOCK_ID_NONE);
+    cr_assert_eq(ids[2], 9);
     buf_unref(retry);
 }
 
