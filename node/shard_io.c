@@ -413,8 +413,8 @@ void shard_publish(struct shard *shard)
     struct group_state state;
 
     group_state(shard->group, &state);
-    /* That first, and a release that pairs with the acquire of node_ready(): who sees this node lead
-     * must not see what was before. */
+    /* That first, and a release that pairs with the acquire of node_ready(): who sees this node
+     * lead must not see what was before. */
     atomic_store_explicit(&shard->worker->node->takes_writes[shard->number], state.ready,
                           memory_order_relaxed);
     atomic_store_explicit(&shard->worker->node->leaders[shard->number], state.leader,
