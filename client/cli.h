@@ -28,6 +28,8 @@ int cli_write(int argc, char **argv);
 int cli_query(int argc, char **argv);
 int cli_db(int argc, char **argv);
 int cli_delete(int argc, char **argv);
+int cli_export(int argc, char **argv);
+int cli_import(int argc, char **argv);
 int cli_collect(int argc, char **argv);
 int cli_local(int argc, char **argv);
 int cli_segment(int argc, char **argv);

@@ -13,6 +13,8 @@ static const struct {
     {"status", cli_status, "nodes, shards and leaders of a site"},
     {"write", cli_write, "store line protocol from files or standard input"},
     {"query", cli_query, "ask for rows, aggregates or newest values; draw them"},
+    {"export", cli_export, "print the rows of a database, to keep or to move them"},
+    {"import", cli_import, "store what export printed"},
     {"db", cli_db, "make, alter, drop and list databases; how long rows are kept"},
     {"delete", cli_delete, "take rows of a table away"},
     {"collect", cli_collect, "measure this machine and store what it does"},

@@ -25,7 +25,7 @@ static const char usage[] =
     "  --json            info, verify: as JSON\n"
     "  --catalog DIR     names of series from this shard's folder (default: where the file is);\n"
     "                    without any, rows say series=N\n"
-    "  --format NAME     cat: line, csv, jsonl (default: line)\n"
+    "  --format NAME     cat: lp (line protocol), csv, jsonl (default: lp)\n"
     "  --db NAME         cat, salvage: only this database\n"
     "  --table NAME      cat, salvage: only this table; csv needs it if there are several\n"
     "  --from TIME       cat, salvage: from this time on\n"
@@ -195,19 +195,6 @@ static int cat(struct cli_segment_options *options, char **paths, int count)
 
 /* ---- Options ------------------------------------------------------------------------------- */
 
-static bool parse_format(const char *text, enum cli_segment_format *ret_format)
-{
-    static const char *const names[] = {"line", "csv", "jsonl"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *ret_format = (enum cli_segment_format)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 static int parse_option(struct cli_segment_options *options, int option)
 {
     int64_t now_ns = cli_time_now_ns();
@@ -217,8 +204,8 @@ static int parse_option(struct cli_segment_options *options, int option)
         options->json = true;
         break;
     case OPTION_FORMAT:
-        if (!parse_format(optarg, &options->format))
-            return cli_usage("segment", "--format %s: want line, csv or jsonl", optarg);
+        if (!cli_row_format(optarg, &options->format))
+            return cli_usage("segment", "--format %s: want " CLI_ROW_FORMATS, optarg);
         break;
     case OPTION_DB:
         options->database = optarg;
@@ -265,7 +252,7 @@ static int run(struct cli_segment_options *options, const char *command, char **
     if (strcmp(command, "cat") == 0)
         return cat(options, paths, count);
     if (strcmp(command, "salvage") == 0) {
-        if (options->format != CLI_SEGMENT_LINE)
+        if (options->format != CLI_ROW_LINE)
             return cli_usage("segment", "salvage prints line protocol only");
         options->salvage = true;
         return cat(options, paths, count);

@@ -3,8 +3,7 @@
  *
  *     cli_segment.c        the command line, verify
  *     cli_segment_info.c   info
- *     cli_segment_cat.c    cat and salvage: which rows
- *     cli_segment_row.c    cat and salvage: how a row is printed
+ *     cli_segment_cat.c    cat and salvage: which rows (cli_row.h: how one is printed)
  *
  * Files are opened on a dry disk: nothing is ever changed.
  */
@@ -15,15 +14,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "client/cli_row.h"
 #include "storage/catalog_folder.h"
 #include "storage/segment.h"
-
-enum cli_segment_format { CLI_SEGMENT_LINE, CLI_SEGMENT_CSV, CLI_SEGMENT_JSONL };
 
 struct cli_segment_options {
     const struct disk *disk;
     const char *command; /* "segment cat", for messages. */
-    enum cli_segment_format format;
+    enum cli_row_format format;
     const char *table, *database; /* NULL: all. */
     int64_t from_ns, to_ns;       /* Rows with from <= time < to; to INT64_MAX: the end. */
     uint64_t limit;               /* Rows still to be printed. */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "client/cli.h"
-#include "client/cli_segment_row.h"
+#include "client/cli_segment.h"
 #include "storage/segment_cursor.h"
 
 enum {
@@ -31,10 +31,11 @@ struct cat {
     const struct segment *segment;
     struct catalog_folder folder;
     struct segment_cursor cursor;
-    struct cli_segment_printer printer;
-    uint64_t lost; /* What salvage has left out: reports. */
-    struct cat_field *fields;
-    struct cli_segment_cell *cells;
+    struct cli_row_printer printer;
+    uint64_t lost;            /* What salvage has left out: reports. */
+    struct cat_field *fields; /* Owned, as the next two: for field_capacity fields. */
+    struct cli_row_field *names;
+    struct cli_row_cell *cells;
     uint32_t field_capacity;
     uint32_t ids[SEGMENT_CHUNK_ROWS], counts[SEGMENT_CHUNK_ROWS];
     int64_t times_ns[SEGMENT_CHUNK_ROWS];
@@ -102,7 +103,7 @@ static bool wants_group(const struct cat *cat, uint32_t at)
 /* Line protocol has no word for the database, a CSV file one set of columns. */
 static int check_names(const struct cat *cat)
 {
-    enum cli_segment_format format = cat->options->format;
+    enum cli_row_format format = cat->options->format;
     const struct segment_table *last = NULL;
     char names[2][NAME_ROOM];
 
@@ -112,10 +113,10 @@ static int check_names(const struct cat *cat)
         if (table == last || !wants_table(cat, table))
             continue;
         cli_segment_table_name(&cat->folder, table->number, names[1], NAME_ROOM);
-        if (last != NULL && format == CLI_SEGMENT_CSV)
+        if (last != NULL && format == CLI_ROW_CSV)
             return cli_usage("segment", "%s has several tables (%s, %s): choose with --table",
                              segment_path(cat->segment), names[0], names[1]);
-        if (last != NULL && format == CLI_SEGMENT_LINE &&
+        if (last != NULL && format == CLI_ROW_LINE &&
             strcspn(names[0], "/") + 1 <= strlen(names[0]) &&
             strncmp(names[0], names[1], strcspn(names[0], "/") + 1) != 0)
             return cli_usage("segment", "%s has several databases (%s, %s): choose with --db",
@@ -150,7 +151,8 @@ static enum err left_out(struct cat *cat, enum err err, uint32_t rows, struct sl
 static enum err grow(struct cat *cat, uint32_t count)
 {
     struct cat_field *fields;
-    struct cli_segment_cell *cells;
+    struct cli_row_field *names;
+    struct cli_row_cell *cells;
 
     if ((uint64_t)count * SEGMENT_CHUNK_ROWS > CELLS_MAX)
         return err_set(ERR_LIMIT, "%s: table %" PRIu32 " has %" PRIu32 " fields, too many for here",
@@ -159,6 +161,10 @@ static enum err grow(struct cat *cat, uint32_t count)
     if (fields == NULL)
         return err_set(ERR_NO_MEMORY, "%" PRIu32 " fields", count);
     cat->fields = fields;
+    names = realloc(cat->names, (count + 1) * sizeof *names);
+    if (names == NULL)
+        return err_set(ERR_NO_MEMORY, "%" PRIu32 " fields", count);
+    cat->names = names;
     cells = realloc(cat->cells, (count + 1) * sizeof *cells);
     if (cells == NULL)
         return err_set(ERR_NO_MEMORY, "%" PRIu32 " fields", count);
@@ -208,9 +214,9 @@ static enum err print_row(struct cat *cat, uint32_t at)
 
     for (uint32_t i = 0; i < table->field_count; i++) {
         const struct cat_field *field = &cat->fields[i];
-        struct cli_segment_cell *cell = &cat->cells[i];
+        struct cli_row_cell *cell = &cat->cells[i];
 
-        *cell = (struct cli_segment_cell){.present = field->present[at], .bits = field->values[at]};
+        *cell = (struct cli_row_cell){.present = field->present[at], .bits = field->values[at]};
         if (cell->present && table->fields[i].type == FIELD_STRING)
             cell->text =
                 (struct slice){field->text + (uint32_t)cell->bits, (size_t)(cell->bits >> 32)};
@@ -219,11 +225,12 @@ static enum err print_row(struct cat *cat, uint32_t at)
     if (!any) /* What it had was lost. */
         return ERR_OK;
     cat->options->limit--;
-    if (!cli_segment_row_print(&cat->printer,
-                               &(struct cli_segment_row){.series = &cat->parts,
-                                                         .table = table,
-                                                         .cells = cat->cells,
-                                                         .time_ns = cat->times_ns[at]}))
+    if (!cli_row_print(&cat->printer, &(struct cli_row){.database = cat->parts.database,
+                                                        .table = cat->parts.table,
+                                                        .tags = cat->parts.tags,
+                                                        .tag_count = cat->parts.tag_count,
+                                                        .cells = cat->cells,
+                                                        .time_ns = cat->times_ns[at]}))
         return err_set(ERR_NO_MEMORY, "a row");
     return ERR_OK;
 }
@@ -248,8 +255,13 @@ static enum err print_chunks(struct cat *cat)
     uint32_t before = 0; /* Rows of the chunks that were read. */
     enum err err = grow(cat, cursor->table->field_count);
 
-    for (uint32_t i = 0; i < cursor->table->field_count && err == ERR_OK; i++)
+    for (uint32_t i = 0; i < cursor->table->field_count && err == ERR_OK; i++) {
         cat->fields[i].lost = false;
+        cat->names[i] =
+            (struct cli_row_field){cursor->table->fields[i].name, cursor->table->fields[i].type};
+    }
+    if (err == ERR_OK && !cli_row_fields(&cat->printer, cat->names, cursor->table->field_count))
+        err = err_set(ERR_NO_MEMORY, "%" PRIu32 " fields", cursor->table->field_count);
     for (uint32_t i = 0; i < cursor->group->chunks && err == ERR_OK; i++) {
         const struct segment_chunk *chunk = &cursor->chunks[i];
 
@@ -266,20 +278,40 @@ static enum err print_chunks(struct cat *cat)
     return err;
 }
 
-/* Which tags the rows of a CSV will have. What cannot be read is told when it is printed. */
-static enum err expect_tags(struct cat *cat)
+static bool expect_series(struct cat *cat)
+{
+    for (size_t i = 0; i < cat->parts.tag_count; i++)
+        if (!cli_row_expect_tag(&cat->printer, cat->parts.tags[i].name))
+            return false;
+    return true;
+}
+
+static bool expect_fields(struct cat *cat, const struct segment_table *table)
+{
+    for (uint32_t i = 0; i < table->field_count; i++)
+        if (!cli_row_expect_field(&cat->printer, table->fields[i].name, table->fields[i].type))
+            return false;
+    return true;
+}
+
+/* Which columns the rows of a CSV will have. What cannot be read is told when it is printed. */
+static enum err expect_columns(struct cat *cat)
 {
     for (uint32_t i = 0; i < segment_groups(cat->segment); i++) {
-        if (!wants_group(cat, i) || segment_cursor_open(&cat->cursor, cat->segment, i) != ERR_OK)
+        if (!wants_group(cat, i))
+            continue;
+        if (!expect_fields(cat, segment_table(cat->segment, i)))
+            return err_set(ERR_NO_MEMORY, "the columns of a CSV");
+        if (segment_cursor_open(&cat->cursor, cat->segment, i) != ERR_OK)
             continue;
         for (uint32_t chunk = 0; chunk < cat->cursor.group->chunks; chunk++) {
             if (segment_cursor_runs(&cat->cursor, chunk, cat->ids, cat->counts) != ERR_OK)
                 break;
             for (uint32_t run = 0; run < cat->cursor.chunks[chunk].runs; run++) {
                 find_series(cat, cat->ids[run]);
-                if (!cli_segment_row_expect(&cat->printer, &cat->parts))
+                if (!expect_series(cat))
                     return err_set(ERR_LIMIT, "%s: more than %d names of tags are too many for CSV",
-                                   segment_path(cat->segment), CLI_SEGMENT_TAGS_MAX);
+                                   segment_path(cat->segment), CLI_ROW_TAGS_MAX);
             }
         }
     }
@@ -290,8 +322,8 @@ static enum err print_groups(struct cat *cat)
 {
     enum err err = ERR_OK;
 
-    if (cat->options->format == CLI_SEGMENT_CSV)
-        err = expect_tags(cat);
+    if (cat->options->format == CLI_ROW_CSV)
+        err = expect_columns(cat);
     for (uint32_t i = 0; i < segment_groups(cat->segment) && err == ERR_OK; i++) {
         if (!wants_group(cat, i))
             continue;
@@ -347,8 +379,9 @@ int cli_segment_cat(struct cli_segment_options *options, const char *path, FILE 
         free(cat->fields[i].present);
     }
     free(cat->fields);
+    free(cat->names);
     free(cat->cells);
-    cli_segment_row_fini(&cat->printer);
+    cli_row_fini(&cat->printer);
     segment_cursor_fini(&cat->cursor);
     catalog_folder_close(&cat->folder);
     segment_unref(segment);

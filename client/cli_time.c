@@ -165,7 +165,11 @@ static bool parse_calendar(const char *text, int64_t *ret_ns)
                            take_zone(&text, &zone_s) && *text == '\0'))
         return false;
     seconds = (int64_t)timegm(&tm) + zone_s;
-    /* The earliest seconds of 1677 overflow only because their fraction is added afterwards. */
+    /* The first second of all begins before there are ns to say so, and ends behind. */
+    if (seconds < 0 && fraction_ns > 0) {
+        seconds++;
+        fraction_ns -= SECOND;
+    }
     return !__builtin_mul_overflow(seconds, SECOND, ret_ns) &&
            !__builtin_add_overflow(*ret_ns, fraction_ns, ret_ns);
 }

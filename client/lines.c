@@ -18,7 +18,7 @@ void lines_fini(struct lines *lines)
     free(lines->line);
 }
 
-static enum err write_line(struct millrace *m, const struct line *line, int64_t default_ns)
+enum err lines_write_row(struct millrace *m, const struct line *line, int64_t default_ns)
 {
     uint32_t series = 0;
     enum err err = names_series(m->names, line->table, line->tags, line->tag_count, &series);
@@ -29,8 +29,7 @@ static enum err write_line(struct millrace *m, const struct line *line, int64_t 
                             line->field_count);
 }
 
-/* Is it the line's own fault? Then the next one may be good. */
-static bool is_bad_line(enum err err)
+bool lines_is_bad(enum err err)
 {
     return err == ERR_INVALID || err == ERR_LIMIT || err == ERR_TYPE_CONFLICT;
 }
@@ -48,10 +47,10 @@ enum err lines_write(struct lines *lines, struct millrace *m, const char *text, 
         if (err == ERR_END)
             break;
         if (err == ERR_OK)
-            err = write_line(m, lines->line, lines->now_ns);
+            err = lines_write_row(m, lines->line, lines->now_ns);
         if (err == ERR_OK) {
             lines->rows++;
-        } else if (is_bad_line(err)) {
+        } else if (lines_is_bad(err)) {
             lines->bad++;
             if (lines->on_bad)
                 lines->on_bad(lines->ctx, parser->number);

@@ -34,4 +34,11 @@ void lines_fini(struct lines *lines);
 MUST_CHECK enum err lines_write(struct lines *lines, struct millrace *m, const char *text,
                                 size_t size, bool more, size_t *ret_used);
 
+/** Write the row of one parsed line; `default_ns` if it has no time. Errors of client_write_row(),
+ * or of its names. */
+MUST_CHECK enum err lines_write_row(struct millrace *m, const struct line *line,
+                                    int64_t default_ns);
+/** Is it the line's own fault? Then the next one may be good. */
+bool lines_is_bad(enum err err);
+
 #endif

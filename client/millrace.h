@@ -210,7 +210,7 @@ struct millrace_query {
     const char *agg; /* NULL or "none", "count", "min", "max", "sum", "mean", "first", "last" */
     int last;        /* newest value of each series */
     /* NULL or "rows"; "series": the tags of each, "labels": names of all tags, "values": those of
-     * the tag fields[0] */
+     * the tag fields[0], "tables": those of the database (table is NULL) */
     const char *about;
     uint64_t limit;          /* rows; 0: none */
     const char *consistency; /* NULL or "leader", "linearizable", "any" */
@@ -223,6 +223,23 @@ MILLRACE_API enum millrace_code millrace_query(struct millrace *m,
                                                const struct millrace_query *query,
                                                struct millrace_result **ret_result);
 MILLRACE_API void millrace_result_free(struct millrace_result *result); /* NULL is allowed. */
+
+/** Takes a part of the rows, borrowed during the call. Anything but 0 ends the scan. */
+typedef int (*millrace_part_cb)(void *ctx, const struct millrace_result *part);
+
+/**
+ * Raw rows of a table, however many: in parts of about a MiB, one shard after the other, by series
+ * and time. Which series comes first, the site decides; it is the same each time. Parts have the
+ * columns that their rows need.
+ *
+ * What was acknowledged before it began and stays to its end comes, and comes once, whoever leads
+ * meanwhile; what is written while it runs may come or not. on_part is called on this thread.
+ * query->timeout_ms is for each part. Errors: MILLRACE_CANCELED: on_part ended it;
+ * MILLRACE_INVALID: an aggregate, last, about or a limit.
+ */
+MILLRACE_API enum millrace_code millrace_scan(struct millrace *m,
+                                              const struct millrace_query *query,
+                                              millrace_part_cb on_part, void *ctx);
 
 enum millrace_kind { MILLRACE_TIME = 1, MILLRACE_TAG = 2, MILLRACE_FIELD = 3 };
 

@@ -21,10 +21,8 @@ static const char *const op_names[QUERY_OP_END] = {
     [QUERY_NOT_MATCHES] = "!~",
 };
 static const char *const about_names[QUERY_ABOUT_END] = {
-    [QUERY_ROWS] = "rows",
-    [QUERY_SERIES] = "series",
-    [QUERY_LABELS] = "labels",
-    [QUERY_VALUES] = "values",
+    [QUERY_ROWS] = "rows",     [QUERY_SERIES] = "series", [QUERY_LABELS] = "labels",
+    [QUERY_VALUES] = "values", [QUERY_TABLES] = "tables",
 };
 static const char *const consistency_names[] = {
     [QUERY_LEADER] = "leader",
@@ -66,7 +64,10 @@ static enum err fill(const struct millrace_query *from, struct query *query)
     bool everything = from->from_ns == 0 && from->to_ns == 0;
     enum err err;
 
-    if (!from->table || !*from->table)
+    err = find_name("kind of question", from->about, about_names, QUERY_ABOUT_END, &query->about);
+    if (err != ERR_OK)
+        return err;
+    if (query->about != QUERY_TABLES && (!from->table || !*from->table))
         return err_set(ERR_INVALID, "a query needs a table");
     if (from->field_count > QUERY_FIELDS_MAX || from->where_count > QUERY_TAGS_MAX ||
         from->group_count > QUERY_TAGS_MAX)
@@ -75,7 +76,7 @@ static enum err fill(const struct millrace_query *from, struct query *query)
                        "are allowed",
                        from->field_count, from->where_count, from->group_count, QUERY_FIELDS_MAX,
                        QUERY_TAGS_MAX, QUERY_TAGS_MAX);
-    query->table = from->table;
+    query->table = query->about == QUERY_TABLES ? "" : from->table;
     query->field_count = (uint32_t)from->field_count;
     for (size_t i = 0; i < from->field_count; i++)
         query->fields[i] = from->fields[i];
@@ -91,42 +92,46 @@ static enum err fill(const struct millrace_query *from, struct query *query)
     if (err == ERR_OK)
         err = find_name("consistency", from->consistency, consistency_names, QUERY_ANY + 1,
                         &query->consistency);
-    if (err == ERR_OK)
-        err =
-            find_name("kind of question", from->about, about_names, QUERY_ABOUT_END, &query->about);
     /* Shards name the same ones: what is left of so many rows may be fewer. */
-    if (query->about == QUERY_LABELS || query->about == QUERY_VALUES)
+    if (query->about == QUERY_LABELS || query->about == QUERY_VALUES ||
+        query->about == QUERY_TABLES)
         query->limit = 0;
     return err == ERR_OK ? fill_where(from, query) : err;
 }
 
 /* ---- The answer (I/O thread) --------------------------------------------------------------- */
 
-static enum err take_end(struct millrace_result *result, const uint8_t *payload, size_t size)
+static enum err take_end(uint16_t type, const uint8_t *payload, size_t size,
+                         struct message_query_end *ret_end)
 {
-    struct message_query_end end;
-    enum err err = message_get_query_end(payload, size, &end);
+    enum err err;
 
+    if (type != FRAME_QUERY_END)
+        return err_set(ERR_INVALID, "QUERY was answered with a frame of type %u", (unsigned)type);
+    err = message_get_query_end(payload, size, ret_end);
+    if (err == ERR_OK && ret_end->code != ERR_OK)
+        err = err_set(ret_end->code > ERR_END && ret_end->code < ERR_COUNT ? (enum err)ret_end->code
+                                                                           : ERR_INVALID,
+                      "query: %.*s", (int)ret_end->text.size, ret_end->text.data);
+    return err;
+}
+
+static enum err on_answer(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
+{
+    struct millrace_result *result = ctx;
+    struct message_query_end end;
+    enum err err;
+
+    if (type == FRAME_QUERY_BATCH)
+        return result_add(result, payload, size);
+    err = take_end(type, payload, size, &end);
     if (err != ERR_OK)
         return err;
-    if (end.code != ERR_OK)
-        return err_set(end.code > ERR_END && end.code < ERR_COUNT ? (enum err)end.code
-                                                                  : ERR_INVALID,
-                       "query: %.*s", (int)end.text.size, end.text.data);
     if (end.rows != result->columns.rows)
         return err_set(ERR_INVALID, "query: %u rows came, %" PRIu64 " were sent",
                        (unsigned)result->columns.rows, end.rows);
     result->stale_ms = end.stale_ms;
     return ERR_END;
-}
-
-static enum err on_answer(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
-{
-    if (type == FRAME_QUERY_BATCH)
-        return result_add(ctx, payload, size);
-    if (type == FRAME_QUERY_END)
-        return take_end(ctx, payload, size);
-    return err_set(ERR_INVALID, "QUERY was answered with a frame of type %u", (unsigned)type);
 }
 
 static void on_restart(void *ctx)
@@ -137,14 +142,15 @@ static void on_restart(void *ctx)
 /* ---- Both ---------------------------------------------------------------------------------- */
 
 static enum err run(struct millrace *m, const struct query *query, uint32_t timeout_ms,
-                    struct millrace_result *result)
+                    enum err (*take)(void *, uint16_t, const uint8_t *, size_t),
+                    void (*restart)(void *), void *ctx)
 {
     struct call call = {
         .type = FRAME_QUERY,
         .timeout_ns = timeout_ms * MS_NS,
-        .on_answer = on_answer,
-        .on_restart = on_restart,
-        .ctx = result,
+        .on_answer = take,
+        .on_restart = restart,
+        .ctx = ctx,
     };
     struct bytes bytes = {0};
     enum err err;
@@ -162,26 +168,42 @@ static enum err run(struct millrace *m, const struct query *query, uint32_t time
     return err;
 }
 
+/* A query on the heap, with its database's name behind it. */
+static enum err make(struct millrace *m, const struct millrace_query *from,
+                     struct query **ret_query)
+{
+    struct slice database = names_database(m->names);
+    struct query *query = calloc(1, sizeof *query + database.size + 1);
+    enum err err;
+
+    if (!query)
+        return err_set(ERR_NO_MEMORY, "a query");
+    memcpy(query + 1, database.data, database.size);
+    query->database = (const char *)(query + 1);
+    err = fill(from, query);
+    if (err == ERR_OK)
+        *ret_query = query;
+    else
+        free(query);
+    return err;
+}
+
+static uint32_t timeout_of(const struct millrace_query *from)
+{
+    return from->timeout_ms ? from->timeout_ms : TIMEOUT_MS;
+}
+
 enum millrace_code millrace_query(struct millrace *m, const struct millrace_query *from,
                                   struct millrace_result **ret_result)
 {
-    struct slice database = names_database(m->names);
-    struct query *query = calloc(1, sizeof *query);
+    struct query *query = NULL;
     struct millrace_result *result = calloc(1, sizeof *result);
-    char *copy = strndup(database.data, database.size);
-    enum err err;
+    enum err err = result ? make(m, from, &query) : err_set(ERR_NO_MEMORY, "a result");
 
-    if (!query || !result || !copy) {
-        err = err_set(ERR_NO_MEMORY, "a query");
-    } else {
-        query->database = copy;
-        err = fill(from, query);
-    }
     if (err == ERR_OK)
-        err = run(m, query, from->timeout_ms ? from->timeout_ms : TIMEOUT_MS, result);
+        err = run(m, query, timeout_of(from), on_answer, on_restart, result);
     if (err == ERR_OK)
         err = result_order(result, from->fields, from->field_count, from->limit);
-    free(copy);
     free(query);
     if (err != ERR_OK) {
         enum millrace_code code = client_fail(m, err);
@@ -191,4 +213,121 @@ enum millrace_code millrace_query(struct millrace *m, const struct millrace_quer
     }
     *ret_result = result;
     return MILLRACE_OK;
+}
+
+/* ---- Page by page -------------------------------------------------------------------------- */
+
+/* To the shard's next page. False: there is none. */
+static bool turn_page(struct query *query, int64_t from_ns, struct query_place next)
+{
+    struct query_page *page = &query->page;
+
+    if (next.series != QUERY_PLACE_END && next.time_ns != INT64_MIN) {
+        /* The rest of one series by itself: what came before it need not be read again. */
+        page->series_first = page->series_last = next.series;
+        query->from_ns = next.time_ns;
+        return true;
+    }
+    if (next.series == QUERY_PLACE_END && page->series_last == UINT32_MAX)
+        return false;
+    page->series_first = next.series != QUERY_PLACE_END ? next.series : page->series_last + 1;
+    page->series_last = UINT32_MAX;
+    query->from_ns = from_ns;
+    return true;
+}
+
+/* A page as it came: batches, each with its size before it. They are not put together: what one
+ * has in columns may be nothing to another. */
+struct page {
+    struct bytes batches;
+    uint64_t rows;
+    struct query_place next;
+};
+
+static enum err on_page(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
+{
+    struct page *page = ctx;
+    struct message_query_end end;
+    enum err err;
+
+    if (type == FRAME_QUERY_BATCH) {
+        bytes_put_u32(&page->batches, (uint32_t)size);
+        bytes_put(&page->batches, payload, size);
+        return page->batches.failed ? err_set(ERR_NO_MEMORY, "a page of rows") : ERR_OK;
+    }
+    err = take_end(type, payload, size, &end);
+    if (err == ERR_OK) {
+        page->rows = end.rows;
+        page->next = end.next;
+        err = ERR_END;
+    }
+    return err;
+}
+
+static void forget_page(void *ctx)
+{
+    struct page *page = ctx;
+
+    bytes_clear(&page->batches);
+}
+
+static enum err hand_out(const struct millrace_query *from, const struct page *page,
+                         millrace_part_cb on_part, void *ctx)
+{
+    const uint8_t *at = page->batches.data, *end = at + page->batches.size;
+    uint64_t rows = 0;
+    enum err err = ERR_OK;
+
+    while (at < end && err == ERR_OK) {
+        struct millrace_result part = {0};
+        uint32_t size;
+
+        memcpy(&size, at, sizeof size);
+        at += sizeof size;
+        err = result_add(&part, at, size);
+        if (err == ERR_OK)
+            err = result_keep(&part, from->fields, from->field_count);
+        rows += part.row_count;
+        if (err == ERR_OK && on_part(ctx, &part) != 0)
+            err = err_set(ERR_CANCELED, "who takes the rows wants no more");
+        at += size;
+        result_fini(&part);
+    }
+    if (err == ERR_OK && rows != page->rows)
+        err = err_set(ERR_INVALID, "query: %" PRIu64 " rows came, %" PRIu64 " were sent", rows,
+                      page->rows);
+    return err;
+}
+
+static enum err scan_shard(struct millrace *m, const struct millrace_query *from,
+                           struct query *query, millrace_part_cb on_part, void *ctx)
+{
+    int64_t from_ns = query->from_ns;
+    struct page page = {0};
+    enum err err;
+
+    do {
+        forget_page(&page);
+        err = run(m, query, timeout_of(from), on_page, forget_page, &page);
+        if (err == ERR_OK)
+            err = hand_out(from, &page, on_part, ctx);
+    } while (err == ERR_OK && turn_page(query, from_ns, page.next));
+    query->from_ns = from_ns;
+    bytes_fini(&page.batches);
+    return err;
+}
+
+enum millrace_code millrace_scan(struct millrace *m, const struct millrace_query *from,
+                                 millrace_part_cb on_part, void *ctx)
+{
+    struct query *query = NULL;
+    uint32_t shards = io_shards(m->io);
+    enum err err = make(m, from, &query);
+
+    for (uint32_t shard = 0; shard < shards && err == ERR_OK; shard++) {
+        query->page = (struct query_page){.on = true, .shard = shard, .series_last = UINT32_MAX};
+        err = scan_shard(m, from, query, on_part, ctx);
+    }
+    free(query);
+    return err == ERR_OK ? MILLRACE_OK : client_fail(m, err);
 }

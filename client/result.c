@@ -199,28 +199,51 @@ static enum err order_rows(struct millrace_result *result, const struct sort_vie
     return err;
 }
 
-enum err result_order(struct millrace_result *result, const char *const *fields, size_t field_count,
-                      uint64_t limit)
+static enum err order_columns(struct millrace_result *result, struct sort_view *view)
 {
     const struct columns *columns = &result->columns;
-    struct sort_view view = {.columns = columns, .fields = fields, .field_count = field_count};
     uint32_t *order = malloc(((size_t)columns->count + 1) * sizeof *order);
     uint32_t first_tag = 0;
-    enum err err;
 
     if (!order)
         return err_set(ERR_NO_MEMORY, "a result of %u columns", (unsigned)columns->count);
     for (uint32_t i = 0; i < columns->count; i++)
         order[i] = i;
-    qsort_r(order, columns->count, sizeof *order, compare_columns, &view);
+    qsort_r(order, columns->count, sizeof *order, compare_columns, view);
     while (first_tag < columns->count && columns->columns[order[first_tag]].kind == COLUMN_TIME)
         first_tag++;
-    view.tags = order + first_tag;
-    while (first_tag + view.tag_count < columns->count &&
-           columns->columns[view.tags[view.tag_count]].kind == COLUMN_TAG)
-        view.tag_count++;
+    view->tags = order + first_tag;
+    while (first_tag + view->tag_count < columns->count &&
+           columns->columns[view->tags[view->tag_count]].kind == COLUMN_TAG)
+        view->tag_count++;
     result->order = order;
-    err = order_rows(result, &view);
+    return ERR_OK;
+}
+
+enum err result_keep(struct millrace_result *result, const char *const *fields, size_t field_count)
+{
+    struct sort_view view = {
+        .columns = &result->columns, .fields = fields, .field_count = field_count};
+    uint32_t count = result->columns.rows;
+
+    result->rows = malloc(((size_t)count + 1) * sizeof *result->rows);
+    if (!result->rows)
+        return err_set(ERR_NO_MEMORY, "a result of %u rows", (unsigned)count);
+    for (uint32_t row = 0; row < count; row++)
+        result->rows[row] = row;
+    result->row_count = count;
+    return order_columns(result, &view);
+}
+
+enum err result_order(struct millrace_result *result, const char *const *fields, size_t field_count,
+                      uint64_t limit)
+{
+    struct sort_view view = {
+        .columns = &result->columns, .fields = fields, .field_count = field_count};
+    enum err err = order_columns(result, &view);
+
+    if (err == ERR_OK)
+        err = order_rows(result, &view);
     if (err == ERR_OK && limit > 0 && result->row_count > limit)
         result->row_count = (uint32_t)limit;
     return err;
@@ -233,13 +256,18 @@ static const struct column *column_at(const struct millrace_result *result, size
     return &result->columns.columns[result->order[column]];
 }
 
+void result_fini(struct millrace_result *result)
+{
+    columns_fini(&result->columns);
+    free(result->rows);
+    free(result->order);
+}
+
 void millrace_result_free(struct millrace_result *result)
 {
     if (!result)
         return;
-    columns_fini(&result->columns);
-    free(result->rows);
-    free(result->order);
+    result_fini(result);
     free(result);
 }
 

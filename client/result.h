@@ -30,5 +30,10 @@ void result_clear(struct millrace_result *result);
  */
 MUST_CHECK enum err result_order(struct millrace_result *result, const char *const *fields,
                                  size_t field_count, uint64_t limit);
+/** Order columns in the same way; rows stay in the order in which they came. ERR_NO_MEMORY. */
+MUST_CHECK enum err result_keep(struct millrace_result *result, const char *const *fields,
+                                size_t field_count);
+/** Free what it owns. */
+void result_fini(struct millrace_result *result);
 
 #endif

@@ -209,7 +209,8 @@ static void query_done(struct route *route)
                                     .rows = request->rows,
                                     .stale_ms = request->stale_ms,
                                     .leader = route->answer.leader,
-                                    .text = {route->answer.text, strlen(route->answer.text)}};
+                                    .text = {route->answer.text, strlen(route->answer.text)},
+                                    .next = request->next};
     struct bytes bytes = {0};
 
     for (uint32_t i = 0;

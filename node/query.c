@@ -27,6 +27,7 @@ struct query_run {
     struct aggregate *aggregate;
     uint64_t started_ns, deadline_ms;
     uint64_t rows, bytes, stale_ms;
+    struct query_place place; /* Behind a page. */
     uint32_t under_way, left;
     bool starting; /* query_start() is on the stack. */
     enum err code;
@@ -112,7 +113,8 @@ static bool end_if_done(struct query_run *run)
         end = (struct message_query_end){.code = run->code,
                                          .rows = run->rows,
                                          .stale_ms = run->stale_ms,
-                                         .text = {run->text, strlen(run->text)}};
+                                         .text = {run->text, strlen(run->text)},
+                                         .next = run->place};
         run->sink.end(run->sink.ctx, &end);
     }
     free_run(run);
@@ -161,6 +163,7 @@ static void take_parts(struct query_run *run, struct query_request *request)
     }
     if (run->message.query.limit == 0)
         run->rows += request->rows;
+    run->place = request->next;
     if (request->stale_ms > run->stale_ms)
         run->stale_ms = request->stale_ms;
     for (uint32_t i = 0; i < request->part_count && run->code == ERR_OK; i++) {
@@ -253,10 +256,12 @@ static void ask_shard(struct query_run *run, uint32_t number, uint64_t now_ms)
 
 /* ---- Starting ------------------------------------------------------------------------------ */
 
-static enum err check(const struct query *query)
+static enum err check(const struct query *query, uint32_t shards)
 {
-    if (query->table == NULL || query->table[0] == '\0')
+    if (query->about != QUERY_TABLES && (query->table == NULL || query->table[0] == '\0'))
         return err_set(ERR_INVALID, "a query names no table");
+    if (query->page.on && query->page.shard >= shards)
+        return err_set(ERR_INVALID, "a page of shard %u: there are %u", query->page.shard, shards);
     if (query->database == NULL || query->database[0] == '\0')
         return err_set(ERR_INVALID, "a query names no database");
     if (query->agg >= QUERY_AGG_END || query->consistency > QUERY_ANY)
@@ -279,7 +284,7 @@ enum err query_start(struct worker *worker, struct message_query *message,
     uint32_t shards = worker->node->shards;
     uint32_t timeout_ms = message->timeout_ms;
     struct query_run *run;
-    enum err err = check(&message->query);
+    enum err err = check(&message->query, shards);
 
     if (err == ERR_OK && worker->query_count >= QUERY_RUNS_MAX)
         err = err_set(ERR_BUSY, "%d queries run already", (int)QUERY_RUNS_MAX);
@@ -303,13 +308,14 @@ enum err query_start(struct worker *worker, struct message_query *message,
     run->sink = *sink;
     run->started_ns = clk_now_ns();
     run->deadline_ms = worker_now_ms() + timeout_ms;
-    run->left = shards;
+    run->left = message->query.page.on ? 1 : shards;
     run->starting = true;
     run->next = worker->queries;
     worker->queries = run;
     worker->query_count++;
     for (uint32_t i = 0; i < shards && run->code == ERR_OK; i++)
-        ask_shard(run, i, worker_now_ms());
+        if (!run->message.query.page.on || run->message.query.page.shard == i)
+            ask_shard(run, i, worker_now_ms());
     run->starting = false;
     *ret_run = end_if_done(run) ? NULL : run;
     return ERR_OK;

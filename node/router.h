@@ -111,6 +111,7 @@ struct query_request {
     uint64_t bytes; /* Of all parts. */
     uint64_t rows;
     uint64_t stale_ms;
+    struct query_place next; /* Of a page. */
 };
 
 /** A piece of a file: from another node, or here for another one. */

@@ -70,6 +70,7 @@ static enum err take_query_part(struct worker *worker, struct query_request *req
         if (err != ERR_OK)
             return err;
         request->rows = end.rows;
+        request->next = end.next;
         request->stale_ms = end.stale_ms;
         request->route.answer.code = end.code < ERR_COUNT ? (enum err)end.code : ERR_INVALID;
         request->route.answer.leader = end.leader;

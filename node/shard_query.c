@@ -16,7 +16,12 @@
 #include "storage/snapshot.h"
 #include "storage/store_damage.h"
 
-enum { RETRY_ROUND_MS = 20 };
+enum {
+    RETRY_ROUND_MS = 20,
+    PAGE_BYTES = 16 << 20,
+    /* A page needs no more: what is collected beyond it would be collected again for the next. */
+    PAGE_MEMORY = 4 * PAGE_BYTES,
+};
 
 struct read_wait {
     struct read_wait *next;
@@ -97,8 +102,8 @@ static void scan_in_pool(struct pool_job *job)
         task->err = scan_labels(task->snapshot, task->request->query, &task->limits, take_batch,
                                 task->request);
     else
-        task->err = scan_rows(task->snapshot, task->request->query, &task->limits, take_batch,
-                              task->request);
+        task->err = scan_page(task->snapshot, task->request->query, &task->limits, take_batch,
+                              task->request, &task->request->next);
     if (task->err != ERR_OK)
         err_save(&task->note, task->err);
 }
@@ -183,9 +188,12 @@ static void start_scan(struct shard *shard, struct query_request *request)
         .request = request,
         .limits = {.memory_bytes = limits->query_bytes / 2,
                    .result_bytes = limits->query_bytes / 2,
+                   .page_bytes = PAGE_BYTES,
                    .deadline_ns = clk_now_ns() + (uint64_t)timeout_ms * 1000000,
                    .cancel = &shard->worker->node->closing},
     };
+    if (request->query->page.on && task->limits.memory_bytes > PAGE_MEMORY)
+        task->limits.memory_bytes = PAGE_MEMORY;
     *shard->worker->scans_end = task;
     shard->worker->scans_end = &task->next;
     run_scans(shard->worker);

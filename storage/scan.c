@@ -64,8 +64,9 @@ static enum err run_rows(struct rows_to *to)
     return err;
 }
 
-enum err scan_rows(const struct snapshot *snapshot, const struct query *query,
-                   const struct scan_limits *limits, scan_batch_cb take, void *arg)
+enum err scan_page(const struct snapshot *snapshot, const struct query *query,
+                   const struct scan_limits *limits, scan_batch_cb take, void *arg,
+                   struct query_place *ret_next)
 {
     struct scan_regions regions;
     struct rows_to to = {.regions = &regions};
@@ -76,14 +77,23 @@ enum err scan_rows(const struct snapshot *snapshot, const struct query *query,
     scan_batch_init(&to.batch, &regions.decode, take, arg);
     scan_stream_init(&to.stream, scan_batch_add, &to.batch);
     err = run_rows(&to);
-    if (err == ERR_END && to.batch.rows_left == 0) /* The query's limit. */
-        err = ERR_OK;
+    if (err == ERR_END && (to.batch.rows_left == 0 || to.batch.next.series != QUERY_PLACE_END))
+        err = ERR_OK; /* The query's limit, or its page's. */
     if (err == ERR_OK)
         err = scan_batch_flush(&to.batch);
     scan_stream_fini(&to.stream);
+    *ret_next = to.batch.next;
     scan_batch_fini(&to.batch);
     scan_regions_fini(&regions);
     return err;
+}
+
+enum err scan_rows(const struct snapshot *snapshot, const struct query *query,
+                   const struct scan_limits *limits, scan_batch_cb take, void *arg)
+{
+    struct query_place next;
+
+    return scan_page(snapshot, query, limits, take, arg, &next);
 }
 
 /* ---- Digests ------------------------------------------------------------------------------- */

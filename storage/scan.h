@@ -35,6 +35,7 @@ struct scan_limits {
     uint64_t memory_bytes;     /* For collected rows; blocks being decoded and a batch being built
                                   take a few MiB beside it. */
     uint64_t result_bytes;     /* Of all batches of this scan; ERR_LIMIT above it. */
+    uint64_t page_bytes;       /* Ends a query's page. */
     uint64_t deadline_ns;      /* Monotonic (clk.h); ERR_TIMEOUT after it. 0: none. */
     const atomic_bool *cancel; /* Set by another thread: ERR_CANCELED. NULL: never. */
 };
@@ -52,6 +53,11 @@ typedef enum err (*scan_batch_cb)(void *arg, const struct columns *batch);
  */
 MUST_CHECK enum err scan_rows(const struct snapshot *snapshot, const struct query *query,
                               const struct scan_limits *limits, scan_batch_cb batch, void *arg);
+
+/** The same, which also stops when the query's page is full: *ret_next says what comes behind. */
+MUST_CHECK enum err scan_page(const struct snapshot *snapshot, const struct query *query,
+                              const struct scan_limits *limits, scan_batch_cb batch, void *arg,
+                              struct query_place *ret_next);
 
 /** Aggregates: adds this shard's part to `into`. */
 MUST_CHECK enum err scan_aggregate(const struct snapshot *snapshot, const struct query *query,

@@ -22,6 +22,8 @@ void scan_batch_init(struct scan_batch *batch, const struct scan_decode *decode,
         .arg = arg,
         .rows_left = limit == 0 ? UINT64_MAX : limit,
         .bytes_left = decode->limits->result_bytes,
+        .page_left = decode->query->page.on ? decode->limits->page_bytes : UINT64_MAX,
+        .next = {.series = QUERY_PLACE_END},
         .id = CATALOG_NONE,
     };
 }
@@ -51,6 +53,7 @@ enum err scan_batch_flush(struct scan_batch *batch)
                        "fields or series, or set a limit of rows",
                        batch->decode->limits->result_bytes);
     batch->bytes_left -= size;
+    batch->page_left -= size < batch->page_left ? size : batch->page_left;
     err = batch->take(batch->arg, &batch->columns);
     columns_clear(&batch->columns);
     return err;
@@ -295,11 +298,18 @@ static enum err put_fields(struct scan_batch *batch, const struct scan_chunk *ch
     return err;
 }
 
+/* Bytes that the current batch holds when it leaves. */
+static size_t batch_bytes(const struct scan_batch *batch)
+{
+    return batch->page_left < SCAN_BATCH_BYTES ? (size_t)batch->page_left : SCAN_BATCH_BYTES;
+}
+
 /* How many of the rows the current batch takes: at least one, and not much more than its size. */
 static uint32_t rows_that_fit(const struct scan_batch *batch, const struct scan_chunk *chunk,
                               uint32_t start, uint32_t rows)
 {
-    size_t room = SCAN_BATCH_BYTES - batch->size;
+    size_t most_bytes = batch_bytes(batch);
+    size_t room = most_bytes > batch->size ? most_bytes - batch->size : 0;
     size_t row_size = batch->columns.count * (size_t)CELL_SIZE;
     uint32_t most = (uint32_t)(room / row_size) + 1;
 
@@ -345,9 +355,19 @@ static enum err put_rows(struct scan_batch *batch, const struct scan_chunk *chun
     err = put_tags(batch, *rows);
     if (err == ERR_OK)
         err = put_fields(batch, chunk, start, *rows);
-    if (err == ERR_OK && batch->size >= SCAN_BATCH_BYTES)
+    if (err == ERR_OK && batch->size >= batch_bytes(batch))
         err = scan_batch_flush(batch);
     return err;
+}
+
+/* The page is full: what follows this row comes with the next one. */
+static enum err end_page(struct scan_batch *batch, int64_t time_ns)
+{
+    if (time_ns < INT64_MAX)
+        batch->next = (struct query_place){batch->id, time_ns + 1};
+    else
+        batch->next = (struct query_place){batch->id + 1, INT64_MIN};
+    return ERR_END;
 }
 
 static bool has_value(const struct scan_chunk *chunk, uint32_t row)
@@ -377,6 +397,8 @@ enum err scan_batch_add(void *arg, uint32_t id, const struct scan_chunk *chunk, 
                 return ERR_END;
             err = put_rows(batch, chunk, at, &some);
             at += some;
+            if (err == ERR_OK && batch->page_left == 0)
+                err = end_page(batch, chunk->times_ns[at - 1]);
         }
         at = behind + 1;
     }

@@ -18,8 +18,10 @@ struct scan_batch {
     const struct scan_decode *decode; /* Borrowed. */
     scan_batch_cb take;
     void *arg;
-    uint64_t rows_left;  /* Until the query's limit. */
-    uint64_t bytes_left; /* Until the limits' result_bytes. */
+    uint64_t rows_left;      /* Until the query's limit. */
+    uint64_t bytes_left;     /* Until the limits' result_bytes. */
+    uint64_t page_left;      /* Bytes until the query's page is full. */
+    struct query_place next; /* What comes behind a full page. */
 
     struct columns columns; /* Kept from batch to batch, so that its memory is touched once. */
     size_t size;            /* Bytes of what `columns` holds. */
@@ -48,8 +50,8 @@ void scan_batch_fini(struct scan_batch *batch);
  * Add rows of one series. Rows without any value are left out. The arguments are those of
  * scan_merge_cb; `batch` is a struct scan_batch.
  *
- * Errors  ERR_END: the query's limit is reached; ERR_LIMIT: result_bytes, or too many columns;
- *         ERR_NO_MEMORY; those of the callback
+ * Errors  ERR_END: the query's limit is reached, or its page is full; ERR_LIMIT: result_bytes, or
+ *         too many columns; ERR_NO_MEMORY; those of the callback
  */
 MUST_CHECK enum err scan_batch_add(void *batch, uint32_t id, const struct scan_chunk *chunk,
                                    uint32_t start, uint32_t rows);

@@ -265,6 +265,42 @@ static enum err put_all_series(struct labels *labels)
     return err;
 }
 
+static enum err put_matching(struct labels *labels)
+{
+    enum err err = scan_match_find(labels->view, labels->query, labels->limits, &labels->match);
+
+    if (err == ERR_OK && labels->query->about == QUERY_SERIES)
+        return put_all_series(labels);
+    if (err == ERR_OK)
+        err = gather_texts(labels);
+    return err == ERR_OK ? put_texts(labels) : err;
+}
+
+/* ---- Tables -------------------------------------------------------------------------------- */
+
+static enum err put_tables(struct labels *labels)
+{
+    struct slice database = {labels->query->database, strlen(labels->query->database)};
+    enum err err = ERR_OK;
+
+    for (uint32_t table = 0; table < labels->view->tables && err == ERR_OK; table++) {
+        struct slice key = catalog_view_table_key(labels->view, table);
+        struct key_parts parts;
+
+        if (table % SERIES_A_CHECK == 0)
+            err = scan_check(labels->limits);
+        if (err == ERR_OK && key_parse(key.data, key.size, &parts) != 0)
+            err = err_set(ERR_CORRUPT, "table %" PRIu32 " has no canonical key", table);
+        if (err != ERR_OK || parts.database.size != database.size ||
+            memcmp(parts.database.data, database.data, database.size) != 0)
+            continue;
+        err = begin_row(labels);
+        if (err == ERR_OK)
+            err = put_tag(labels, (struct slice){"table", 5}, parts.table);
+    }
+    return err;
+}
+
 /* ---- All ----------------------------------------------------------------------------------- */
 
 enum err scan_labels(const struct snapshot *snapshot, const struct query *query,
@@ -283,14 +319,10 @@ enum err scan_labels(const struct snapshot *snapshot, const struct query *query,
 
     if (query->about == QUERY_VALUES && query->field_count != 1)
         return err_set(ERR_INVALID, "values of %u labels: name one", query->field_count);
-    err = scan_match_find(labels.view, query, limits, &labels.match);
-    if (err == ERR_OK && query->about == QUERY_SERIES) {
-        err = put_all_series(&labels);
-    } else if (err == ERR_OK) {
-        err = gather_texts(&labels);
-        if (err == ERR_OK)
-            err = put_texts(&labels);
-    }
+    if (query->about == QUERY_TABLES)
+        err = put_tables(&labels);
+    else
+        err = put_matching(&labels);
     if (err == ERR_OK || err == ERR_END)
         err = flush(&labels);
     columns_fini(&labels.columns);

@@ -5,6 +5,7 @@
  *     QUERY_SERIES   a row for each matching series: its tags
  *     QUERY_LABELS   a row for each label of them: tag "label"
  *     QUERY_VALUES   a row for each value that they have of the label query->fields[0]: that tag
+ *     QUERY_TABLES   a row for each table of the database: tag "table"
  *
  * Without conditions the last two are read off the lists that a run has anyway. Shards may say the
  * same: who gathers their answers shows each row once.

@@ -225,6 +225,17 @@ static bool find_table(const struct catalog_view *view, const struct query *quer
     return size > 0 && *ret_table != CATALOG_NONE;
 }
 
+/* Keep those of the query's page. */
+static void keep_page(struct scan_match *match, const struct query_page *page)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < match->count; i++)
+        if (match->ids[i] >= page->series_first && match->ids[i] <= page->series_last)
+            match->ids[kept++] = match->ids[i];
+    match->count = kept;
+}
+
 enum err scan_match_find(const struct catalog_view *view, const struct query *query,
                          const struct scan_limits *limits, struct scan_match *ret_match)
 {
@@ -239,6 +250,8 @@ enum err scan_match_find(const struct catalog_view *view, const struct query *qu
         scan_match_fini(&finder.match);
         return err;
     }
+    if (query != NULL && query->page.on)
+        keep_page(&finder.match, &query->page);
     *ret_match = finder.match;
     return ERR_OK;
 }

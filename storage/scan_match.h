@@ -18,7 +18,8 @@ struct scan_match {
 
 /**
  * All series of the query's table whose tags satisfy all its conditions; a tag that a series does
- * not have counts as "". A NULL query matches every series of every table.
+ * not have counts as "". A query for a page matches the series of that page alone. A NULL query
+ * matches every series of every table.
  *
  * Errors  ERR_NO_MEMORY; ERR_CANCELED, ERR_TIMEOUT (limits)
  * Thread  the scan's

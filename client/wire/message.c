@@ -412,6 +412,10 @@ void message_put_query(const struct query *query, uint32_t shard, uint32_t timeo
     bytes_put_u64(out, query->limit);
     bytes_put_u32(out, query->consistency);
     bytes_put_u8(out, (uint8_t)query->about);
+    bytes_put_u8(out, query->page.on);
+    bytes_put_u32(out, query->page.shard);
+    bytes_put_u32(out, query->page.series_first);
+    bytes_put_u32(out, query->page.series_last);
 }
 
 /* Copies a string into the room, NUL-terminated. The room never grows here, so that earlier names
@@ -446,7 +450,7 @@ static uint32_t get_count(struct reader *r, uint32_t max)
 static void get_query_names(struct reader *r, struct query *query, struct bytes *room)
 {
     query->database = get_name(r, 1, room);
-    query->table = get_name(r, 1, room);
+    query->table = get_name(r, 0, room);
     query->field_count = get_count(r, QUERY_FIELDS_MAX);
     for (uint32_t i = 0; i < query->field_count; i++)
         query->fields[i] = get_name(r, 1, room);
@@ -473,8 +477,16 @@ static enum err check_query(const struct query *query)
         return out_of_range("QUERY", "consistency", query->consistency);
     if (query->about >= QUERY_ABOUT_END)
         return out_of_range("QUERY", "about", query->about);
+    if ((query->about == QUERY_TABLES) != (query->table[0] == '\0'))
+        return err_set(ERR_INVALID, "query: rows, series, labels and values are of a table, and "
+                                    "tables of none");
+    if (query->about == QUERY_TABLES && query->where_count > 0)
+        return err_set(ERR_INVALID, "query: tables have no tags to be chosen by");
     if (query->about != QUERY_ROWS && (query->last || query->agg != QUERY_RAW))
         return err_set(ERR_INVALID, "query: series, labels and values have no aggregate");
+    if (query->page.on &&
+        (query->about != QUERY_ROWS || query->last || query->agg != QUERY_RAW || query->limit > 0))
+        return err_set(ERR_INVALID, "query: a page has raw rows, and as many as fit");
     if (query->about == QUERY_VALUES && query->field_count != 1)
         return err_set(ERR_INVALID, "query: values of %u labels, not of one", query->field_count);
     if (query->every_ns < 0)
@@ -513,6 +525,10 @@ enum err message_get_query(const void *bytes, size_t size, struct message_query 
     query->limit = reader_u64(&r);
     query->consistency = reader_u32(&r);
     query->about = reader_u8(&r);
+    query->page.on = get_bool(&r);
+    query->page.shard = reader_u32(&r);
+    query->page.series_first = reader_u32(&r);
+    query->page.series_last = reader_u32(&r);
 
     err = reader_done(&r) ? check_query(query) : malformed("QUERY", size);
     if (err != ERR_OK) {
@@ -535,6 +551,8 @@ void message_put_query_end(const struct message_query_end *message, struct bytes
     bytes_put_u64(out, message->stale_ms);
     bytes_put_u64(out, message->leader);
     put_text(message->text, out);
+    bytes_put_u32(out, message->next.series);
+    bytes_put_u64(out, (uint64_t)message->next.time_ns);
 }
 
 enum err message_get_query_end(const void *bytes, size_t size, struct message_query_end *ret)
@@ -546,6 +564,8 @@ enum err message_get_query_end(const void *bytes, size_t size, struct message_qu
     ret->stale_ms = reader_u64(&r);
     ret->leader = reader_u64(&r);
     ret->text = get_string(&r, MESSAGE_TEXT_MAX);
+    ret->next.series = reader_u32(&r);
+    ret->next.time_ns = (int64_t)reader_u64(&r);
     if (!reader_done(&r))
         return malformed("QUERY_END", size);
     if (ret->code >= ERR_COUNT)

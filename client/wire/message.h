@@ -155,6 +155,7 @@ struct message_query_end {
     uint64_t stale_ms; /* QUERY_ANY: age of the answer at most; 0 otherwise. */
     uint64_t leader;   /* ERR_NOT_LEADER: who leads, 0 = unknown. */
     struct slice text;
+    struct query_place next; /* Of a page. */
 };
 void message_put_query_end(const struct message_query_end *message, struct bytes *out);
 MUST_CHECK enum err message_get_query_end(const void *bytes, size_t size,

@@ -40,6 +40,7 @@ enum query_about {
     QUERY_SERIES = 1, /* The tags of each series. */
     QUERY_LABELS = 2, /* The names of all tags. */
     QUERY_VALUES = 3, /* The values of the tag fields[0]. */
+    QUERY_TABLES = 4, /* The database's tables; names none. */
     QUERY_ABOUT_END
 };
 
@@ -52,6 +53,25 @@ struct query_match {
     const char *value; /* Or pattern. A series without the tag has the value "". */
     uint32_t op;       /* enum query_op */
 };
+
+/*
+ * A page of an answer that is too large to come at once: raw rows of one shard, of series from one
+ * id to another, until some MiB of them have come. The end of the answer says where
+ * the next page begins. Ids of series never change and are the same on all replicas, so each row
+ * comes once, whoever leads meanwhile.
+ */
+struct query_page {
+    bool on;
+    uint32_t shard;
+    uint32_t series_first, series_last; /* Both are in it. */
+};
+
+/** Where a page ended: at this series' first row from that time on, or at the end. */
+struct query_place {
+    uint32_t series; /* QUERY_PLACE_END: all of the page came. */
+    int64_t time_ns;
+};
+#define QUERY_PLACE_END UINT32_MAX
 
 struct query {
     const char *database;
@@ -71,6 +91,7 @@ struct query {
     uint64_t limit; /* Rows; 0: no limit. */
     uint32_t consistency;
     uint32_t about; /* enum query_about; other than QUERY_ROWS: times do not count. */
+    struct query_page page;
 };
 
 #endif

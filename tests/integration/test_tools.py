@@ -37,8 +37,9 @@ def rows(count):
 
 
 def records(text):
-    """Rows of a CSV, whichever columns it has: the values that are there."""
-    return {frozenset((name, value) for name, value in row.items() if value)
+    """Rows of a CSV, whichever columns it has: the values that are there. Segments' columns say of
+    which type they are, a query's do not."""
+    return {frozenset((name.split(":")[0], value) for name, value in row.items() if value)
             for row in csv.DictReader(io.StringIO(text))}
 
 

@@ -163,16 +163,25 @@ static void reply_declare(struct fake_site *site, struct fake_conn *conn, uint64
     reply(conn, FRAME_DECLARE_OK, request, &payload);
 }
 
-static void reply_query(struct fake_site *site, struct fake_conn *conn, uint64_t request)
+static void reply_query(struct fake_site *site, struct fake_conn *conn, uint64_t request,
+                        const uint8_t *bytes, size_t size)
 {
     struct columns batches[2] = {0};
-    struct message_query_end end = {.text = {"scripted", 8}};
+    struct message_query_end end = {.text = {"scripted", 8}, .next = {.series = QUERY_PLACE_END}};
+    struct message_query asked;
     struct bytes payload = {0};
     uint32_t count = 0;
     enum err err = ERR_OK;
 
     if (site->script.on_query)
         err = site->script.on_query(site->script.ctx, site->queries, batches, &count);
+    if (message_get_query(bytes, size, &asked) == ERR_OK) {
+        if (site->script.on_page)
+            end.next = site->script.on_page(site->script.ctx, site->queries, &asked.query);
+        message_query_fini(&asked);
+    } else {
+        site->bad++;
+    }
     site->queries++;
     for (uint32_t i = 0; i < count; i++) {
         columns_encode(&batches[i], &payload);
@@ -288,7 +297,7 @@ static void take_frame(struct fake_site *site, struct fake_conn *conn,
         take_write(site, conn, header->request, payload, header->size);
         break;
     case FRAME_QUERY:
-        reply_query(site, conn, header->request);
+        reply_query(site, conn, header->request, payload, header->size);
         break;
     case FRAME_STATUS:
         snprintf(text, sizeof text, "{\"server\":%u}", (unsigned)conn->node->server);

@@ -16,6 +16,7 @@
 
 #include "client/wire/frame.h"
 #include "storage/block/columns.h"
+#include "storage/block/query.h"
 #include "tests/support/fake_store.h"
 
 enum { FAKE_NODES_MAX = 3 };
@@ -39,6 +40,8 @@ struct fake_script {
     /* The answer of QUERY number `at`: fill in batches; ERR_OK ends it well, ERR_END closes the
      * connection after the batches, others end it with that code. NULL: no rows. */
     enum err (*on_query)(void *ctx, uint64_t at, struct columns batches[2], uint32_t *ret_count);
+    /* Where the page of QUERY number `at` ends, and what it asks. NULL: all of it came. */
+    struct query_place (*on_page)(void *ctx, uint64_t at, const struct query *query);
     void *ctx;
 };
 

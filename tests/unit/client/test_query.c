@@ -125,3 +125,92 @@ Test(query, ends_in_time_when_no_node_is_left)
     cr_assert_eq(millrace_close(m), MILLRACE_OK);
     fake_site_stop(site);
 }
+
+/* ---- Pages --------------------------------------------------------------------------------- */
+
+/* What the site answers and sees: shard 0 ends its first page in series 5, shard 1 has one page. */
+struct book {
+    struct query asked[8];
+    uint64_t pages;
+};
+
+static enum err one_row(void *ctx, uint64_t at, struct columns batches[2], uint32_t *ret_count)
+{
+    (void)ctx;
+    *ret_count = 1;
+    fill(&batches[0], (int64_t)at * 10, (int64_t)at * 10 + 10);
+    return at == 2 ? ERR_UNAVAILABLE : ERR_OK; /* Half an answer, then another leader. */
+}
+
+static struct query_place next_page(void *ctx, uint64_t at, const struct query *query)
+{
+    struct book *book = ctx;
+
+    book->asked[at] = *query;
+    book->pages = at + 1;
+    if (at == 0)
+        return (struct query_place){5, 77};
+    if (at == 3)
+        return (struct query_place){8, INT64_MIN};
+    return (struct query_place){QUERY_PLACE_END, 0};
+}
+
+static int count_rows(void *ctx, const struct millrace_result *part)
+{
+    uint64_t *rows = ctx;
+    struct millrace_value value;
+
+    for (size_t row = 0; row < millrace_result_rows(part); row++) {
+        cr_assert_eq(millrace_result_get(part, row, 0, &value), 1);
+        cr_assert_neq(value.as.i / 10, 2, "a part of an answer that did not end");
+    }
+    *rows += millrace_result_rows(part);
+    return *rows >= 1000;
+}
+
+static void assert_page(const struct query *query, uint32_t shard, uint32_t first, uint32_t last,
+                        int64_t from_ns)
+{
+    cr_assert(query->page.on);
+    cr_assert_eq(query->page.shard, shard);
+    cr_assert_eq(query->page.series_first, first);
+    cr_assert_eq(query->page.series_last, last);
+    cr_assert_eq(query->from_ns, from_ns);
+}
+
+Test(query, turns_pages_and_hands_out_each_row_once)
+{
+    static struct book book;
+    struct fake_script script = {.on_query = one_row, .on_page = next_page, .ctx = &book};
+    struct fake_site *site = fake_site_start(2, 2, &script);
+    struct millrace *m = open_client(site);
+    struct millrace_query query = {.table = "cpu", .from_ns = 3, .to_ns = 500};
+    uint64_t rows = 0;
+
+    cr_assert_eq(millrace_scan(m, &query, count_rows, &rows), MILLRACE_OK, "%s",
+                 millrace_last_error(m));
+    cr_assert_eq(book.pages, 6);
+    cr_assert_eq(rows, 50);
+    assert_page(&book.asked[0], 0, 0, UINT32_MAX, 3);
+    assert_page(&book.asked[1], 0, 5, 5, 77); /* The rest of the series ... */
+    assert_page(&book.asked[2], 0, 6, UINT32_MAX, 3);
+    assert_page(&book.asked[3], 0, 6, UINT32_MAX, 3); /* ... again ... */
+    assert_page(&book.asked[4], 0, 8, UINT32_MAX, 3);
+    assert_page(&book.asked[5], 1, 0, UINT32_MAX, 3);
+    cr_assert_eq(millrace_close(m), MILLRACE_OK);
+    fake_site_stop(site);
+}
+
+Test(query, a_scan_ends_when_its_taker_says_so)
+{
+    struct fake_script script = {.on_query = one_row};
+    struct fake_site *site = fake_site_start(1, 4, &script);
+    struct millrace *m = open_client(site);
+    struct millrace_query query = {.table = "cpu"};
+    uint64_t rows = 990;
+
+    cr_assert_eq(millrace_scan(m, &query, count_rows, &rows), MILLRACE_CANCELED);
+    cr_assert_eq(fake_site_counts(site).queries, 1);
+    cr_assert_eq(millrace_close(m), MILLRACE_OK);
+    fake_site_stop(site);
+}

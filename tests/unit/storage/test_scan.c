@@ -133,6 +133,61 @@ Test(scan, finds_the_rows_of_any_question_with_any_memory)
     }
 }
 
+/* Turn pages as a client does, with rows of the whole in `found`. */
+static void turn_pages(const struct world *world, struct query *query, struct scan_limits *limits,
+                       struct lines *found, uint32_t *ret_pages)
+{
+    int64_t from_ns = query->from_ns;
+    struct query_place next;
+
+    query->page = (struct query_page){.on = true, .series_last = UINT32_MAX};
+    for (*ret_pages = 0;; ++*ret_pages) {
+        cr_assert_eq(scan_page(&world->snapshot, query, limits, take_lines, found, &next), ERR_OK,
+                     "%s", err_detail());
+        if (next.series == QUERY_PLACE_END && query->page.series_last == UINT32_MAX)
+            break;
+        if (next.series != QUERY_PLACE_END && next.time_ns != INT64_MIN) {
+            query->page.series_first = query->page.series_last = next.series;
+            query->from_ns = next.time_ns;
+            continue;
+        }
+        query->page.series_first =
+            next.series != QUERY_PLACE_END ? next.series : query->page.series_last + 1;
+        query->page.series_last = UINT32_MAX;
+        query->from_ns = from_ns;
+    }
+    query->page = (struct query_page){0};
+    query->from_ns = from_ns;
+}
+
+Test(scan, pages_have_every_row_once)
+{
+    static struct world world;
+    uint64_t chance = seed_of_run("scan pages");
+    uint32_t most = 0;
+
+    for (uint32_t w = 0; w < WORLDS; w++) {
+        world_make(&world, &chance, (uint32_t)seed_below(&chance, 40));
+        for (uint32_t i = 0; i < QUESTIONS; i++) {
+            struct query query = random_query(&chance);
+            struct scan_limits limits = random_limits(&chance);
+            struct lines found = {0}, expected;
+            uint32_t pages;
+
+            query.limit = 0;
+            limits.page_bytes = 1 + seed_below(&chance, 2000);
+            turn_pages(&world, &query, &limits, &found, &pages);
+            most = pages > most ? pages : most;
+            expected = world_rows(&world, &query);
+            assert_lines(&found, &expected);
+            lines_free(&found);
+            lines_free(&expected);
+        }
+        world_free(&world);
+    }
+    cr_assert_gt(most, 10);
+}
+
 Test(scan, has_no_rows_of_what_is_not_there)
 {
     static struct world world;

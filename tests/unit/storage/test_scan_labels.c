@@ -132,3 +132,23 @@ Test(scan_labels, stop_at_their_limits)
     cr_assert_eq(scan_labels(&world.snapshot, &query, &limits, take, &found), ERR_INVALID);
     world_free(&world);
 }
+
+Test(scan_labels, name_the_tables_of_a_database_alone)
+{
+    struct query query = {.database = "db", .table = "", .about = QUERY_TABLES};
+    uint64_t chance = seed_of_run("scan_labels tables");
+    struct answer found = {.count = 0};
+    struct world world;
+
+    memset(&world, 0, sizeof world);
+    world_make(&world, &chance, 1);
+    cr_assert_eq(scan_labels(&world.snapshot, &query, &limits, take, &found), ERR_OK);
+    cr_assert_eq(found.count, 2);
+    cr_assert_str_eq(found.rows[0], "table=cpu ");
+    cr_assert_str_eq(found.rows[1], "table=mem ");
+    query.database = "d";
+    found.count = 0;
+    cr_assert_eq(scan_labels(&world.snapshot, &query, &limits, take, &found), ERR_OK);
+    cr_assert_eq(found.count, 0);
+    world_free(&world);
+}

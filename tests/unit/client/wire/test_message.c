@@ -412,6 +412,25 @@ Test(message, brings_queries_back)
     cr_assert(!back.query.last);
     cr_assert_eq(back.query.limit, 1000);
     cr_assert_eq(back.query.consistency, QUERY_ANY);
+    cr_assert(!back.query.page.on);
+    message_query_fini(&back);
+    bytes_fini(&bytes);
+}
+
+Test(message, brings_questions_for_pages_back)
+{
+    struct query sent = {.database = "plant",
+                         .table = "cpu",
+                         .page = {.on = true, .shard = 3, .series_first = 7, .series_last = 9}};
+    struct message_query back;
+    struct bytes bytes = {0};
+
+    message_put_query(&sent, 0, 0, &bytes);
+    cr_assert_eq(message_get_query(bytes.data, bytes.size, &back), ERR_OK, "%s", err_detail());
+    cr_assert(back.query.page.on);
+    cr_assert_eq(back.query.page.shard, 3);
+    cr_assert_eq(back.query.page.series_first, 7);
+    cr_assert_eq(back.query.page.series_last, 9);
     message_query_fini(&back);
     bytes_fini(&bytes);
 }
@@ -459,6 +478,16 @@ Test(message, refuses_queries_that_make_no_sense)
     query = make_query();
     query.where[0].name = "";
     assert_query_refused(&query, "a condition on no tag");
+    query = make_query();
+    query.table = "";
+    assert_query_refused(&query, "rows of no table");
+    query = (struct query){.database = "d", .table = "t", .about = QUERY_TABLES};
+    assert_query_refused(&query, "the tables of a table");
+    query = make_query();
+    query.page.on = true;
+    assert_query_refused(&query, "a page of an aggregate");
+    query = (struct query){.database = "d", .table = "t", .limit = 1, .page = {.on = true}};
+    assert_query_refused(&query, "a page with a limit");
 }
 
 Test(message, takes_a_query_with_all_names_at_their_limits)
@@ -500,7 +529,8 @@ Test(message, brings_ends_of_queries_back)
                                      .rows = 1ull << 40,
                                      .stale_ms = 250,
                                      .leader = 3,
-                                     .text = SLICE("after 30 s")};
+                                     .text = SLICE("after 30 s"),
+                                     .next = {5, -7}};
     struct message_query_end back;
     struct bytes bytes = {0};
 
@@ -511,6 +541,8 @@ Test(message, brings_ends_of_queries_back)
     cr_assert_eq(back.stale_ms, 250);
     cr_assert_eq(back.leader, 3);
     assert_slice(back.text, "after 30 s");
+    cr_assert_eq(back.next.series, 5);
+    cr_assert_eq(back.next.time_ns, -7);
     assert_only_whole(decode_query_end, &bytes);
 
     bytes_clear(&bytes);
@@ -639,7 +671,7 @@ static void put_samples(struct bytes *frames)
     struct message_hello_ok hello_ok = {PROTOCOL_VERSION, 7, 3, 8, FRAME_PAYLOAD_MAX, {"n", 1}};
     struct message_error error = {ERR_NOT_LEADER, 2, 50, SLICE("ask node 2")};
     struct message_write_ok write_ok = {5, 12, 345, 4096, true, 1, (const uint8_t *)"\1\2\3\4"};
-    struct message_query_end end = {ERR_TIMEOUT, 5, 250, 3, SLICE("after 30 s")};
+    struct message_query_end end = {ERR_TIMEOUT, 5, 250, 3, SLICE("after 30 s"), {9, -1}};
     struct message_database_info info = {SLICE("plant"), 1, 2, 3};
     struct query query = make_query();
     struct bytes payload = {0};
