@@ -25,6 +25,7 @@ struct batch {
     uint64_t first_ns;     /* When its first row came. */
     size_t bytes;          /* Of memory: what counts against bytes_max. */
     void **tags;           /* Owned: one a row, or NULL. */
+    int64_t *times_ns;     /* Owned: of the rows, in the same order; NULL without tags. */
     struct series **fresh; /* Owned: the series of the block's fresh keys, in its order. */
     uint32_t fresh_count;
 
@@ -42,6 +43,13 @@ void batch_free(struct batch *batch); /* NULL is allowed. */
  * header: then the entry is copied first. ERR_NO_MEMORY.
  */
 MUST_CHECK enum err batch_stamp(struct batch *batch, uint64_t producer, uint32_t epoch);
+
+/**
+ * Take the rows before `cutoff_ns` out of a batch: *ret_old has them, without an entry, to be told
+ * what became of them; the batch has the others, in an entry that is not stamped. ERR_END: one of
+ * the two would be empty; ERR_NO_MEMORY, ERR_CORRUPT: the batch is as it was.
+ */
+MUST_CHECK enum err batch_split(struct batch *batch, int64_t cutoff_ns, struct batch **ret_old);
 
 /** A queue of batches, first in first out. A zeroed struct is empty. */
 struct batch_list {

@@ -61,7 +61,8 @@ bool io_is_transient(const struct message_error *error)
     }
 }
 
-void io_answer(struct io *io, struct batch *batch, enum err code, const char *text)
+/* Tell of its rows, and count them. */
+static void tell(struct io *io, const struct batch *batch, enum err code, const char *text)
 {
     struct io_counts *counts = &io->counts;
     struct millrace_ack ack = {
@@ -85,17 +86,38 @@ void io_answer(struct io *io, struct batch *batch, enum err code, const char *te
     } else {
         atomic_fetch_add_explicit(&counts->rows_failed, batch->rows, memory_order_relaxed);
     }
-    atomic_fetch_add_explicit(&counts->batches, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&counts->bytes_pending, batch->bytes, memory_order_relaxed);
+}
 
-    pthread_mutex_lock(&io->mutex);
-    io->batches_out++;
+/* Under the mutex. */
+static void keep_failure(struct io *io, enum err code, const char *text)
+{
     if (code != ERR_OK && io->failed.code == ERR_OK) {
         io->failed.code = code;
         snprintf(io->failed.detail, sizeof io->failed.detail, "%s", text);
     }
+}
+
+void io_answer(struct io *io, struct batch *batch, enum err code, const char *text)
+{
+    tell(io, batch, code, text);
+    atomic_fetch_add_explicit(&io->counts.batches, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&io->counts.bytes_pending, batch->bytes, memory_order_relaxed);
+
+    pthread_mutex_lock(&io->mutex);
+    io->batches_out++;
+    keep_failure(io, code, text);
     pthread_cond_broadcast(&io->changed);
     pthread_mutex_unlock(&io->mutex);
+}
+
+/* The batch that it was a part of is still to be answered: who waits for that one waits on. */
+void io_answer_part(struct io *io, struct batch *part, enum err code, const char *text)
+{
+    tell(io, part, code, text);
+    pthread_mutex_lock(&io->mutex);
+    keep_failure(io, code, text);
+    pthread_mutex_unlock(&io->mutex);
+    batch_free(part);
 }
 
 /* ---- Time ---------------------------------------------------------------------------------- */

@@ -123,6 +123,8 @@ MUST_CHECK enum err io_wait_room(struct io *io, size_t bytes, uint64_t wait_ns);
 
 /** Tell the caller what became of a batch (once), and count it. It stays the caller's of this. */
 void io_answer(struct io *io, struct batch *batch, enum err code, const char *text);
+/** The same of rows that were taken out of a batch which goes on without them; frees it. */
+void io_answer_part(struct io *io, struct batch *part, enum err code, const char *text);
 /** How long to wait before attempt number `attempts`, 1, 2, ...: doubles, with jitter. */
 uint64_t io_backoff_ns(struct io *io, uint32_t attempts, uint32_t at_least_ms);
 /** May a request that failed with this be sent again as it is? */

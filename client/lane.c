@@ -205,6 +205,26 @@ static void follow_leader(struct io *io, struct lane *lane, uint64_t leader, uin
     lane_pump(io, lane);
 }
 
+/* Some rows are older than what their database keeps: those are told, the others go on. False: the
+ * whole batch is refused. */
+static bool leave_old_behind(struct io *io, struct batch *batch, int64_t cutoff_ns)
+{
+    struct err_note why;
+    struct batch *old = NULL;
+    enum err err;
+
+    err_save(&why, ERR_TOO_OLD);
+    err = batch_split(batch, cutoff_ns, &old);
+    (void)err_restore(&why);
+    if (err != ERR_OK)
+        return false;
+    if (batch->told)
+        batch_free(old); /* So were they. */
+    else
+        io_answer_part(io, old, ERR_TOO_OLD, err_detail());
+    return true;
+}
+
 enum err lane_refused(struct io *io, struct lane *lane, uint64_t request,
                       const struct message_error *error)
 {
@@ -226,8 +246,11 @@ enum err lane_refused(struct io *io, struct lane *lane, uint64_t request,
     } else if (io_is_transient(error)) {
         retry(io, lane, error->retry_ms, err_detail());
     } else {
-        batch_list_remove(&lane->under_way, batch);
-        finish(io, batch, code, err_detail());
+        /* Nothing of it is stored, nor of what follows it: all that is left is numbered anew. */
+        if (code != ERR_TOO_OLD || !leave_old_behind(io, batch, error->cutoff_ns)) {
+            batch_list_remove(&lane->under_way, batch);
+            finish(io, batch, code, err_detail());
+        }
         begin_epoch(lane);
         lane_pump(io, lane);
     }

@@ -13,6 +13,9 @@
  *            up its number, and those behind it cannot have been stored: the site only takes the
  *            next number. So the lane begins a new epoch and numbers what remains from 1.
  *
+ * TOO OLD    If the refusal names the time from which on rows are kept, the older ones are told
+ *            that they are not stored, and the others go out again as a batch of their own.
+ *
  * GIVEN UP   A batch that was never sent is dropped after the timeout. One that was sent may be
  *            stored, and so may those behind it: numbering them anew could store them twice. It is
  *            reported (MILLRACE_TIMEOUT: may or may not be stored) but stays under way until the

@@ -84,6 +84,8 @@ struct millrace_ack {
     uint64_t sequence; /* In its shard and epoch; 0: it was never sent. */
     uint32_t rows, points;
     uint64_t sent_ns, done_ns; /* CLOCK_MONOTONIC: the batch's first row came, the answer came. */
+    /* MILLRACE_TOO_OLD: a batch may be answered in two parts: these rows are older than what their
+     * database keeps, the others are stored and named by another answer. */
     void *const *tags; /* One a row, in the order of millrace_write(): what millrace_tag_rows() had
                           set when it was written. */
     const char *text;  /* "" when the code is MILLRACE_OK. */

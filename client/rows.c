@@ -18,7 +18,8 @@ struct shard_rows {
     struct series **members;       /* Owned: by place. */
     uint32_t member_capacity;
     uint32_t member_count;
-    void **tags; /* Owned: one a row; moves into the batch. */
+    void **tags; /* Owned: one a row, and the row's time; they move into the batch. */
+    int64_t *times_ns;
     uint32_t tag_capacity;
     uint64_t first_ns;
     size_t bytes;
@@ -63,6 +64,7 @@ void rows_free(struct rows *rows)
         block_builder_free(rows->shards[i].builder);
         free(rows->shards[i].members);
         free(rows->shards[i].tags);
+        free(rows->shards[i].times_ns);
     }
     pthread_mutex_destroy(&rows->mutex);
     free(rows->shards);
@@ -123,11 +125,13 @@ static enum err cut(struct rows *rows, uint32_t at)
     batch->first_ns = shard->first_ns;
     encode(shard, batch);
     batch->tags = shard->tags;
+    batch->times_ns = shard->times_ns;
     batch->bytes = sizeof *batch + (batch->entry ? batch->entry->capacity : 0) +
-                   shard->tag_capacity * sizeof(void *) +
+                   shard->tag_capacity * (sizeof(void *) + sizeof(int64_t)) +
                    shard->member_count * sizeof(struct series *);
 
     shard->tags = NULL;
+    shard->times_ns = NULL;
     shard->tag_capacity = 0;
     shard->member_count = 0;
     shard->batch++;
@@ -226,18 +230,24 @@ static enum err put_fields(struct block_builder *builder, const struct line_fiel
     return err;
 }
 
-static enum err keep_tag(struct shard_rows *shard, uint32_t row, void *tag)
+static enum err keep_tag(struct shard_rows *shard, uint32_t row, int64_t time_ns, void *tag)
 {
     if (row >= shard->tag_capacity) {
         uint32_t capacity = shard->tag_capacity ? shard->tag_capacity * 2 : 64;
         void **tags = realloc(shard->tags, capacity * sizeof *tags);
+        int64_t *times_ns;
 
         if (!tags)
             return err_set(ERR_NO_MEMORY, "tags of %u rows", (unsigned)capacity);
         shard->tags = tags;
+        times_ns = realloc(shard->times_ns, capacity * sizeof *times_ns);
+        if (!times_ns)
+            return err_set(ERR_NO_MEMORY, "times of %u rows", (unsigned)capacity);
+        shard->times_ns = times_ns;
         shard->tag_capacity = capacity;
     }
     shard->tags[row] = tag;
+    shard->times_ns[row] = time_ns;
     return ERR_OK;
 }
 
@@ -256,7 +266,7 @@ static enum err put_row(struct rows *rows, struct series *series, size_t table_k
         return err;
     row = block_builder_rows(shard->builder);
     if (rows->options.keep_tags)
-        err = keep_tag(shard, row, tag);
+        err = keep_tag(shard, row, time_ns, tag);
     if (err == ERR_OK)
         err = block_builder_row(shard->builder, series->place, time_ns);
     if (err != ERR_OK)

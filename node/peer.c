@@ -34,6 +34,7 @@ void peer_encode_answer(const struct answer *answer, struct bytes *out)
     struct message_error message = {.code = answer->code,
                                     .leader = answer->leader,
                                     .retry_ms = answer->retry_ms,
+                                    .cutoff_ns = answer->cutoff_ns,
                                     .text = {answer->text, strlen(answer->text)}};
 
     message_put_error(&message, out);

@@ -34,6 +34,7 @@ struct answer {
     enum err code;
     uint64_t leader;   /* ERR_NOT_LEADER: who leads, 0 = unknown. */
     uint32_t retry_ms; /* Transient: come back after this. */
+    int64_t cutoff_ns; /* ERR_TOO_OLD: rows from then on are taken. */
     char text[ERR_DETAIL_MAX];
 };
 

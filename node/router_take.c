@@ -109,6 +109,7 @@ static enum err take_error(struct route *route, const struct buf *payload)
         message.code > ERR_OK && message.code < ERR_COUNT ? (enum err)message.code : ERR_INVALID;
     route->answer.leader = message.leader;
     route->answer.retry_ms = message.retry_ms;
+    route->answer.cutoff_ns = message.cutoff_ns;
     (void)snprintf(route->answer.text, sizeof route->answer.text, "%.*s", (int)message.text.size,
                    message.text.data);
     return ERR_OK;

@@ -143,6 +143,8 @@ static void admit(struct shard *shard, struct write_request *request, struct blo
     err = store_admit_opened(shard->store, request->entry, view, block, node->shards,
                              &request->duplicate);
     if (err != ERR_OK) {
+        if (err == ERR_TOO_OLD)
+            request->route.answer.cutoff_ns = store_refused_before(shard->store);
         router_fail(shard->worker, &request->route, err,
                     err == ERR_BUSY || err == ERR_SEQUENCE ? RETRY_BUSY_MS : 0);
         return;

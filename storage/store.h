@@ -79,6 +79,10 @@ MUST_CHECK enum err store_admit_opened(struct store *store, struct buf *entry,
                                        struct block_view *view, struct block *block,
                                        uint32_t shards, bool *ret_duplicate);
 
+/** After ERR_TOO_OLD: the time from which on the database of the refused row has its rows. What the
+ * sender has to leave out follows from it, and goes on to do so: it never moves back. */
+int64_t store_refused_before(const struct store *store);
+
 /** Whether the rows of an entry that was found to be a duplicate are really in: asked when all
  * that was on the way then is applied. */
 bool store_has_applied(const struct store *store, const struct buf *entry);

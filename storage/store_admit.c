@@ -117,8 +117,8 @@ static enum err check_section(const struct store *store, const struct block_view
 }
 
 /* No row is of a time that was dropped: it would be gone before it is seen. */
-static enum err check_times(const struct store *store, const struct block_view *view,
-                            struct block *block, uint32_t at)
+static enum err check_times(struct store *store, const struct block_view *view, struct block *block,
+                            uint32_t at)
 {
     const struct block_section *section = block_section(block, at);
     struct slice table_key = {section->table_key, section->table_key_size};
@@ -137,6 +137,7 @@ static enum err check_times(const struct store *store, const struct block_view *
     err = block_read_times(block, at, times_ns);
     if (err != ERR_OK)
         err = err_wrap(ERR_INVALID, "section %u", at);
+    store->refused_before_ns = mark.cutoff_ns;
     for (uint32_t i = 0; i < section->rows && err == ERR_OK; i++)
         if (times_ns[i] < mark.cutoff_ns)
             err = err_set(ERR_TOO_OLD,
@@ -147,7 +148,7 @@ static enum err check_times(const struct store *store, const struct block_view *
     return err;
 }
 
-static enum err check_sections(const struct store *store, const struct block_view *view,
+static enum err check_sections(struct store *store, const struct block_view *view,
                                struct block *block)
 {
     uint32_t *runs = NULL;
@@ -295,6 +296,11 @@ enum err store_admit(struct store *store, struct buf *entry, uint32_t shards, bo
     err = admit(store, entry, &header, &view, block, shards);
     block_free(block);
     return err;
+}
+
+int64_t store_refused_before(const struct store *store)
+{
+    return store->refused_before_ns;
 }
 
 bool store_has_applied(const struct store *store, const struct buf *entry)

@@ -35,6 +35,7 @@ struct store {
     struct database_map databases; /* Of the applied series. */
     struct bytes marks;            /* As of applied_index: marks.h. */
     int64_t cutoff_max_ns;         /* Of all of them. */
+    int64_t refused_before_ns;     /* store_refused_before() */
     struct bytes tombstones;       /* Of deletes: tombstone.h. */
 
     uint64_t applied_index;

@@ -127,6 +127,7 @@ void message_put_error(const struct message_error *message, struct bytes *out)
     bytes_put_u32(out, message->code);
     bytes_put_u64(out, message->leader);
     bytes_put_u32(out, message->retry_ms);
+    bytes_put_u64(out, (uint64_t)message->cutoff_ns);
     put_text(message->text, out);
 }
 
@@ -137,6 +138,7 @@ enum err message_get_error(const void *bytes, size_t size, struct message_error 
     ret->code = reader_u32(&r);
     ret->leader = reader_u64(&r);
     ret->retry_ms = reader_u32(&r);
+    ret->cutoff_ns = (int64_t)reader_u64(&r);
     ret->text = get_string(&r, MESSAGE_TEXT_MAX);
     if (!reader_done(&r))
         return malformed("ERROR", size);

@@ -53,6 +53,7 @@ struct message_error {
     uint32_t code;     /* enum err */
     uint64_t leader;   /* ERR_NOT_LEADER: server id, 0 = unknown */
     uint32_t retry_ms; /* Transient errors: come back after this; 0: do not retry as it is. */
+    int64_t cutoff_ns; /* ERR_TOO_OLD: rows from this time on are taken; else 0. */
     struct slice text;
 };
 void message_put_error(const struct message_error *message, struct bytes *out);

@@ -75,7 +75,14 @@ def test_a_shorter_retention_drops_what_is_over_on_all_replicas(make_cluster):
     assert code == 400 and "retention" in body and "partial write" in body, (code, body)
     result = cluster.run("write", "-", "--db", "plant", data=f"d,k=k1 v=1i {now - 90 * HOUR}\n")
     assert result.returncode == 1 and "too old" in result.stderr, result
-    wait_until(lambda: all(rows == total(cluster, "segment_rows")[0] and rows <= 5001
+    # So are those of a native block, and the others of the block are stored.
+    mixed = [now - 90 * HOUR if i % 4 == 0 else now + i for i in range(1000)]
+    text = "".join(f"d,k=k{i % 20} v={i}i {at}\n" for i, at in enumerate(mixed))
+    result = cluster.run("write", "-", "--db", "plant", "--json", data=text)
+    assert result.returncode == 1 and "250 rows were not stored: " in result.stderr, result
+    assert "too old" in result.stderr and json.loads(result.stdout)["stored"] == 750, result
+    assert count(cluster) == 4751
+    wait_until(lambda: all(rows == total(cluster, "segment_rows")[0] and rows <= 5751
                            for rows in total(cluster, "segment_rows")), "segments are not dropped")
     cluster.wait_equal()
     replica_files(cluster)

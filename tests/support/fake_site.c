@@ -12,6 +12,7 @@
 
 #include "client/wire/message.h"
 #include "storage/base/check.h"
+#include "storage/block/block_reader.h"
 #include "tests/support/fake_store.h"
 
 enum { CONNS_MAX = 32, DECIDED_MAX = 8, CLUSTER = 77 };
@@ -50,6 +51,7 @@ struct fake_site {
     struct decided decided[DECIDED_MAX];
     uint32_t decided_count;
     uint64_t writes, strays, declares, queries, bad;
+    int64_t cutoff_ns;
 };
 
 /* ---- Answers ------------------------------------------------------------------------------- */
@@ -229,6 +231,24 @@ static void store(struct fake_site *site, struct fake_conn *conn, uint64_t reque
     }
 }
 
+/* True: refused. What is stored is answered with a break of the connection now and then. */
+static bool refuse_old(struct fake_site *site, struct fake_conn *conn, uint64_t request,
+                       const uint8_t *entry, size_t size)
+{
+    struct message_error error = {
+        .code = ERR_TOO_OLD, .cutoff_ns = site->cutoff_ns, .text = {"before what is kept", 19}};
+    struct bytes payload = {0};
+    struct block_view view;
+
+    if (block_view(entry + sizeof(struct entry_header), size - sizeof(struct entry_header), true,
+                   &view) != ERR_OK ||
+        view.header.time_min_ns >= site->cutoff_ns)
+        return false;
+    message_put_error(&error, &payload);
+    reply(conn, FRAME_ERROR, request, &payload);
+    return true;
+}
+
 static void take_write(struct fake_site *site, struct fake_conn *conn, uint64_t request,
                        const uint8_t *entry, size_t size)
 {
@@ -261,6 +281,11 @@ static void take_write(struct fake_site *site, struct fake_conn *conn, uint64_t 
         break;
     case FAKE_REFUSE:
         reply_error(conn, request, ERR_INVALID, 0, 0, "refused by the script");
+        break;
+    case FAKE_TOO_OLD:
+        if (!refuse_old(site, conn, request, entry, size))
+            store(site, conn, request, &header, entry,
+                  site->writes % 5 == 0 ? FAKE_STORE_AND_CLOSE : FAKE_STORE);
         break;
     case FAKE_FORGET:
         fake_store_forget(&site->store, header.shard);
@@ -521,6 +546,13 @@ void fake_site_decide(struct fake_site *site, const char *field, enum field_type
     CHECK(site->decided_count < DECIDED_MAX);
     snprintf(site->decided[site->decided_count].name, sizeof site->decided[0].name, "%s", field);
     site->decided[site->decided_count++].type = type;
+    pthread_mutex_unlock(&site->mutex);
+}
+
+void fake_site_keep_from(struct fake_site *site, int64_t cutoff_ns)
+{
+    pthread_mutex_lock(&site->mutex);
+    site->cutoff_ns = cutoff_ns;
     pthread_mutex_unlock(&site->mutex);
 }
 

@@ -31,6 +31,7 @@ enum fake_deed {
     FAKE_IGNORE,          /* Lost: never answered. */
     FAKE_BUSY,            /* Refused for now. */
     FAKE_REFUSE,          /* Refused for good: invalid. */
+    FAKE_TOO_OLD,         /* Refused if it has a row before fake_site_keep_from(), else stored. */
     FAKE_FORGET,          /* The producer is forgotten first, then the rules apply. */
 };
 
@@ -61,6 +62,9 @@ void fake_site_kill(struct fake_site *site, uint64_t server);
 void fake_site_revive(struct fake_site *site, uint64_t server);
 /** DECLARE of a field of this name is answered with this type, whatever was asked for. */
 void fake_site_decide(struct fake_site *site, const char *field, enum field_type type);
+
+/** FAKE_TOO_OLD: rows from this time on are kept. */
+void fake_site_keep_from(struct fake_site *site, int64_t cutoff_ns);
 
 struct fake_counts {
     uint64_t writes;     /* WRITE frames seen by leaders. */

@@ -295,6 +295,72 @@ Test(lane, reports_a_refused_batch_and_stores_the_others_once)
     fake_site_stop(site);
 }
 
+static enum fake_deed keep_young(void *ctx, uint64_t at, const struct entry_header *header)
+{
+    (void)ctx;
+    (void)header;
+    return at % 11 == 10 ? FAKE_BUSY : FAKE_TOO_OLD;
+}
+
+/* Row N has a time that has nothing to do with N, so each batch has old rows and young ones. */
+static int64_t scattered_time(uint32_t row)
+{
+    return (int64_t)row * 7919 % ROWS;
+}
+
+static void write_scattered(struct millrace *m, uint32_t from, uint32_t to)
+{
+    for (uint32_t row = from; row < to; row++) {
+        char host[16];
+        struct millrace_tag tag = {"host", host};
+        struct millrace_value values[] = {millrace_int("n", row), millrace_string("s", "x"),
+                                          millrace_double("x", row * 0.5)};
+        uint32_t series;
+
+        snprintf(host, sizeof host, "h%u", (unsigned)(row % 97 + row / 200));
+        cr_assert_eq(millrace_series(m, "cpu", &tag, 1, &series), MILLRACE_OK);
+        millrace_tag_rows(m, (void *)(uintptr_t)row);
+        cr_assert_eq(millrace_write(m, series, scattered_time(row), values, 1 + row % 3),
+                     MILLRACE_OK, "%s", millrace_last_error(m));
+    }
+}
+
+Test(lane, leaves_rows_behind_that_are_too_old_and_stores_the_others_once)
+{
+    struct fake_script script = {.on_write = keep_young};
+    struct fake_site *site = fake_site_start(2, 2, &script);
+    struct millrace *m = open_client(site, 20000);
+    struct millrace_counts counts;
+    uint32_t refused = 0;
+
+    fake_site_keep_from(site, ROWS / 4);
+    write_scattered(m, 0, ROWS);
+    cr_assert_eq(millrace_flush(m, 20000), MILLRACE_TOO_OLD);
+    cr_assert_not_null(strstr(millrace_last_error(m), "before what is kept"), "%s",
+                       millrace_last_error(m));
+    for (uint32_t row = 0; row < ROWS; row++) {
+        bool old = scattered_time(row) < ROWS / 4;
+
+        cr_assert_eq(ledger.answers[row], 1, "row %u", (unsigned)row);
+        cr_assert_eq(ledger.codes[row], old ? MILLRACE_TOO_OLD : MILLRACE_OK, "row %u",
+                     (unsigned)row);
+        cr_assert_eq(fake_site_stored(site, row), old ? 0 : 1, "row %u", (unsigned)row);
+        refused += old;
+    }
+    millrace_counts(m, &counts);
+    cr_assert_eq(counts.rows_failed, refused);
+    cr_assert_eq(counts.rows_acknowledged, ROWS - refused);
+    cr_assert_eq(counts.bytes_pending, 0);
+    cr_assert_eq(fake_site_counts(site).bad, 0);
+
+    fake_site_keep_from(site, INT64_MAX); /* None is left. */
+    write_scattered(m, 0, 50);
+    cr_assert_eq(millrace_flush(m, 20000), MILLRACE_TOO_OLD);
+    cr_assert_eq(ledger.answers[49], 2);
+    cr_assert_eq(millrace_close(m), MILLRACE_OK);
+    fake_site_stop(site);
+}
+
 /* Nothing is answered while the flag stands. */
 static enum fake_deed silent_while(void *ctx, uint64_t at, const struct entry_header *header)
 {

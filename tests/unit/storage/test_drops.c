@@ -159,6 +159,7 @@ Test(drops, late_rows_are_refused_by_name_and_time)
     cr_assert_eq(admit("cpu", DAY_NS), ERR_OK);
     cr_assert_eq(admit("cpu", DAY_NS - 1), ERR_TOO_OLD);
     cr_assert_neq(strstr(err_detail(), "\"db\""), NULL, "%s", err_detail());
+    cr_assert_eq(store_refused_before(replica.store), DAY_NS);
     cr_assert_eq(admit("new table", DAY_NS - 1), ERR_TOO_OLD);
     cr_assert_eq(admit("other/cpu", -5), ERR_OK);
     reopen();

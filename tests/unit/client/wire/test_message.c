@@ -173,8 +173,11 @@ Test(message, brings_hello_ok_back)
 
 Test(message, brings_errors_back)
 {
-    struct message_error sent = {
-        .code = ERR_NOT_LEADER, .leader = 2, .retry_ms = 50, .text = SLICE("ask node 2")};
+    struct message_error sent = {.code = ERR_NOT_LEADER,
+                                 .leader = 2,
+                                 .retry_ms = 50,
+                                 .cutoff_ns = -9,
+                                 .text = SLICE("ask node 2")};
     struct message_error back;
     struct bytes bytes = {0};
 
@@ -183,6 +186,7 @@ Test(message, brings_errors_back)
     cr_assert_eq(back.code, ERR_NOT_LEADER);
     cr_assert_eq(back.leader, 2);
     cr_assert_eq(back.retry_ms, 50);
+    cr_assert_eq(back.cutoff_ns, -9);
     assert_slice(back.text, "ask node 2");
     assert_only_whole(decode_error, &bytes);
     bytes_fini(&bytes);
@@ -669,7 +673,7 @@ static void put_samples(struct bytes *frames)
     static struct message_topology topology;
     static struct message_declare declare;
     struct message_hello_ok hello_ok = {PROTOCOL_VERSION, 7, 3, 8, FRAME_PAYLOAD_MAX, {"n", 1}};
-    struct message_error error = {ERR_NOT_LEADER, 2, 50, SLICE("ask node 2")};
+    struct message_error error = {ERR_NOT_LEADER, 2, 50, -3, SLICE("ask node 2")};
     struct message_write_ok write_ok = {5, 12, 345, 4096, true, 1, (const uint8_t *)"\1\2\3\4"};
     struct message_query_end end = {ERR_TIMEOUT, 5, 250, 3, SLICE("after 30 s"), {9, -1}};
     struct message_database_info info = {SLICE("plant"), 1, 2, 3};
