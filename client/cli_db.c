@@ -14,7 +14,7 @@ static const char usage[] =
     "millrace db create NAME [options]      make a database\n"
     "millrace db alter NAME [options]       change what it keeps\n"
     "millrace db drop NAME                  erase it and all its rows\n"
-    "millrace db list [--json]              databases and what they keep\n"
+    "millrace db list [--json]              databases, what they keep and what is in them\n"
     "\n"
     "  --node HOST:PORT[,...]    nodes to connect to (default: $MILLRACE_NODE, 127.0.0.1:7400)\n"
     "  --retention DURATION      keep rows so long, by their own times; 0: for ever\n"
@@ -27,13 +27,19 @@ static const char usage[] =
     "Rows that are older than what is kept are refused when they are written. A longer retention\n"
     "does not bring back what has gone. A dropped database refuses writes until it is made again.\n"
     "\n"
+    "A list counts series, rows as they are stored (what was overwritten or deleted counts until "
+    "its\n"
+    "segment goes) and bytes of segments, each shard once: so much is on each node.\n"
+    "\n"
     "Examples\n"
     "  millrace db create plant --retention 30d --retention-bytes 10GiB\n"
     "  millrace db alter plant --retention 0\n"
     "  millrace db list\n"
     "\n" CLI_EXIT_HELP;
 
-enum { OPTION_RETENTION = 256, OPTION_BYTES, TEXT_SIZE = 32 };
+#define SECOND INT64_C(1000000000)
+
+enum { OPTION_RETENTION = 256, OPTION_BYTES, TEXT_SIZE = 32, CONTENTS_MS = 10000 };
 
 struct arguments {
     struct millrace_options connect;
@@ -63,34 +69,83 @@ static void format_duration(uint64_t ns, char out[TEXT_SIZE])
     snprintf(out, TEXT_SIZE, "%" PRIu64 "%s", ns / units[unit].ns, units[unit].name);
 }
 
-static void print_table(const struct millrace_database *databases, size_t count)
-{
-    char retention[TEXT_SIZE], window[TEXT_SIZE], bytes[CLI_SIZE_SIZE];
+/* What all shards together have of a database. */
+struct contents {
+    uint64_t series, rows, head_rows, segments, bytes;
+    int64_t time_min_ns, time_max_ns; /* With rows. */
+};
 
-    printf("%-24s %12s %16s %8s\n", "database", "retention", "bytes a node", "window");
+static void print_contents(const struct contents *contents)
+{
+    char bytes[CLI_SIZE_SIZE], first[CLI_TIME_SIZE] = "-", last[CLI_TIME_SIZE] = "-";
+
+    cli_size_format(contents->bytes, bytes);
+    if (contents->rows > 0) {
+        cli_time_format(contents->time_min_ns / SECOND * SECOND, first);
+        cli_time_format(contents->time_max_ns / SECOND * SECOND, last);
+    }
+    printf(" %12" PRIu64 " %14" PRIu64 " %10s  %-20s  %s", contents->series, contents->rows, bytes,
+           first, last);
+}
+
+static void print_table(const struct millrace_database *databases, size_t count,
+                        const struct contents *contents)
+{
+    char retention[TEXT_SIZE], window[TEXT_SIZE], limit[CLI_SIZE_SIZE];
+    uint64_t head_rows = 0;
+
+    printf("%-24s %10s %12s %8s", "database", "retention", "bytes a node", "window");
+    if (contents)
+        printf(" %12s %14s %10s  %-20s  %s", "series", "rows", "on disk", "oldest", "newest");
+    puts("");
     for (size_t i = 0; i < count; i++) {
         format_duration(databases[i].retention_ns, retention);
         format_duration(databases[i].window_ns, window);
-        cli_size_format(databases[i].retention_bytes, bytes);
-        printf("%-24s %12s %16s %8s\n", databases[i].name,
+        cli_size_format(databases[i].retention_bytes, limit);
+        printf("%-24s %10s %12s %8s", databases[i].name,
                databases[i].retention_ns ? retention : "for ever",
-               databases[i].retention_bytes ? bytes : "no limit", window);
+               databases[i].retention_bytes ? limit : "no limit", window);
+        if (contents) {
+            print_contents(&contents[i]);
+            head_rows += contents[i].head_rows;
+        }
+        puts("");
     }
+    if (head_rows > 0)
+        printf("(%" PRIu64 " of the rows are in memory and in the log, not in segments yet)\n",
+               head_rows);
 }
 
-static int print_json(const struct millrace_database *databases, size_t count)
+static json_t *json_of(const struct millrace_database *database, const struct contents *contents)
+{
+    json_t *object = json_pack(
+        "{s:s%, s:I, s:I, s:I}", "name", database->name, strlen(database->name), "retention_ns",
+        (json_int_t)database->retention_ns, "retention_bytes",
+        (json_int_t)database->retention_bytes, "window_ns", (json_int_t)database->window_ns);
+
+    if (!object || !contents)
+        return object;
+    (void)json_object_set_new(object, "series", json_integer((json_int_t)contents->series));
+    (void)json_object_set_new(object, "rows", json_integer((json_int_t)contents->rows));
+    (void)json_object_set_new(object, "head_rows", json_integer((json_int_t)contents->head_rows));
+    (void)json_object_set_new(object, "segments", json_integer((json_int_t)contents->segments));
+    (void)json_object_set_new(object, "bytes", json_integer((json_int_t)contents->bytes));
+    if (contents->rows > 0) {
+        (void)json_object_set_new(object, "time_min_ns", json_integer(contents->time_min_ns));
+        (void)json_object_set_new(object, "time_max_ns", json_integer(contents->time_max_ns));
+    }
+    return object;
+}
+
+static int print_json(const struct millrace_database *databases, size_t count,
+                      const struct contents *contents)
 {
     json_t *list = json_array();
     char *text;
 
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list,
-                              json_pack("{s:s%, s:I, s:I, s:I}", "name", databases[i].name,
-                                        strlen(databases[i].name), "retention_ns",
-                                        (json_int_t)databases[i].retention_ns, "retention_bytes",
-                                        (json_int_t)databases[i].retention_bytes, "window_ns",
-                                        (json_int_t)databases[i].window_ns));
-    text = json_dumps(list, JSON_INDENT(2));
+        (void)json_array_append_new(list, json_of(&databases[i], contents ? &contents[i] : NULL));
+    text = json_array_size(list) == count ? json_dumps(list, JSON_INDENT(2)) : NULL;
     json_decref(list);
     if (!text)
         return cli_error("db", CLI_FAILED, "a name is no UTF-8, and JSON has no other");
@@ -99,6 +154,69 @@ static int print_json(const struct millrace_database *databases, size_t count)
     return CLI_OK;
 }
 
+/* ---- What is in them ----------------------------------------------------------------------- */
+
+static void add_field(struct contents *contents, bool first, const char *name,
+                      const struct millrace_value *value)
+{
+    if (strcmp(name, "series") == 0)
+        contents->series += value->as.u;
+    else if (strcmp(name, "rows") == 0)
+        contents->rows += value->as.u;
+    else if (strcmp(name, "head_rows") == 0)
+        contents->head_rows += value->as.u;
+    else if (strcmp(name, "segments") == 0)
+        contents->segments += value->as.u;
+    else if (strcmp(name, "bytes") == 0)
+        contents->bytes += value->as.u;
+    else if (strcmp(name, "time_min") == 0 && (first || value->as.i < contents->time_min_ns))
+        contents->time_min_ns = value->as.i;
+    else if (strcmp(name, "time_max") == 0 && (first || value->as.i > contents->time_max_ns))
+        contents->time_max_ns = value->as.i;
+}
+
+static void add_row(const struct millrace_result *result, size_t row, struct contents *contents)
+{
+    bool first = contents->rows == 0;
+    struct millrace_value value;
+
+    for (size_t column = 0; column < millrace_result_columns(result); column++)
+        if (millrace_result_kind(result, column) == MILLRACE_FIELD &&
+            millrace_result_get(result, row, column, &value))
+            add_field(contents, first, millrace_result_name(result, column), &value);
+}
+
+static bool is_named(const struct millrace_value *value, const char *name)
+{
+    return strlen(name) == value->as.s.size &&
+           memcmp(name, value->as.s.data, value->as.s.size) == 0;
+}
+
+/* Of each database what its shards say, summed; NULL: they do not, and why was said. free() it. */
+static struct contents *ask_contents(struct millrace *m, const struct millrace_database *databases,
+                                     size_t count)
+{
+    struct contents *contents = calloc(count + 1, sizeof *contents);
+    struct millrace_query query = {.about = "databases", .timeout_ms = CONTENTS_MS};
+    struct millrace_result *result;
+    struct millrace_value name;
+    enum millrace_code got = contents ? millrace_query(m, &query, &result) : MILLRACE_NO_MEMORY;
+
+    if (got != MILLRACE_OK) {
+        cli_error("db", 0, "what is in them cannot be told: %s", millrace_last_error(m));
+        free(contents);
+        return NULL;
+    }
+    for (size_t row = 0; row < millrace_result_rows(result); row++)
+        for (size_t i = 0; i < count && millrace_result_get(result, row, 0, &name); i++)
+            if (is_named(&name, databases[i].name))
+                add_row(result, row, &contents[i]);
+    millrace_result_free(result);
+    return contents;
+}
+
+/* ---- Running ------------------------------------------------------------------------------- */
+
 static int compare_names(const void *a, const void *b)
 {
     const struct millrace_database *left = a, *right = b;
@@ -106,11 +224,10 @@ static int compare_names(const void *a, const void *b)
     return strcmp(left->name, right->name);
 }
 
-/* ---- Running ------------------------------------------------------------------------------- */
-
 static int list(struct millrace *m, bool as_json)
 {
     struct millrace_database *databases;
+    struct contents *contents;
     size_t count;
     enum millrace_code got = millrace_databases(m, &databases, &count);
     int code = CLI_OK;
@@ -118,10 +235,12 @@ static int list(struct millrace *m, bool as_json)
     if (got != MILLRACE_OK)
         return cli_failed("db", m, got);
     qsort(databases, count, sizeof *databases, compare_names);
+    contents = ask_contents(m, databases, count);
     if (as_json)
-        code = print_json(databases, count);
+        code = print_json(databases, count, contents);
     else
-        print_table(databases, count);
+        print_table(databases, count, contents);
+    free(contents);
     free(databases);
     return code;
 }

@@ -212,7 +212,9 @@ struct millrace_query {
     const char *agg; /* NULL or "none", "count", "min", "max", "sum", "mean", "first", "last" */
     int last;        /* newest value of each series */
     /* NULL or "rows"; "series": the tags of each, "labels": names of all tags, "values": those of
-     * the tag fields[0], "tables": those of the database (table is NULL) */
+     * the tag fields[0], "tables": those of the database (table is NULL),
+     * "databases": what each shard has of each: tag database; fields series, rows, head_rows (not
+     * sealed yet), segments, bytes; time_min and time_max where there are rows */
     const char *about;
     uint64_t limit;          /* rows; 0: none */
     const char *consistency; /* NULL or "leader", "linearizable", "any" */

@@ -22,7 +22,7 @@ static const char *const op_names[QUERY_OP_END] = {
 };
 static const char *const about_names[QUERY_ABOUT_END] = {
     [QUERY_ROWS] = "rows",     [QUERY_SERIES] = "series", [QUERY_LABELS] = "labels",
-    [QUERY_VALUES] = "values", [QUERY_TABLES] = "tables",
+    [QUERY_VALUES] = "values", [QUERY_TABLES] = "tables", [QUERY_DATABASES] = "databases",
 };
 static const char *const consistency_names[] = {
     [QUERY_LEADER] = "leader",
@@ -67,7 +67,7 @@ static enum err fill(const struct millrace_query *from, struct query *query)
     err = find_name("kind of question", from->about, about_names, QUERY_ABOUT_END, &query->about);
     if (err != ERR_OK)
         return err;
-    if (query->about != QUERY_TABLES && (!from->table || !*from->table))
+    if (query->about < QUERY_TABLES && (!from->table || !*from->table))
         return err_set(ERR_INVALID, "a query needs a table");
     if (from->field_count > QUERY_FIELDS_MAX || from->where_count > QUERY_TAGS_MAX ||
         from->group_count > QUERY_TAGS_MAX)
@@ -76,7 +76,7 @@ static enum err fill(const struct millrace_query *from, struct query *query)
                        "are allowed",
                        from->field_count, from->where_count, from->group_count, QUERY_FIELDS_MAX,
                        QUERY_TAGS_MAX, QUERY_TAGS_MAX);
-    query->table = query->about == QUERY_TABLES ? "" : from->table;
+    query->table = query->about >= QUERY_TABLES ? "" : from->table;
     query->field_count = (uint32_t)from->field_count;
     for (size_t i = 0; i < from->field_count; i++)
         query->fields[i] = from->fields[i];

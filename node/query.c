@@ -258,7 +258,7 @@ static void ask_shard(struct query_run *run, uint32_t number, uint64_t now_ms)
 
 static enum err check(const struct query *query, uint32_t shards)
 {
-    if (query->about != QUERY_TABLES && (query->table == NULL || query->table[0] == '\0'))
+    if (query->about < QUERY_TABLES && (query->table == NULL || query->table[0] == '\0'))
         return err_set(ERR_INVALID, "a query names no table");
     if (query->page.on && query->page.shard >= shards)
         return err_set(ERR_INVALID, "a page of shard %u: there are %u", query->page.shard, shards);

@@ -12,6 +12,7 @@
 #include "node/shard_io.h"
 #include "storage/aggregate.h"
 #include "storage/base/clk.h"
+#include "storage/scan_databases.h"
 #include "storage/scan_labels.h"
 #include "storage/snapshot.h"
 #include "storage/store_damage.h"
@@ -98,6 +99,8 @@ static void scan_in_pool(struct pool_job *job)
 
     if (task->request->query->agg != QUERY_RAW)
         task->err = scan_to_aggregate(task);
+    else if (task->request->query->about == QUERY_DATABASES)
+        task->err = scan_databases(task->snapshot, &task->limits, take_batch, task->request);
     else if (task->request->query->about != QUERY_ROWS)
         task->err = scan_labels(task->snapshot, task->request->query, &task->limits, take_batch,
                                 task->request);

@@ -479,10 +479,10 @@ static enum err check_query(const struct query *query)
         return out_of_range("QUERY", "consistency", query->consistency);
     if (query->about >= QUERY_ABOUT_END)
         return out_of_range("QUERY", "about", query->about);
-    if ((query->about == QUERY_TABLES) != (query->table[0] == '\0'))
+    if ((query->about >= QUERY_TABLES) != (query->table[0] == '\0'))
         return err_set(ERR_INVALID, "query: rows, series, labels and values are of a table, and "
-                                    "tables of none");
-    if (query->about == QUERY_TABLES && query->where_count > 0)
+                                    "tables and databases of none");
+    if (query->about >= QUERY_TABLES && query->where_count > 0)
         return err_set(ERR_INVALID, "query: tables have no tags to be chosen by");
     if (query->about != QUERY_ROWS && (query->last || query->agg != QUERY_RAW))
         return err_set(ERR_INVALID, "query: series, labels and values have no aggregate");

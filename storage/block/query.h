@@ -37,10 +37,11 @@ enum query_op {
 /* What is asked for: rows, or what there is. Numbers are sent: append only. */
 enum query_about {
     QUERY_ROWS = 0,
-    QUERY_SERIES = 1, /* The tags of each series. */
-    QUERY_LABELS = 2, /* The names of all tags. */
-    QUERY_VALUES = 3, /* The values of the tag fields[0]. */
-    QUERY_TABLES = 4, /* The database's tables; names none. */
+    QUERY_SERIES = 1,    /* The tags of each series. */
+    QUERY_LABELS = 2,    /* The names of all tags. */
+    QUERY_VALUES = 3,    /* The values of the tag fields[0]. */
+    QUERY_TABLES = 4,    /* The database's tables; names none. */
+    QUERY_DATABASES = 5, /* What there is of each database (scan_databases.h); names no table. */
     QUERY_ABOUT_END
 };
 

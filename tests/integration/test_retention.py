@@ -48,8 +48,11 @@ def test_databases_are_made_altered_and_listed_through_any_node(cluster):
                                              f"127.0.0.1:{node.native}")))
         plant = next(d for d in listed if d["name"] == "plant")
         assert plant == {"name": "plant", "retention_ns": 12 * HOUR, "retention_bytes": 10 << 30,
-                         "window_ns": HOUR // 2}
-        assert any(d["name"] == "made" and d["retention_ns"] == 0 for d in listed)
+                         "window_ns": HOUR // 2, "series": 0, "rows": 0, "head_rows": 0,
+                         "segments": 0, "bytes": 0}
+        made = next(d for d in listed if d["name"] == "made")
+        assert made["retention_ns"] == 0 and made["rows"] == made["series"] == 1, made
+        assert made["time_min_ns"] == made["time_max_ns"] > time.time_ns() - HOUR, made
     for node in cluster.nodes:  # They are there after a start, from files and log.
         assert node.stop() == 0
     for node in cluster.nodes:
@@ -67,6 +70,11 @@ def test_a_shorter_retention_drops_what_is_over_on_all_replicas(make_cluster):
         assert post(cluster.nodes[0], "plant", spread(first, last, 4000))[0] == 204
     assert post(cluster.nodes[0], "other", spread(now - 100 * HOUR, now, 1000))[0] == 204
     assert count(cluster) == 8000
+    listed = {d["name"]: d for d in json.loads(must(db(cluster, "list", "--json")))}
+    assert listed["plant"]["rows"] == 8000 and listed["plant"]["series"] == 20, listed
+    assert listed["other"]["rows"] == 1000 and listed["other"]["series"] == 20, listed
+    assert listed["plant"]["time_min_ns"] == now - 100 * HOUR, listed
+    assert now - MINUTE < listed["plant"]["time_max_ns"] < now, listed
     must(db(cluster, "alter", "plant", "--retention", "2h"))
     wait_until(lambda: count(cluster) == 4000, "old rows are still seen")
     assert count(cluster, "other") == 1000
