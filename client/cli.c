@@ -7,7 +7,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 20 };
+enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 20, TABLES_NAMED_MAX = 8, NOTE_MS = 5000 };
+
+static bool hinted; /* At --help. */
 
 static void say(const char *command, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
@@ -37,7 +39,15 @@ int cli_usage(const char *command, const char *format, ...)
     say(command, format, args);
     va_end(args);
     fprintf(stderr, "; see millrace %s --help\n", command);
+    hinted = true;
     return CLI_USAGE;
+}
+
+int cli_end(const char *command, int code)
+{
+    if (code == CLI_USAGE && !hinted)
+        fprintf(stderr, "see millrace %s --help\n", command);
+    return code;
 }
 
 int cli_failed(const char *command, const struct millrace *m, enum millrace_code code)
@@ -45,9 +55,45 @@ int cli_failed(const char *command, const struct millrace *m, enum millrace_code
     const char *why = millrace_last_error(m);
 
     cli_error(command, 0, "%s: %s", millrace_code_name(code), *why ? why : "no details");
+    if (code == MILLRACE_UNAVAILABLE && m == NULL)
+        fputs(
+            "Which nodes to ask, by their native ports: --node HOST:PORT[,...] or $MILLRACE_NODE.\n"
+            "For trials, `millrace local up` starts a site on this machine.\n",
+            stderr);
     if (code == MILLRACE_UNAVAILABLE)
         return CLI_UNREACHABLE;
     return code == MILLRACE_INVALID && m == NULL ? CLI_USAGE : CLI_FAILED;
+}
+
+void cli_note_table(const char *command, struct millrace *m, const char *database,
+                    const char *table)
+{
+    struct millrace_query query = {.about = "tables", .timeout_ms = NOTE_MS};
+    struct millrace_result *tables;
+    struct millrace_value name;
+    size_t count;
+
+    if (millrace_query(m, &query, &tables) != MILLRACE_OK)
+        return; /* It is only a note. */
+    count = millrace_result_rows(tables);
+    for (size_t i = 0; i < count; i++) {
+        if (millrace_result_get(tables, i, 0, &name) && name.as.s.size == strlen(table) &&
+            memcmp(name.as.s.data, table, name.as.s.size) == 0) {
+            millrace_result_free(tables);
+            return;
+        }
+    }
+    fprintf(stderr, "millrace %s: database \"%s\" has no table \"%s\"", command,
+            database ? database : "default", table);
+    for (size_t i = 0; i < count && i < TABLES_NAMED_MAX; i++)
+        if (millrace_result_get(tables, i, 0, &name))
+            fprintf(stderr, "%s\"%.*s\"", i == 0 ? "; it has " : ", ", (int)name.as.s.size,
+                    name.as.s.data);
+    fputs(count == 0                 ? "; it has none at all (millrace db list)\n"
+          : count > TABLES_NAMED_MAX ? ", ...\n"
+                                     : "\n",
+          stderr);
+    millrace_result_free(tables);
 }
 
 int cli_open(const char *command, const struct millrace_options *options, struct millrace **ret)

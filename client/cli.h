@@ -41,6 +41,9 @@ int cli_error(const char *command, int code, const char *format, ...) PRINTF_LIK
 /** The same with a hint at --help; returns CLI_USAGE. */
 int cli_usage(const char *command, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/** What the program ends with: a wrong option, of which getopt alone has spoken, gets its hint. */
+int cli_end(const char *command, int code);
+
 /** The options that every command with a connection has; 'N' and 'D' are their values. */
 #define CLI_CONNECT_OPTIONS                 \
     {"node", required_argument, NULL, 'N'}, \
@@ -54,6 +57,10 @@ int cli_usage(const char *command, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /** Connect, or say why not. Returns an exit code. */
 int cli_open(const char *command, const struct millrace_options *options, struct millrace **ret);
+/** Say on standard error if the database has no such table, and which ones it has: an answer
+ * without rows may be a name that was misspelt. NULL: the default database. */
+void cli_note_table(const char *command, struct millrace *m, const char *database,
+                    const char *table);
 /** Say what failed on `m`; returns the exit code that fits. */
 int cli_failed(const char *command, const struct millrace *m, enum millrace_code code);
 

@@ -111,6 +111,8 @@ static int run(const struct arguments *arguments)
                           arguments->from_ns, arguments->to_ns);
     if (got != MILLRACE_OK)
         code = cli_failed("delete", m, got);
+    else
+        cli_note_table("delete", m, arguments->connect.database, arguments->table);
     millrace_close(m);
     return code;
 }

@@ -42,31 +42,48 @@ static void help(FILE *out)
           out);
 }
 
-int main(int argc, char **argv)
+/* Run argv[0] with its own arguments; -1: there is no such command. */
+static int run(int argc, char **argv)
 {
     static char name[32];
+
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[0], commands[i].name) == 0) {
+            /* What getopt puts in front of its messages. */
+            snprintf(name, sizeof name, "millrace %s", commands[i].name);
+            argv[0] = name;
+            return cli_end(commands[i].name, commands[i].run(argc, argv));
+        }
+    }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    static char wants_help[] = "--help";
+    int code;
 
     if (argc < 2) {
         help(stderr);
         return CLI_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "help") == 0 && argc > 2) { /* As in "millrace help query". */
+        char *swapped[] = {argv[2], wants_help, NULL};
+
+        code = run(2, swapped);
+    } else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+               strcmp(argv[1], "help") == 0) {
         help(stdout);
         return CLI_OK;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
+    } else if (strcmp(argv[1], "--version") == 0) {
         printf("millrace %s\n", millrace_version());
         return CLI_OK;
+    } else {
+        code = run(argc - 1, argv + 1);
     }
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            /* What getopt puts in front of its messages. */
-            snprintf(name, sizeof name, "millrace %s", commands[i].name);
-            argv[1] = name;
-            return commands[i].run(argc - 1, argv + 1);
-        }
-    }
-    fprintf(stderr, "millrace: there is no command \"%s\"; see millrace --help\n", argv[1]);
+    if (code >= 0)
+        return code;
+    fprintf(stderr, "millrace: there is no command \"%s\"; see millrace --help\n",
+            argv[strcmp(argv[1], "help") == 0 ? 2 : 1]);
     return CLI_USAGE;
 }

@@ -250,6 +250,8 @@ static int run(const struct arguments *arguments)
     got = millrace_query(m, &arguments->query, &result);
     if (got == MILLRACE_OK) {
         print(arguments, result);
+        if (millrace_result_rows(result) == 0)
+            cli_note_table("query", m, arguments->connect.database, arguments->query.table);
         if (millrace_result_stale_ms(result) > 0)
             cli_error("query", 0, "the answer may be up to %llu ms old",
                       (unsigned long long)millrace_result_stale_ms(result));

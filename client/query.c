@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,19 @@ static const char *const consistency_names[] = {
 
 /* ---- The question -------------------------------------------------------------------------- */
 
+static enum err no_such_name(const char *what, const char *name, const char *const *names,
+                             uint32_t count)
+{
+    char list[160] = "";
+
+    for (uint32_t i = 0; i < count; i++) {
+        size_t used = strlen(list);
+
+        (void)snprintf(list + used, sizeof list - used, "%s%s", i == 0 ? "" : ", ", names[i]);
+    }
+    return err_set(ERR_INVALID, "\"%.40s\" is no %s: want %s", name, what, list);
+}
+
 static enum err find_name(const char *what, const char *name, const char *const *names,
                           uint32_t count, uint32_t *ret_at)
 {
@@ -40,9 +54,7 @@ static enum err find_name(const char *what, const char *name, const char *const 
         return ERR_OK;
     while (*ret_at < count && strcmp(names[*ret_at], name) != 0)
         ++*ret_at;
-    if (*ret_at == count)
-        return err_set(ERR_INVALID, "\"%.40s\" is no %s", name, what);
-    return ERR_OK;
+    return *ret_at < count ? ERR_OK : no_such_name(what, name, names, count);
 }
 
 static enum err fill_where(const struct millrace_query *from, struct query *query)
