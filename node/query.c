@@ -4,19 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/shard.h"
 #include "storage/aggregate.h"
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/base/metric.h"
 #include "storage/block/columns.h"
 
-enum { ASK_AGAIN_MS = 50 };
+enum {
+    ASK_AGAIN_MS = 50,
+    DAMAGED_MS_MAX = 2000, /* Files that are damaged at every node are mended by then, or never. */
+};
 
 struct shard_ask {
     struct query_request *request; /* Under way; NULL: not asked, or answered. */
     bool answered;
-    uint32_t tries;    /* At nodes that did not answer it (consistency any). */
-    uint64_t again_ms; /* Ask then. 0: not waiting to. */
+    uint32_t tries;      /* At nodes that did not answer it (consistency any). */
+    uint64_t damaged_ms; /* Met damage first. */
+    uint64_t again_ms;   /* Ask then. 0: not waiting to. */
 };
 
 struct query_run {
@@ -184,12 +189,19 @@ static void take_parts(struct query_run *run, struct query_request *request)
 
 /* Canceled: the shard's node stops, and another one leads soon. Corrupt, i/o: files are damaged
  * there; another node answers instead, leads soon, or has mended them. */
-static bool may_pass(const struct query_run *run, enum err code)
+static bool may_pass(const struct query_run *run, struct shard_ask *shard, enum err code,
+                     uint64_t now_ms)
 {
-    bool alone = run->worker->node->options.cluster.node_count == 1;
+    const struct node *node = run->worker->node;
+    uint32_t group = (uint32_t)(shard - run->shards) + 1;
 
-    return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_BUSY ||
-           code == ERR_CANCELED || ((code == ERR_CORRUPT || code == ERR_IO) && !alone);
+    if (code != ERR_CORRUPT && code != ERR_IO)
+        return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_BUSY ||
+               code == ERR_CANCELED;
+    if (shard->damaged_ms == 0)
+        shard->damaged_ms = now_ms;
+    return node->options.cluster.node_count > 1 && (now_ms - shard->damaged_ms < DAMAGED_MS_MAX ||
+                                                    !shard_is_damaged_everywhere(node, group));
 }
 
 /* Which node's replica to ask, where any will do: this one at first, then the others, one after the
@@ -219,8 +231,9 @@ static void shard_answered(struct route *route)
         run->left--;
         if (run->sink.end != NULL)
             take_parts(run, &asked->request);
-    } else if (may_pass(run, answer->code) && now_ms + ASK_AGAIN_MS < run->deadline_ms &&
-               run->code == ERR_OK && run->sink.end != NULL) {
+    } else if (may_pass(run, shard, answer->code, now_ms) &&
+               now_ms + ASK_AGAIN_MS < run->deadline_ms && run->code == ERR_OK &&
+               run->sink.end != NULL) {
         shard->again_ms = now_ms + ASK_AGAIN_MS;
         shard->tries++;
     } else {

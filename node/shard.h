@@ -71,6 +71,11 @@ void shard_tell_damage(struct worker *worker, uint64_t now_ms);
 /** Another node has told us that: the payload of a FRAME_DAMAGED. Any worker. */
 void shard_hear_damage(struct node *node, uint64_t server, const struct buf *payload);
 
+/** That node has said of late that its files of the group's shard are damaged. Any worker. */
+bool shard_is_damaged_at(const struct node *node, uint64_t server, uint32_t group);
+/** So has every node, this one too. */
+bool shard_is_damaged_everywhere(const struct node *node, uint32_t group);
+
 /** Every 100 ms: seals, pruning, balance, the board. */
 void shard_tick(struct shard *shard, uint64_t now_ms);
 /** After events: tell everybody who leads. */

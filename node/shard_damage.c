@@ -46,7 +46,7 @@ static uint64_t find_healthy(const struct shard *shard, const struct group_state
     for (uint32_t i = 0; i < state->servers; i++)
         if (state->peers[i].server != state->server && state->peers[i].online &&
             state->peers[i].match + LAG_MAX >= state->last &&
-            !shard_is_damaged_at(shard, state->peers[i].server))
+            !shard_is_damaged_at(shard->worker->node, state->peers[i].server, shard->number))
             return state->peers[i].server;
     return 0;
 }
@@ -94,12 +94,24 @@ static _Atomic uint64_t *heard(const struct node *node, uint64_t server, uint32_
     return at < 0 ? NULL : &node->damage_heard[(size_t)at * node->groups + group];
 }
 
-bool shard_is_damaged_at(const struct shard *shard, uint64_t server)
+bool shard_is_damaged_at(const struct node *node, uint64_t server, uint32_t group)
 {
-    _Atomic uint64_t *at = heard(shard->worker->node, server, shard->number);
+    _Atomic uint64_t *at = heard(node, server, group);
     uint64_t said_ms = at == NULL ? 0 : atomic_load_explicit(at, memory_order_relaxed);
 
     return said_ms != 0 && worker_now_ms() - said_ms < HEARD_MS;
+}
+
+bool shard_is_damaged_everywhere(const struct node *node, uint32_t group)
+{
+    for (uint32_t i = 0; i < node->options.cluster.node_count; i++) {
+        uint64_t server = node->options.cluster.nodes[i].id;
+
+        if (server == node->server ? scrub_count(node->scrub, group - 1) == 0
+                                   : !shard_is_damaged_at(node, server, group))
+            return false;
+    }
+    return true;
 }
 
 void shard_hear_damage(struct node *node, uint64_t server, const struct buf *payload)

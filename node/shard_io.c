@@ -391,7 +391,7 @@ static void balance(struct shard *shard, const struct group_state *state, uint64
     for (uint32_t i = 0; i < state->servers; i++) {
         if (state->peers[i].server != preferred || !state->peers[i].online ||
             state->peers[i].match + BALANCE_LAG_MAX < state->last ||
-            shard_is_damaged_at(shard, preferred))
+            shard_is_damaged_at(node, preferred, shard->number))
             continue;
         shard->led_since_ms = now_ms; /* Not again before BALANCE_AFTER_MS if it fails. */
         err = group_transfer(shard->group, preferred);

@@ -19,8 +19,6 @@ void shard_leader_changed(struct shard *shard, bool leading);
 bool shard_care(struct shard *shard, const struct group_state *state, uint64_t now_ms);
 /** A reader has failed with that error: if it was damage, look for it. */
 void shard_suspect(struct shard *shard, enum err err);
-/** That node has said of late that its files of this shard are damaged. */
-bool shard_is_damaged_at(const struct shard *shard, uint64_t server);
 
 /** How a shard's store is opened; its folder's name is written into `dir`. Any thread. */
 struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size);
