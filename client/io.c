@@ -174,7 +174,7 @@ static void start_ticking(struct io *io)
         period_ms = TICK_MS_MAX;
     if (!uv_is_active((uv_handle_t *)&io->tick)) {
         uv_update_time(&io->loop);
-        uv_timer_start(&io->tick, io_tick_cb, period_ms, period_ms);
+        uv_timer_start(&io->tick, io_tick_cb, 0, period_ms); /* What is new must not wait. */
     }
 }
 
