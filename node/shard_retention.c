@@ -96,8 +96,8 @@ struct buf *shard_seal_order(struct shard *shard, struct slice tombstone, bool *
     }
     if (!erases)
         shard->drops_done = schema->drop_max;
-    entry = seal_order_entry(shard->number - 1, store_applied_index(shard->store), orders, count,
-                             tombstone);
+    entry = seal_order_entry(shard->number - 1, store_applied_index(shard->store),
+                             &(struct seal_content){orders, count, tombstone, NULL, 0});
     free(orders);
     return entry;
 }

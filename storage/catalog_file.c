@@ -7,6 +7,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
+#include "storage/base/metric.h"
 #include "storage/catalog_build.h"
 
 enum { PATH_SIZE = 4096, WINDOW = 1 << 20 };
@@ -219,6 +220,7 @@ static enum err write_file(const struct disk *disk, const char *dir,
         (void)disk->remove(disk->ctx, temporary); /* If it stays, the next start removes it. */
         return err_wrap(err_restore(&note), "%s", path);
     }
+    metric_add(METRIC_WRITTEN_CATALOG, header.size);
     ret_info->size = header.size;
     ret_info->crc = header.crc;
     return disk->sync_dir(disk->ctx, dir);

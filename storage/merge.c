@@ -10,7 +10,6 @@ enum { GATHER_ROWS = 1024 }; /* Rows that are put in order and joined at once. *
 
 /* Where rows go, and room for those that have to be copied once more. */
 struct output {
-    const atomic_bool *cancel;
     struct segment_writer *writer;
     const struct merge_table *table; /* That the writer is at. */
     struct segment_column *columns;  /* Owned: a stage's, or those of the next three. */
@@ -172,9 +171,8 @@ static enum err put_slice(struct output *output, const struct merge_plan *plan,
     for (uint32_t i = slice->first; i < slice->end && err == ERR_OK; i++) {
         uint32_t id = plan->order[i];
 
-        if (output->cancel != NULL && atomic_load_explicit(output->cancel, memory_order_relaxed))
-            err = err_set(ERR_CANCELED, "the node stops");
-        else
+        err = merge_plan_go_on(plan);
+        if (err == ERR_OK)
             err = put_series(output, plan, slice, merge_stage_of(&stages, plan, id), id);
     }
     merge_stage_fini(&stages);
@@ -185,12 +183,12 @@ enum err merge_sources(const struct snapshot_source *sources, uint32_t count,
                        const struct catalog_view *series, const struct merge_filter *filter,
                        size_t memory, const atomic_bool *cancel, struct segment_writer *writer)
 {
-    static const struct merge_filter all = {NULL, INT64_MIN, INT64_MAX};
-    struct output output = {.writer = writer, .cancel = cancel};
+    static const struct merge_filter all = {.from_ns = INT64_MIN, .last_ns = INT64_MAX};
+    struct output output = {.writer = writer};
     struct merge_slice slice;
     struct merge_plan plan;
-    enum err err =
-        merge_plan_init(&plan, sources, count, series, filter == NULL ? &all : filter, memory);
+    enum err err = merge_plan_init(&plan, sources, count, series, filter == NULL ? &all : filter,
+                                   memory, cancel);
 
     if (err != ERR_OK)
         return err;
@@ -215,6 +213,7 @@ enum err merge_blocks(const struct head_block *blocks, uint32_t count,
     for (uint32_t i = 0; i < count; i++)
         sources[i] = (struct snapshot_source){.entry = blocks[i].entry,
                                               .index = blocks[i].index,
+                                              .clean_index = blocks[i].index,
                                               .offset = sizeof(struct entry_header),
                                               .size = blocks[i].size,
                                               .rows = blocks[i].rows,

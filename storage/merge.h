@@ -29,8 +29,10 @@
 
 /** Which rows to take: a segment may hold a part of what is merged. */
 struct merge_filter {
-    const bool *tables;       /* Borrowed: by table number. NULL: all. */
-    int64_t from_ns, last_ns; /* Both inclusive. */
+    const bool *tables;                 /* Borrowed: by table number. NULL: all. */
+    int64_t from_ns, last_ns;           /* Both inclusive. */
+    const struct tombstone *tombstones; /* Borrowed: rows that they hide are left out. */
+    uint32_t tombstone_count;
 };
 
 /**

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "storage/base/bytes.h"
+#include "storage/merge_hidden.h"
 
 #define NONE UINT32_MAX
 
@@ -44,6 +45,13 @@ enum err merge_plan_wrap(enum err err, const struct merge_source *source)
     return err_wrap(err, "block of log index %" PRIu64, source->reader.source->index);
 }
 
+enum err merge_plan_go_on(const struct merge_plan *plan)
+{
+    if (plan->cancel != NULL && atomic_load_explicit(plan->cancel, memory_order_relaxed))
+        return err_set(ERR_CANCELED, "the node stops");
+    return ERR_OK;
+}
+
 static enum err grow_runs(struct merge_source *source, uint32_t runs)
 {
     uint32_t *ids, *counts;
@@ -81,6 +89,7 @@ void merge_plan_close(struct merge_source *source)
     section_fini(&source->reader);
     free(source->ids);
     free(source->counts);
+    free(source->deleted);
     *source = (struct merge_source){0};
 }
 
@@ -177,9 +186,9 @@ static enum err count_runs(struct merge_plan *plan, struct merge_source *source,
                            struct merge_table *table, int64_t *times_ns, uint32_t *ret_rows)
 {
     const struct section *section = &source->reader.section;
-    bool whole = is_whole(plan, section);
+    bool whole = is_whole(plan, section) && !merge_hidden_some(plan, source);
     uint32_t row = 0, rows = 0;
-    enum err err = whole ? ERR_OK : section_read_times(&source->reader, times_ns);
+    enum err err = whole ? ERR_OK : merge_hidden_times(plan, source, times_ns);
 
     for (uint32_t run = 0; run < section->runs && err == ERR_OK; run++) {
         uint32_t id = source->ids[run], end = row + source->counts[run];
@@ -192,7 +201,7 @@ static enum err count_runs(struct merge_plan *plan, struct merge_source *source,
         if (whole)
             plan->rows[id] += end - row;
         for (uint32_t at = row; at < end && !whole; at++)
-            plan->rows[id] += in_filter(plan, times_ns[at]);
+            plan->rows[id] += in_filter(plan, times_ns[at]) && !merge_hidden_row(source, at);
         rows += plan->rows[id] - before;
         row = end;
     }
@@ -279,7 +288,9 @@ static enum err count_sources(struct merge_plan *plan)
     for (uint32_t i = 0; i < plan->source_count && err == ERR_OK; i++) {
         if (plan->sources[i].rows == 0)
             continue;
-        err = merge_plan_open(plan, &plan->sources[i], &source);
+        err = merge_plan_go_on(plan);
+        if (err == ERR_OK)
+            err = merge_plan_open(plan, &plan->sources[i], &source);
         for (uint32_t s = 0; err == ERR_OK && s < source.reader.count; s++) {
             section_go(&source.reader, s);
             if (has_times(plan, &source.reader.section))
@@ -335,7 +346,8 @@ static enum err order_series(struct merge_plan *plan)
 
 enum err merge_plan_init(struct merge_plan *plan, const struct snapshot_source *sources,
                          uint32_t count, const struct catalog_view *series,
-                         const struct merge_filter *filter, size_t memory)
+                         const struct merge_filter *filter, size_t memory,
+                         const atomic_bool *cancel)
 {
     enum err err;
 
@@ -343,7 +355,8 @@ enum err merge_plan_init(struct merge_plan *plan, const struct snapshot_source *
                                 .source_count = count,
                                 .series = series,
                                 .filter = *filter,
-                                .memory = memory};
+                                .memory = memory,
+                                .cancel = cancel};
     plan->rows = calloc((size_t)series->count + 1, sizeof *plan->rows);
     plan->table_at = malloc(((size_t)series->tables + 1) * sizeof *plan->table_at);
     if (plan->rows == NULL || plan->table_at == NULL) {
@@ -416,13 +429,13 @@ static enum err count_section_times(const struct merge_plan *plan, uint32_t id,
     enum err err = merge_plan_runs(plan, source);
 
     if (err == ERR_OK)
-        err = section_read_times(&source->reader, times_ns);
+        err = merge_hidden_times(plan, source, times_ns);
     for (uint32_t run = 0; err == ERR_OK && run < source->reader.section.runs; run++) {
         uint32_t end = row + source->counts[run];
 
         for (; row < end; row++)
             if (source->ids[run] == id && times_ns[row] >= histogram->from_ns &&
-                times_ns[row] <= histogram->to_ns)
+                times_ns[row] <= histogram->to_ns && !merge_hidden_row(source, row))
                 histogram->rows[((uint64_t)times_ns[row] - (uint64_t)histogram->from_ns) >>
                                 histogram->shift]++;
     }

@@ -23,6 +23,8 @@ struct merge_source {
     struct section_reader reader;
     uint32_t *ids, *counts; /* Owned: room for `runs_max`. */
     uint32_t runs_max;
+    uint8_t *deleted; /* Owned: by row of the section, not 0 if it is hidden: merge_hidden.h. */
+    bool has_deleted; /* Some row is. */
 };
 
 struct merge_plan {
@@ -31,8 +33,9 @@ struct merge_plan {
     const struct catalog_view *series; /* Borrowed. */
     struct merge_filter filter;
     size_t memory;
-    uint32_t *rows;  /* By id. */
-    uint32_t *order; /* Ids that have rows, by (table number, id). */
+    const atomic_bool *cancel; /* merge.h */
+    uint32_t *rows;            /* By id. */
+    uint32_t *order;           /* Ids that have rows, by (table number, id). */
     uint32_t order_count;
     uint32_t *table_at;          /* By table number: where in `tables`. */
     struct merge_table **tables; /* By number once planned. */
@@ -52,8 +55,12 @@ struct merge_slice {
 
 MUST_CHECK enum err merge_plan_init(struct merge_plan *plan, const struct snapshot_source *sources,
                                     uint32_t count, const struct catalog_view *series,
-                                    const struct merge_filter *filter, size_t memory);
+                                    const struct merge_filter *filter, size_t memory,
+                                    const atomic_bool *cancel);
 void merge_plan_fini(struct merge_plan *plan);
+
+/** ERR_CANCELED, if it is time to stop. */
+MUST_CHECK enum err merge_plan_go_on(const struct merge_plan *plan);
 
 /** The next slice. ERR_END after the last. */
 MUST_CHECK enum err merge_plan_next(struct merge_plan *plan, struct merge_slice *ret_slice);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/merge_hidden.h"
 
 #define NONE UINT32_MAX
 
@@ -119,9 +120,12 @@ static void scratch_fini(struct scratch *scratch)
     free(scratch->pieces);
 }
 
-static bool in_slice(const struct merge_slice *slice, int64_t time_ns)
+static bool in_slice(const struct merge_slice *slice, const struct scratch *scratch, uint32_t row)
 {
-    return time_ns >= slice->from_ns && time_ns <= slice->to_ns;
+    int64_t time_ns = scratch->times_ns[row];
+
+    return time_ns >= slice->from_ns && time_ns <= slice->to_ns &&
+           !merge_hidden_row(&scratch->source, row);
 }
 
 /* What of the section is in the slice: pieces, and their times into the stage. */
@@ -139,10 +143,10 @@ static uint32_t find_pieces(const struct merge_slice *slice, uint32_t runs,
         while (*cursor != NONE && row < end) { /* Not of the slice: the whole run is passed over. */
             struct piece piece = {row, *cursor, 0};
 
-            while (row < end && in_slice(slice, scratch->times_ns[row]))
+            while (row < end && in_slice(slice, scratch, row))
                 row++;
             piece.count = row - piece.from;
-            while (row < end && !in_slice(slice, scratch->times_ns[row]))
+            while (row < end && !in_slice(slice, scratch, row))
                 row++;
             if (piece.count == 0)
                 continue;
@@ -237,7 +241,7 @@ static enum err copy_section(const struct merge_plan *plan, const struct merge_s
 
     if (err != ERR_OK || !touches(stages, &scratch->source))
         return err;
-    err = section_read_times(reader, scratch->times_ns);
+    err = merge_hidden_times(plan, &scratch->source, scratch->times_ns);
     if (err != ERR_OK)
         return err;
     stage = merge_stage_of(stages, plan, scratch->source.ids[0]);
@@ -278,7 +282,8 @@ enum err merge_stage_fill(const struct merge_plan *plan, const struct merge_slic
     if (err == ERR_OK)
         err = make_stages(plan, slice, ret_stages);
     for (uint32_t i = 0; i < plan->source_count && err == ERR_OK; i++)
-        if (merge_plan_has(&plan->sources[i], slice, ids[0], ids[1]))
+        if (merge_plan_has(&plan->sources[i], slice, ids[0], ids[1]) &&
+            (err = merge_plan_go_on(plan)) == ERR_OK)
             err = copy_source(plan, slice, &plan->sources[i], ret_stages, &scratch, ids);
     scratch_fini(&scratch);
     return err;

@@ -8,9 +8,11 @@
 #include "storage/base/check.h"
 #include "storage/base/fault.h"
 #include "storage/base/log_line.h"
+#include "storage/base/metric.h"
 #include "storage/block/seal_order.h"
 #include "storage/block/tombstone.h"
 #include "storage/catalog_run.h"
+#include "storage/compact_order.h"
 #include "storage/marks.h"
 #include "storage/merge.h"
 #include "storage/seal_parts.h"
@@ -48,6 +50,7 @@ static void forget_results(struct seal_job *job)
     job->dropped = NULL;
     job->dropped_count = 0;
     job->room = NULL;
+    compactions_fini(&job->compactions);
 }
 
 void seal_job_free(struct seal_job *job)
@@ -75,6 +78,8 @@ struct rules {
     struct database_map databases;
     struct seal_rule *rules; /* By database. */
     bool *tables;            /* By table: those of the database that is written. */
+    struct tombstone *tombstones;
+    uint32_t tombstone_count;
 };
 
 static void rules_fini(struct rules *rules)
@@ -82,6 +87,7 @@ static void rules_fini(struct rules *rules)
     database_map_fini(&rules->databases);
     free(rules->rules);
     free(rules->tables);
+    free(rules->tombstones);
 }
 
 /* Which tables are the database's. Good until the next call. */
@@ -115,39 +121,18 @@ static enum err rules_init(const struct seal_job *job, struct rules *rules)
                                              .cutoff_ns = mark.cutoff_ns,
                                              .gone = mark.erased_index == job->last_index};
     }
-    while (seal_order_next(&order, &database)) {
+    err = tombstones_parse(&job->tombstones, job->last_index, &rules->tombstones,
+                           &rules->tombstone_count);
+    while (err == ERR_OK && seal_order_next(&order, &database)) {
         uint32_t number = database_map_find(&rules->databases, database.name);
 
         if (number != DATABASE_NONE)
             rules->rules[number].window_ns = database.window_ns;
     }
-    return ERR_OK;
+    return err;
 }
 
 /* ---- In the pool --------------------------------------------------------------------------- */
-
-/* Take from the manifest the segments that have no rows to keep. (Their databases are known:
- * store_open() has seen to it.) */
-static enum err drop_segments(struct seal_job *job, const struct rules *rules,
-                              struct manifest *manifest)
-{
-    uint32_t kept = 0;
-
-    job->dropped = malloc(((size_t)manifest->segment_count + 1) * sizeof *job->dropped);
-    if (job->dropped == NULL)
-        return err_set(ERR_NO_MEMORY, "%u segments", manifest->segment_count);
-    for (uint32_t i = 0; i < manifest->segment_count; i++) {
-        const struct segment_info *info = &manifest->segments[i];
-        const struct seal_rule *rule = &rules->rules[info->database];
-
-        if (rule->gone || info->time_max_ns < rule->cutoff_ns)
-            job->dropped[job->dropped_count++] = info->number;
-        else
-            manifest->segments[kept++] = *info;
-    }
-    manifest->segment_count = kept;
-    return ERR_OK;
-}
 
 static enum err add_segment(struct seal_job *job, const struct manifest *manifest,
                             const struct segment_info *info)
@@ -165,7 +150,7 @@ static enum err add_segment(struct seal_job *job, const struct manifest *manifes
                         &job->segments[job->segment_count]);
 }
 
-static void remove_file(const struct sealer *sealer, uint64_t number, const char *end)
+void seal_remove_file(const struct sealer *sealer, uint64_t number, const char *end)
 {
     char name[SEGMENT_NAME_SIZE];
     char path[PATH_SIZE];
@@ -185,7 +170,9 @@ static enum err write_part(struct seal_job *job, const struct rules *rules,
     int64_t cutoff_ns = rules->rules[part->database].cutoff_ns;
     struct merge_filter filter = {.tables = rules_tables(rules, part->database),
                                   .from_ns = part->from_ns < cutoff_ns ? cutoff_ns : part->from_ns,
-                                  .last_ns = part->last_ns};
+                                  .last_ns = part->last_ns,
+                                  .tombstones = rules->tombstones,
+                                  .tombstone_count = rules->tombstone_count};
     struct segment_info info = {.number = manifest->next_segment,
                                 .first_index = manifest->sealed_index + 1,
                                 .last_index = job->last_index};
@@ -202,9 +189,12 @@ static enum err write_part(struct seal_job *job, const struct rules *rules,
         err = segment_writer_finish(writer, &info);
     segment_writer_free(writer);
     if (empty) {
-        remove_file(sealer, info.number, ".tmp");
+        seal_remove_file(sealer, info.number, ".tmp");
         return ERR_OK;
     }
+    metric_add(METRIC_WRITTEN_SEALED, info.size);
+    info.clean_index = info.last_index;
+    info.bound_ns = info.time_max_ns;
     info.database = part->database;
     info.window_first_ns = part->from_ns;
     info.window_last_ns = part->last_ns;
@@ -219,36 +209,6 @@ static enum err write_part(struct seal_job *job, const struct rules *rules,
     job->segment_count++;
     manifest->next_segment++;
     return ERR_OK;
-}
-
-/* Some segment may hold rows that it deletes. */
-static bool is_needed(const struct tombstone *tombstone, const struct rules *rules,
-                      const struct manifest *manifest)
-{
-    uint32_t database =
-        database_map_find(&rules->databases, database_map_name(tombstone->table_key));
-
-    for (uint32_t i = 0; i < manifest->segment_count; i++) {
-        const struct segment_info *info = &manifest->segments[i];
-
-        if (info->database == database && info->last_index <= tombstone->index &&
-            info->time_min_ns <= tombstone->last_ns && info->time_max_ns >= tombstone->first_ns)
-            return true;
-    }
-    return false;
-}
-
-static enum err keep_tombstones(struct seal_job *job, const struct rules *rules,
-                                struct manifest *manifest)
-{
-    struct reader reader = reader_on(job->tombstones.data, job->tombstones.size);
-    struct tombstone tombstone;
-    struct slice bytes;
-
-    while (tombstones_next(&reader, &tombstone, &bytes))
-        if (is_needed(&tombstone, rules, manifest))
-            tombstones_add(&manifest->tombstones, tombstone.index, bytes);
-    return manifest->tombstones.failed ? err_set(ERR_NO_MEMORY, "tombstones") : ERR_OK;
 }
 
 static enum err write_segments(struct seal_job *job, const struct rules *rules,
@@ -306,45 +266,53 @@ static void take_run(struct sealer *sealer, struct catalog_run *run,
 static enum err copy_manifest(const struct manifest *from, const struct seal_job *job,
                               struct manifest *ret_manifest)
 {
-    struct manifest copy = *from;
-    enum err err = ERR_OK;
+    enum err err = manifest_copy(from, ret_manifest);
 
-    copy.segments = NULL;
-    copy.segment_count = 0;
-    copy.producers = copy.marks = copy.tombstones = (struct bytes){0};
-    for (uint32_t i = 0; i < from->segment_count && err == ERR_OK; i++)
-        err = manifest_add(&copy, &from->segments[i]);
-    bytes_put(&copy.producers, job->producers.data, job->producers.size);
-    if (err == ERR_OK && copy.producers.failed)
+    if (err != ERR_OK)
+        return err;
+    bytes_put(&ret_manifest->producers, job->producers.data, job->producers.size);
+    if (ret_manifest->producers.failed)
         err = err_set(ERR_NO_MEMORY, "producers");
     if (err == ERR_OK)
-        err = marks_copy(&job->marks, &copy.marks);
-    if (err != ERR_OK) {
-        manifest_fini(&copy);
-        return err;
-    }
-    *ret_manifest = copy;
-    return ERR_OK;
+        err = marks_copy(&job->marks, &ret_manifest->marks);
+    if (err != ERR_OK)
+        manifest_fini(ret_manifest);
+    return err;
+}
+
+static enum err change_segments(struct seal_job *job, struct manifest *manifest)
+{
+    struct rules rules = {0};
+    struct seal_order order;
+    enum err err = seal_order_read(job->order, &order);
+
+    CHECK(err == ERR_OK); /* It was applied. */
+    err = rules_init(job, &rules);
+    if (err == ERR_OK)
+        err = compact_order_drop(manifest, rules.rules, &job->dropped, &job->dropped_count);
+    if (err == ERR_OK)
+        err = compact_order_take(manifest, order, job->last_index, rules.rules);
+    if (err == ERR_OK)
+        err = write_segments(job, &rules, manifest);
+    if (err == ERR_OK)
+        err = manifest_keep_tombstones(manifest, &rules.databases, &job->tombstones,
+                                       &manifest->tombstones);
+    rules_fini(&rules);
+    return err;
 }
 
 static enum err write_all(struct seal_job *job, struct manifest *manifest)
 {
-    struct rules rules = {0};
-    enum err err = rules_init(job, &rules);
+    enum err err = change_segments(job, manifest);
 
-    if (err == ERR_OK)
-        err = drop_segments(job, &rules, manifest);
-    if (err == ERR_OK)
-        err = write_segments(job, &rules, manifest);
-    if (err == ERR_OK)
-        err = keep_tombstones(job, &rules, manifest);
-    rules_fini(&rules);
     if (err == ERR_OK && FAULT("seal.catalog"))
         err = err_set(ERR_IO, "injected before the catalog");
     if (err == ERR_OK)
         err = write_catalog(job, manifest);
     if (err == ERR_OK && FAULT("seal.manifest"))
         err = err_set(ERR_IO, "injected before the manifest");
+    if (err == ERR_OK)
+        err = compactions_copy(&manifest->compactions, &job->compactions);
     if (err != ERR_OK)
         return err;
     manifest->sealed_index = job->last_index;
@@ -393,7 +361,7 @@ static enum err seal_one(struct seal_job *job)
     bytes_clear(&job->tombstones);
     bytes_put(&job->tombstones, manifest.tombstones.data, manifest.tombstones.size);
     for (uint32_t i = 0; i < job->dropped_count && !FAULT("seal.remove"); i++)
-        remove_file(sealer, job->dropped[i], "");
+        seal_remove_file(sealer, job->dropped[i], "");
     return ERR_OK;
 }
 

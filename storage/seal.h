@@ -4,7 +4,8 @@
  *      ENTRY_SEAL applied at index I: everything below I is frozen    (worker)
  *                 |
  *      merge --> segments NNNNNNNN.mrs, synced, renamed               (pool, seal_run())
- *                 |      one for each window of time of each database (seal_parts.h)
+ *                 |      one for each window of time of each database (seal_parts.h), without
+ *                 |      what the order deletes
  *      new series keys --> SERIES.mrc, with older ones, synced, renamed: catalog_file.h
  *                 |
  *      manifest.mrm replaced: from now on it counts
@@ -17,7 +18,10 @@
  *            that the whole database is (seal_order.h). From the moment that it is applied, nobody
  *            sees such rows (marks.h, snapshot.h). The job then leaves them out, and drops the
  *            segments that have no others.
-
+ *
+ * COMPACTIONS  An order may name segments that become one. The job takes them into the manifest as
+ *            compactions that wait; compact.h makes them, beside seals.
+ *
  * SAME EVERYWHERE  What is frozen depends on the log alone: all that was applied before the seal's
  *            own entry, and catalog, producers and sums as they were then. So all replicas make
  *            the same segments whenever they get to it, and log replay goes on just behind I.
@@ -61,6 +65,7 @@ struct seal_job {
     uint64_t chain, rows, points; /* As of last_index. */
     struct bytes producers, marks;
     struct bytes tombstones; /* Up to last_index; once it is sealed, those that are still needed. */
+    struct compactions compactions; /* Once it is sealed: those that wait. */
     struct catalog_run *run; /* The catalog's newest one, counted; NULL without new series. */
     bool sealed;             /* Done: the manifest on disk holds it. */
 
@@ -76,5 +81,9 @@ struct seal_job {
 MUST_CHECK enum err seal_job_new(struct sealer *sealer, const struct head_block *blocks,
                                  uint32_t count, struct seal_job **ret_job);
 void seal_job_free(struct seal_job *job); /* NULL is allowed. */
+
+/** Remove the file of a segment, or (`end` ".tmp") what was to become one; a warning says so if
+ * that fails. It does not count any more. */
+void seal_remove_file(const struct sealer *sealer, uint64_t number, const char *end);
 
 #endif

@@ -36,6 +36,7 @@
 #include "storage/base/err.h"
 #include "storage/base/file.h"
 #include "storage/base/types.h"
+#include "storage/segment_info.h"
 
 #define SEGMENT_MAGIC        0x3153524du /* "MRS1" */
 #define SEGMENT_FOOTER_MAGIC 0x3146524du /* "MRF1" */
@@ -130,19 +131,6 @@ struct segment_footer {
 };
 static_assert(sizeof(struct segment_footer) == 96, "stored on disk: the size cannot change");
 
-/** What a manifest knows of a segment. */
-struct segment_info {
-    uint64_t number;
-    uint64_t first_index, last_index;
-    uint32_t database; /* The only one with rows in it: its number (database_map.h). */
-    int64_t window_first_ns, window_last_ns; /* Rows have times from the one to the other. */
-    uint64_t size;                           /* Bytes of the file. */
-    uint64_t rows, points;
-    int64_t time_min_ns, time_max_ns;
-    uint64_t hash;
-    uint32_t groups;
-};
-
 /** A field of a table: the same name with another type is another one. */
 struct segment_field {
     struct slice name;
@@ -179,6 +167,10 @@ MUST_CHECK enum err segment_open(const struct disk *disk, const char *dir, uint3
  */
 MUST_CHECK enum err segment_open_alone(const struct disk *disk, const char *path, bool salvage,
                                        uint32_t *ret_shard, struct segment **ret_segment);
+
+/** The same file opened once more, to read it once: what was not in the page cache does not stay
+ * there. Any thread. The errors of segment_open(). */
+MUST_CHECK enum err segment_open_again(const struct segment *segment, struct segment **ret_segment);
 
 /** One more holder. Any thread. */
 struct segment *segment_ref(struct segment *segment);

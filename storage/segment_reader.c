@@ -13,6 +13,7 @@ struct segment {
     const struct disk *disk;
     struct file *file; /* NULL: it stands for one that cannot be read. */
     struct segment_info info;
+    uint32_t shard;
     bool salvage;                 /* Wrong sums of header, footer and directory are passed over. */
     uint8_t *directory;           /* Owned: names of fields point into it. */
     struct segment_table *tables; /* Owned. */
@@ -228,8 +229,9 @@ static enum err opened(struct segment *segment, enum err err, struct segment **r
     return ERR_OK;
 }
 
-enum err segment_open_at(const struct disk *disk, const char *path, uint32_t shard,
-                         const struct segment_info *info, struct segment **ret_segment)
+static enum err open_known(const struct disk *disk, const char *path, uint32_t shard,
+                           const struct segment_info *info, unsigned flags,
+                           struct segment **ret_segment)
 {
     struct segment *segment = NULL;
     enum err err = segment_new(disk, &segment);
@@ -237,8 +239,9 @@ enum err segment_open_at(const struct disk *disk, const char *path, uint32_t sha
     if (err != ERR_OK)
         return err;
     segment->info = *info;
+    segment->shard = shard;
     (void)snprintf(segment->path, SEGMENT_PATH_SIZE, "%s", path);
-    err = disk->open(disk->ctx, segment->path, FILE_READ, &segment->file);
+    err = disk->open(disk->ctx, segment->path, flags, &segment->file);
     if (err == ERR_NOT_FOUND)
         err = err_set(ERR_CORRUPT, "missing, the manifest has %" PRIu64 " rows in it", info->rows);
     if (err == ERR_OK)
@@ -256,6 +259,12 @@ static void put_path(const char *dir, const struct segment_info *info, char path
 
     segment_name(info->number, name);
     (void)snprintf(path, SEGMENT_PATH_SIZE, "%s/%s", dir, name);
+}
+
+enum err segment_open_at(const struct disk *disk, const char *path, uint32_t shard,
+                         const struct segment_info *info, struct segment **ret_segment)
+{
+    return open_known(disk, path, shard, info, FILE_READ, ret_segment);
 }
 
 enum err segment_open(const struct disk *disk, const char *dir, uint32_t shard,
@@ -291,6 +300,14 @@ enum err segment_stand_in(const struct disk *disk, const char *dir, const struct
     segment_blame(segment);
     *ret_segment = segment;
     return ERR_OK;
+}
+
+enum err segment_open_again(const struct segment *segment, struct segment **ret_segment)
+{
+    if (segment->file == NULL)
+        return err_set(ERR_CORRUPT, "%s: damaged", segment->path);
+    return open_known(segment->disk, segment->path, segment->shard, &segment->info,
+                      FILE_READ | FILE_ONCE, ret_segment);
 }
 
 /* What a manifest would say of it, from header and footer. */

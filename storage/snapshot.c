@@ -25,20 +25,12 @@ void snapshot_free(struct snapshot *snapshot)
 
 bool snapshot_hide(struct snapshot *snapshot, const struct bytes *tombstones)
 {
-    uint32_t count = tombstones_count(tombstones);
-    struct reader reader;
-
-    if (count == 0)
+    if (tombstones->size == 0)
         return true;
     bytes_put(&snapshot->hidden, tombstones->data, tombstones->size);
-    snapshot->tombstones = calloc(count, sizeof *snapshot->tombstones);
-    if (snapshot->hidden.failed || snapshot->tombstones == NULL)
-        return false;
-    reader = reader_on(snapshot->hidden.data, snapshot->hidden.size);
-    while (snapshot->tombstone_count < count &&
-           tombstones_next(&reader, &snapshot->tombstones[snapshot->tombstone_count], NULL))
-        snapshot->tombstone_count++;
-    return true;
+    return !snapshot->hidden.failed &&
+           tombstones_parse(&snapshot->hidden, UINT64_MAX, &snapshot->tombstones,
+                            &snapshot->tombstone_count) == ERR_OK;
 }
 
 const struct tombstone *snapshot_hides(const struct snapshot *snapshot,
@@ -48,7 +40,7 @@ const struct tombstone *snapshot_hides(const struct snapshot *snapshot,
     while (*at < snapshot->tombstone_count) {
         const struct tombstone *tombstone = &snapshot->tombstones[(*at)++];
 
-        if (source->index <= tombstone->index && first_ns <= tombstone->last_ns &&
+        if (source->clean_index < tombstone->index && first_ns <= tombstone->last_ns &&
             last_ns >= tombstone->first_ns && marks_compare(tombstone->table_key, table_key) == 0)
             return tombstone;
     }

@@ -23,6 +23,7 @@ struct snapshot_source {
     struct buf *entry;       /* Head: the entry, counted. NULL for a segment. */
     struct segment *segment; /* Segment: counted (segment.h). NULL for the head. */
     uint64_t index;          /* In the log: of the head's block, or the segment's last. */
+    uint64_t clean_index;    /* What deletes up to this log index hide is not in it. */
     uint32_t group;          /* Segment: which. */
     uint32_t size;           /* Head: bytes of the block, */
     uint64_t offset;         /* and where it begins in the entry. */

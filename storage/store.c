@@ -80,7 +80,7 @@ static bool is_named(const struct store *store, const char *name)
     return false;
 }
 
-/* Ours, and not in the manifest: a seal did not come to its end. Other files stay. */
+/* Ours, and not in the manifest: a seal or compaction did not come to its end. Other files stay. */
 static void remove_leftover(void *arg, const char *name)
 {
     struct found *found = arg;
@@ -120,6 +120,14 @@ static enum err load_catalog(struct store *store)
     return err;
 }
 
+static enum err check_database(const struct store *store, const struct segment_info *info)
+{
+    if (info->database < store->databases.count)
+        return ERR_OK;
+    return err_set(ERR_CORRUPT, "%s/%s: segment %" PRIu64 " is of database %u of %u", store->dir,
+                   MANIFEST_NAME, info->number, info->database, store->databases.count);
+}
+
 static enum err load_databases(struct store *store)
 {
     const struct manifest *manifest = &store->sealer.manifest;
@@ -133,11 +141,12 @@ static enum err load_databases(struct store *store)
     bytes_put(&store->tombstones, manifest->tombstones.data, manifest->tombstones.size);
     if (err == ERR_OK && store->tombstones.failed)
         err = err_set(ERR_NO_MEMORY, "tombstones");
+    if (err == ERR_OK)
+        err = compactions_copy(&manifest->compactions, &store->compactions);
     for (uint32_t i = 0; i < manifest->segment_count && err == ERR_OK; i++)
-        if (manifest->segments[i].database >= store->databases.count)
-            err = err_set(ERR_CORRUPT, "%s/%s: segment %" PRIu64 " is of database %u of %u",
-                          store->dir, MANIFEST_NAME, manifest->segments[i].number,
-                          manifest->segments[i].database, store->databases.count);
+        err = check_database(store, &manifest->segments[i]);
+    for (uint32_t i = 0; i < manifest->compactions.count && err == ERR_OK; i++)
+        err = check_database(store, &manifest->compactions.items[i].info);
     return err;
 }
 
@@ -286,6 +295,7 @@ enum err store_open_waiting(const struct store_options *options, struct store **
 void store_close(struct store *store)
 {
     CHECK(store->seals_out == 0);
+    CHECK(!store->compacting);
     while (store->seals != NULL) {
         struct seal_job *before = store->seals->before;
 
@@ -295,6 +305,7 @@ void store_close(struct store *store)
     for (uint32_t i = 0; i < store->segment_count; i++)
         segment_unref(store->segments[i]);
     free(store->segments);
+    compactions_fini(&store->compactions);
     database_map_fini(&store->databases);
     bytes_fini(&store->marks);
     bytes_fini(&store->tombstones);
@@ -361,6 +372,8 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
                                 .tombstones = tombstones_count(&store->tombstones),
                                 .sealing = store->seals_out > 0};
 
+    for (uint32_t i = 0; i < store->compactions.count; i++)
+        stats.compactions += store->compactions.items[i].input_count > 0;
     for (uint32_t i = 0; i < store->segment_count; i++) {
         stats.segment_bytes += segment_info(store->segments[i])->size;
         stats.segment_rows += segment_info(store->segments[i])->rows;
@@ -377,6 +390,7 @@ static void add_segment(struct snapshot *snapshot, struct segment *segment)
         snapshot->sources[snapshot->source_count++] =
             (struct snapshot_source){.segment = segment_ref(segment),
                                      .index = segment_info(segment)->last_index,
+                                     .clean_index = segment_info(segment)->clean_index,
                                      .group = i,
                                      .rows = group->rows,
                                      .time_min_ns = group->time_min_ns,
@@ -398,6 +412,7 @@ static void add_head(struct snapshot *snapshot, const struct head *head)
         snapshot->sources[snapshot->source_count++] =
             (struct snapshot_source){.entry = buf_ref(block->entry),
                                      .index = block->index,
+                                     .clean_index = block->index,
                                      .offset = sizeof(struct entry_header),
                                      .size = block->size,
                                      .rows = block->rows,

@@ -33,22 +33,24 @@ struct snapshot; /* storage/snapshot.h */
 struct seal_job;
 
 struct store_options {
-    const struct disk *disk;   /* Borrowed: outlives the store and its segments. */
-    const char *dir;           /* This shard's folder; made if missing. Copied. */
-    uint32_t shard;            /* Number, for messages and file headers. */
-    uint32_t series_max;       /* Admission's limit. */
-    uint64_t head_bytes_max;   /* A full head refuses admissions with ERR_BUSY. */
-    uint64_t seal_bytes;       /* Head bytes that ask for a seal. */
-    uint32_t producers_max;    /* Remembered, 1 to 2^20: the same on all replicas. */
-    int64_t future_ns_max;     /* Admission's limit on times ahead of the clock; 0: none. */
-    const atomic_bool *cancel; /* Set by any thread: a seal that runs ends with ERR_CANCELED. NULL:
+    const struct disk *disk; /* Borrowed: outlives the store and its segments. */
+    const char *dir;         /* This shard's folder; made if missing. Copied. */
+    uint32_t shard;          /* Number, for messages and file headers. */
+    uint32_t series_max;     /* Admission's limit. */
+    uint64_t head_bytes_max; /* A full head refuses admissions with ERR_BUSY. */
+    uint64_t seal_bytes;     /* Head bytes that ask for a seal. */
+    uint32_t producers_max;  /* Remembered, 1 to 2^20: the same on all replicas. */
+    int64_t future_ns_max;   /* Admission's limit on times ahead of the clock; 0: none. */
+    size_t compact_memory;   /* Bytes that a compaction may use for columns: merge.h. */
+    const atomic_bool
+        *cancel; /* Set by any thread: a seal or compaction that runs ends with ERR_CANCELED. NULL:
                                   never. Outlives the store. */
 };
 
 /** Open or make a shard's storage. ERR_IO, ERR_CORRUPT (says which file and what to do),
  * ERR_NO_MEMORY. */
 MUST_CHECK enum err store_open(const struct store_options *options, struct store **ret_store);
-/** No seal job may be out, no snapshot may be held. */
+/** No seal job or compaction may be out, no snapshot may be held. */
 void store_close(struct store *store);
 
 /** The log index up to which the manifest holds everything: apply continues behind it. */
@@ -148,6 +150,7 @@ struct store_stats {
     uint64_t rows, points; /* Applied since the shard was made (kept in the manifest). */
     uint64_t chain;        /* Hash over all applied entries: equal on equal replicas. */
     uint64_t tombstones;   /* Deletes whose rows segments may still hold. */
+    uint64_t compactions;  /* Ordered, and not made here yet. */
     bool sealing;          /* A job is out. */
 };
 void store_stats(const struct store *store, struct store_stats *ret_stats);

@@ -261,7 +261,7 @@ static enum err apply_seal(struct store *store, uint64_t index, struct buf *entr
         *ret_outcome = STORE_REFUSED;
         return ERR_OK;
     }
-    news = order.upto > store->frozen_index;
+    news = order.upto > store->frozen_index || order.compactions_left > 0;
     err = mark_drops(store, index, order, &news);
     if (err != ERR_OK)
         return err;
@@ -292,24 +292,23 @@ static bool is_dropped(const struct seal_job *job, uint64_t number)
     return false;
 }
 
-/* Of those up to the job's index the ones that it says, and the later ones. They are no more than
- * there were, so there is room. */
-static void keep_tombstones(struct store *store, const struct seal_job *job)
+/* Those of the list, and the later ones. They are no more than there were, so there is room. */
+void store_keep_tombstones(struct store *store, uint64_t index, const struct bytes *list)
 {
     struct reader reader = reader_on(store->tombstones.data, store->tombstones.size);
     const uint8_t *later = reader.at;
     struct tombstone tombstone;
     size_t size;
 
-    while (tombstones_next(&reader, &tombstone, NULL) && tombstone.index <= job->last_index)
+    while (tombstones_next(&reader, &tombstone, NULL) && tombstone.index <= index)
         later = reader.at;
     size = (size_t)(store->tombstones.data + store->tombstones.size - later);
     if (store->tombstones.size == 0)
         return;
-    memmove(store->tombstones.data + job->tombstones.size, later, size);
-    if (job->tombstones.size > 0)
-        memcpy(store->tombstones.data, job->tombstones.data, job->tombstones.size);
-    store->tombstones.size = job->tombstones.size + size;
+    memmove(store->tombstones.data + list->size, later, size);
+    if (list->size > 0)
+        memcpy(store->tombstones.data, list->data, list->size);
+    store->tombstones.size = list->size + size;
 }
 
 static void take_segments(struct store *store, struct seal_job *job)
@@ -332,7 +331,10 @@ static void take_segments(struct store *store, struct seal_job *job)
     store->segment_count = count;
     job->room = NULL;
     job->segment_count = 0;
-    keep_tombstones(store, job);
+    store_keep_tombstones(store, job->last_index, &job->tombstones);
+    compactions_fini(&store->compactions);
+    store->compactions = job->compactions;
+    job->compactions = (struct compactions){0};
     /* Without memory for it, the keys in memory go on to do. */
     if (job->run != NULL)
         (void)(catalog_adopt(store->catalog, job->run) == ERR_OK);

@@ -12,7 +12,7 @@ bool store_is_gone(const struct store *store, const struct segment_info *info)
     if (store->marks.size == 0)
         return false;
     mark = marks_find(&store->marks, store->databases.names[info->database]);
-    return info->last_index < mark.erased_index || info->time_max_ns < mark.cutoff_ns;
+    return info->last_index < mark.erased_index || info->bound_ns < mark.cutoff_ns;
 }
 
 /* Of the database, and not gone: those wait for the seal that drops them. */
@@ -69,7 +69,7 @@ int64_t store_head_time_min(const struct store *store)
 /* ---- Bytes --------------------------------------------------------------------------------- */
 
 struct aged {
-    int64_t time_max_ns;
+    int64_t bound_ns;
     uint64_t bytes;
 };
 
@@ -78,7 +78,7 @@ static int compare_ages(const void *a, const void *b)
     const struct aged *left = a;
     const struct aged *right = b;
 
-    return (left->time_max_ns > right->time_max_ns) - (left->time_max_ns < right->time_max_ns);
+    return (left->bound_ns > right->bound_ns) - (left->bound_ns < right->bound_ns);
 }
 
 enum err store_cutoff_for(const struct store *store, uint32_t number, uint64_t bytes,
@@ -96,15 +96,15 @@ enum err store_cutoff_for(const struct store *store, uint32_t number, uint64_t b
 
         if (!counts(store, i, number))
             continue;
-        aged[count++] = (struct aged){info->time_max_ns, info->size};
+        aged[count++] = (struct aged){info->bound_ns, info->size};
         sum += info->size;
     }
     qsort(aged, count, sizeof *aged, compare_ages);
     for (uint32_t i = 0; i + 1 < count && sum > bytes; i++) {
-        if (aged[i].time_max_ns == aged[count - 1].time_max_ns)
+        if (aged[i].bound_ns == aged[count - 1].bound_ns)
             break; /* As new as the newest. */
         sum -= aged[i].bytes;
-        cutoff_ns = aged[i].time_max_ns + 1;
+        cutoff_ns = aged[i].bound_ns + 1;
     }
     free(aged);
     *ret_cutoff_ns = cutoff_ns;

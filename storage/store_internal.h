@@ -5,6 +5,7 @@
 #define STORAGE_STORE_INTERNAL_H
 
 #include "storage/catalog.h"
+#include "storage/compactions.h"
 #include "storage/database_map.h"
 #include "storage/head.h"
 #include "storage/marks.h"
@@ -30,22 +31,25 @@ struct store {
     struct producers *producers;
     struct tentative tentative;
     struct head head;
-    struct segment **segments; /* Owned, each counted; oldest first. */
+    struct segment **segments; /* Owned, each counted; in log order: manifest.h. */
     uint32_t segment_count;
-    struct database_map databases; /* Of the applied series. */
-    struct bytes marks;            /* As of applied_index: marks.h. */
-    int64_t cutoff_max_ns;         /* Of all of them. */
-    int64_t refused_before_ns;     /* store_refused_before() */
-    struct bytes tombstones;       /* Of deletes: tombstone.h. */
+    struct compactions compactions; /* Of the manifest: ordered, and not made yet. */
+    struct database_map databases;  /* Of the applied series. */
+    struct bytes marks;             /* As of applied_index: marks.h. */
+    int64_t cutoff_max_ns;          /* Of all of them. */
+    int64_t refused_before_ns;      /* store_refused_before() */
+    struct bytes tombstones;        /* Of deletes: tombstone.h. */
 
     uint64_t applied_index;
     uint64_t sealed_index;
     uint64_t frozen_index; /* Of the last ENTRY_SEAL that froze something. */
     uint64_t chain, rows, points;
 
-    struct seal_job *seals; /* Ordered and not sealed, newest first, linked by `before`. */
-    uint32_t seals_out;     /* Handed out, not done. */
-    uint64_t seal_retry_ns; /* After a failed one: not before (clk.h). */
+    struct seal_job *seals;    /* Ordered and not sealed, newest first, linked by `before`. */
+    uint32_t seals_out;        /* Handed out, not done. */
+    uint64_t seal_retry_ns;    /* After a failed one: not before (clk.h). */
+    bool compacting;           /* A compaction is out. */
+    uint64_t compact_retry_ns; /* As seal_retry_ns. */
 };
 
 /** Some fresh keys of a block. */
@@ -60,6 +64,8 @@ struct store_keys {
 void store_next_keys(const struct block_view *view, size_t *at, struct store_keys *ret_keys);
 /** Their hashes, and their ids: BLOCK_ID_NONE for those that the catalog does not have. */
 void store_find_keys(const struct store *store, struct store_keys *keys);
+/** Of the tombstones up to a log index keep those of the list. */
+void store_keep_tombstones(struct store *store, uint64_t index, const struct bytes *list);
 
 /** What is gone of a section's rows, by its table key. */
 static inline struct mark store_mark(const struct store *store, struct slice table_key)

@@ -11,10 +11,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "storage/base/check.h"
 #include "storage/base/fault.h"
+
+enum { PAGE = 4096 };
 
 struct file {
     int fd;
@@ -100,6 +103,8 @@ static enum err system_open(void *ctx, const char *path, unsigned flags, struct 
         return failed("open", path, error);
     }
     memcpy(file->path, path, path_size);
+    if (file->once && !(flags & FILE_WRITE)) /* What is read ahead would stay. */
+        (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_RANDOM);
     *ret_file = file;
     return ERR_OK;
 }
@@ -111,12 +116,23 @@ static void system_close(struct file *file)
     free(file);
 }
 
+/* Read from the page cache, as far as all of it is there. Else the caller reads it, and lets it go
+ * again: what others had there before stays. */
+static bool read_cached(const struct file *file, uint64_t offset, void *bytes, size_t size)
+{
+    struct iovec part = {bytes, size};
+
+    return preadv2(file->fd, &part, 1, (off_t)offset, RWF_NOWAIT) == (ssize_t)size;
+}
+
 static enum err system_read(struct file *file, uint64_t offset, void *bytes, size_t size)
 {
     size_t done = 0;
 
     if (FAULT("disk.read"))
         return failed_at("read", file, offset, size, EIO);
+    if (file->once && read_cached(file, offset, bytes, size))
+        return ERR_OK;
     while (done < size) {
         ssize_t got = pread(file->fd, (uint8_t *)bytes + done, size - done, (off_t)(offset + done));
 
@@ -128,6 +144,13 @@ static enum err system_read(struct file *file, uint64_t offset, void *bytes, siz
             return err_set(ERR_END, "read %s, %zu bytes at offset %" PRIu64 ": it ends after %zu",
                            file->path, size, offset, done);
         done += (size_t)got;
+    }
+    if (file->once) {
+        uint64_t first = offset / PAGE * PAGE;
+
+        (void)posix_fadvise(file->fd, (off_t)first,
+                            (off_t)((offset + size - first + PAGE - 1) / PAGE * PAGE),
+                            POSIX_FADV_DONTNEED);
     }
     return ERR_OK;
 }

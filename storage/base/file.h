@@ -27,7 +27,8 @@ enum file_flags {
     FILE_CREATE = 2,   /* With FILE_WRITE. Fails if it exists, unless FILE_TRUNCATE is given too. */
     FILE_TRUNCATE = 4, /* With FILE_WRITE. */
     FILE_DIRECT = 8,   /* O_DIRECT where the file system allows it; else as without. */
-    FILE_ONCE = 16,    /* What was synced leaves the page cache: nobody will read it soon. */
+    FILE_ONCE = 16,    /* Nobody will read it again soon: what was synced leaves the page cache, and
+                          so does what was read and had not been there. */
 };
 
 struct disk {

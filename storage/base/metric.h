@@ -44,6 +44,18 @@
       "Times that all files were verified")                                                       \
     X(METRIC_DAMAGE_FOUND, counter, "millrace_damage_found_total", "Damaged files found")         \
     X(METRIC_DAMAGE_MENDED, counter, "millrace_damage_mended_total", "Damaged files mended")      \
+    X(METRIC_SEGMENT_COMPACTED, counter, "millrace_segment_compacted_total",                      \
+      "Segments that became part of another one")                                                 \
+    X(METRIC_LOGGED, counter, "millrace_storage_logged_bytes_total",                              \
+      "Bytes of entries that came to be logged, as they came")                                    \
+    X(METRIC_WRITTEN_SEALED, counter, "millrace_storage_sealed_bytes_total",                      \
+      "Bytes of segments made of a head")                                                         \
+    X(METRIC_WRITTEN_COMPACTED, counter, "millrace_storage_compacted_bytes_total",                \
+      "Bytes of segments made of others")                                                         \
+    X(METRIC_WRITTEN_CATALOG, counter, "millrace_storage_catalog_bytes_total",                    \
+      "Bytes of catalogs of series")                                                              \
+    X(METRIC_WRITTEN_MANIFEST, counter, "millrace_storage_manifest_bytes_total",                  \
+      "Bytes of manifests")                                                                       \
     X(METRIC_CONN_OPEN, gauge, "millrace_conn_open", "Open client connections")
 
 /* Durations, given in nanoseconds, counted in buckets from 50 us to 10 s. */

@@ -7,24 +7,37 @@
 #include "storage/block/entry.h"
 #include "storage/block/tombstone.h"
 
-struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_database *databases,
-                             uint32_t count, struct slice tombstone)
+static void put_compaction(const struct seal_compaction *compaction, struct bytes *out)
+{
+    CHECK(compaction->count <= SEAL_INPUTS_MAX);
+    bytes_put_u32(out, compaction->count);
+    for (uint32_t i = 0; i < compaction->count; i++)
+        bytes_put_u64(out, compaction->inputs[i]);
+}
+
+struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_content *content)
 {
     struct entry_header header = {.kind = ENTRY_SEAL, .shard = shard};
     struct bytes bytes = {0};
     struct buf *entry = NULL;
 
-    CHECK(count <= SEAL_DATABASES_MAX);
+    CHECK(content->database_count <= SEAL_DATABASES_MAX);
+    CHECK(content->compaction_count <= SEAL_COMPACTIONS_MAX);
     (void)bytes_add(&bytes, sizeof header);
     bytes_put_u64(&bytes, upto);
-    bytes_put_u32(&bytes, count);
-    for (uint32_t i = 0; i < count; i++) {
-        bytes_put_string(&bytes, databases[i].name.data, databases[i].name.size);
-        bytes_put_u64(&bytes, (uint64_t)databases[i].window_ns);
-        bytes_put_u64(&bytes, (uint64_t)databases[i].cutoff_ns);
-        bytes_put_u64(&bytes, databases[i].drop);
+    bytes_put_u32(&bytes, content->database_count);
+    for (uint32_t i = 0; i < content->database_count; i++) {
+        const struct seal_database *database = &content->databases[i];
+
+        bytes_put_string(&bytes, database->name.data, database->name.size);
+        bytes_put_u64(&bytes, (uint64_t)database->window_ns);
+        bytes_put_u64(&bytes, (uint64_t)database->cutoff_ns);
+        bytes_put_u64(&bytes, database->drop);
     }
-    bytes_put_string(&bytes, tombstone.data, tombstone.size);
+    bytes_put_string(&bytes, content->tombstone.data, content->tombstone.size);
+    bytes_put_u32(&bytes, content->compaction_count);
+    for (uint32_t i = 0; i < content->compaction_count; i++)
+        put_compaction(&content->compactions[i], &bytes);
     if (!bytes.failed)
         entry = buf_new((uint32_t)bytes.size);
     if (entry != NULL) {
@@ -43,6 +56,32 @@ static void read_database(struct reader *reader, struct seal_database *ret_datab
     ret_database->window_ns = (int64_t)reader_u64(reader);
     ret_database->cutoff_ns = (int64_t)reader_u64(reader);
     ret_database->drop = reader_u64(reader);
+}
+
+static struct seal_compaction read_compaction(struct reader *reader)
+{
+    struct seal_compaction compaction = {.count = reader_u32(reader)};
+
+    if (compaction.count == 0 || compaction.count > SEAL_INPUTS_MAX)
+        reader->bad = true;
+    for (uint32_t i = 0; i < compaction.count && !reader->bad; i++)
+        compaction.inputs[i] = reader_u64(reader);
+    return compaction;
+}
+
+/* All of them, behind which the order ends. */
+static enum err check_compactions(struct seal_order *order, struct reader *reader)
+{
+    order->compactions_left = reader_u32(reader);
+    order->compactions = *reader;
+    if (order->compactions_left > SEAL_COMPACTIONS_MAX)
+        reader->bad = true;
+    for (uint32_t i = 0; i < order->compactions_left && !reader->bad; i++)
+        (void)read_compaction(reader);
+    if (reader_done(reader))
+        return ERR_OK;
+    return err_set(ERR_INVALID, "a seal with %u compactions ends too early or too late",
+                   order->compactions_left);
 }
 
 static enum err check_tombstone(const struct seal_order *order, struct seal_order *ret_order)
@@ -79,8 +118,8 @@ enum err seal_order_read(const struct buf *entry, struct seal_order *ret_order)
                            order.left, database.window_ns);
     }
     order.tombstone.data = reader_string(&reader, TOMBSTONE_SIZE_MAX, &order.tombstone.size);
-    if (!reader_done(&reader))
-        return err_set(ERR_INVALID, "a seal of %u bytes ends too early or too late", entry->size);
+    if (check_compactions(&order, &reader) != ERR_OK)
+        return ERR_INVALID;
     if (order.tombstone.size > 0)
         return check_tombstone(&order, ret_order);
     *ret_order = order;
@@ -93,5 +132,14 @@ bool seal_order_next(struct seal_order *order, struct seal_database *ret_databas
         return false;
     order->left--;
     read_database(&order->reader, ret_database);
+    return true;
+}
+
+bool seal_order_compaction(struct seal_order *order, struct seal_compaction *ret_compaction)
+{
+    if (order->compactions_left == 0)
+        return false;
+    order->compactions_left--;
+    *ret_compaction = read_compaction(&order->compactions);
     return true;
 }

@@ -3,11 +3,13 @@
  *
  *     u64 upto | u32 databases | for each: string name, u64 window, i64 cutoff, u64 drop
  *     string tombstone (tombstone.h): rows to delete; empty: none
+ *     u32 compactions | for each: u32 inputs, u64 number of each
  *
  * A replica knows the log of its shard alone, so whatever else a seal depends on stands in here:
  * how wide the windows of time are that segments of a database cover, from which time on its rows
  * are kept, and that it was dropped. A database that is not listed has the default window, and
- * nothing of it changes.
+ * nothing of it changes. A compaction lists segments that become one, in their order (manifest.h);
+ * one that does not fit what the shard has is passed over, everywhere the same.
  */
 #ifndef STORAGE_BLOCK_SEAL_ORDER_H
 #define STORAGE_BLOCK_SEAL_ORDER_H
@@ -20,7 +22,7 @@
 #define SEAL_WINDOW_DEFAULT_NS (INT64_C(86400) * 1000000000)
 #define SEAL_WINDOW_MIN_NS     (INT64_C(60) * 1000000000)
 
-enum { SEAL_DATABASES_MAX = 4096 };
+enum { SEAL_DATABASES_MAX = 4096, SEAL_COMPACTIONS_MAX = 16, SEAL_INPUTS_MAX = 64 };
 
 struct seal_database {
     struct slice name; /* Borrowed. */
@@ -29,21 +31,39 @@ struct seal_database {
     uint64_t drop;     /* Not 0: all rows before the order are dropped. Larger with each drop. */
 };
 
+/** Segments that become one; one alone is written anew without what was erased. */
+struct seal_compaction {
+    uint32_t count;
+    uint64_t inputs[SEAL_INPUTS_MAX];
+};
+
+/** What a leader orders. All is borrowed. */
+struct seal_content {
+    const struct seal_database *databases;
+    uint32_t database_count;
+    struct slice tombstone; /* Its bytes; empty: none. */
+    const struct seal_compaction *compactions;
+    uint32_t compaction_count; /* At most SEAL_COMPACTIONS_MAX. */
+};
+
 struct seal_order {
     uint64_t upto; /* Applied by the proposer: at or below the last seal, the order is outdated. */
     uint32_t left; /* Databases that seal_order_next() has not given yet. */
     struct reader reader;
-    struct slice tombstone; /* Its bytes; none if it deletes nothing. */
+    struct slice tombstone;    /* Its bytes; none if it deletes nothing. */
+    uint32_t compactions_left; /* That seal_order_compaction() has not given yet. */
+    struct reader compactions;
 };
 
 /** The whole entry for `shard`. NULL: no memory. */
-struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_database *databases,
-                             uint32_t count, struct slice tombstone);
+struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_content *content);
 
 /** Check the entry's body wholly; *ret_order borrows from it. ERR_INVALID. */
 MUST_CHECK enum err seal_order_read(const struct buf *entry, struct seal_order *ret_order);
 
 /** The next database of an order; false after the last. */
 bool seal_order_next(struct seal_order *order, struct seal_database *ret_database);
+/** The next compaction of an order; false after the last. */
+bool seal_order_compaction(struct seal_order *order, struct seal_compaction *ret_compaction);
 
 #endif

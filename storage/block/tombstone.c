@@ -1,5 +1,6 @@
 #include "storage/block/tombstone.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "storage/base/check.h"
@@ -132,6 +133,23 @@ uint32_t tombstones_count(const struct bytes *list)
     while (tombstones_next(&reader, NULL, NULL))
         count++;
     return count;
+}
+
+enum err tombstones_parse(const struct bytes *list, uint64_t upto,
+                          struct tombstone **ret_tombstones, uint32_t *ret_count)
+{
+    uint32_t count = tombstones_count(list), at = 0;
+    struct tombstone *tombstones = calloc((size_t)count + 1, sizeof *tombstones);
+    struct reader reader = reader_on(list->data, list->size);
+
+    if (tombstones == NULL)
+        return err_set(ERR_NO_MEMORY, "a list of %u deletes", count);
+    while (at < count && tombstones_next(&reader, &tombstones[at], NULL) &&
+           tombstones[at].index <= upto)
+        at++;
+    *ret_tombstones = tombstones;
+    *ret_count = at;
+    return ERR_OK;
 }
 
 enum err tombstones_check(const void *bytes, size_t size)

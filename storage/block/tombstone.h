@@ -48,6 +48,10 @@ void tombstones_add(struct bytes *list, uint64_t index, struct slice tombstone);
  * `list` was checked. */
 bool tombstones_next(struct reader *list, struct tombstone *ret_tombstone, struct slice *ret_bytes);
 uint32_t tombstones_count(const struct bytes *list);
+/** Those with an index up to `upto`, in an array that borrows from the list: free() it.
+ * ERR_NO_MEMORY. */
+MUST_CHECK enum err tombstones_parse(const struct bytes *list, uint64_t upto,
+                                     struct tombstone **ret_tombstones, uint32_t *ret_count);
 /** Whether bytes from a disk are such a list. ERR_CORRUPT. */
 MUST_CHECK enum err tombstones_check(const void *bytes, size_t size);
 

@@ -85,7 +85,7 @@ static struct buf *make_entry(struct block_builder *builder, uint32_t block, uin
 static void seal(struct store *store, const char *name, double rows, double values)
 {
     struct buf *entry =
-        seal_order_entry(0, store_applied_index(store), NULL, 0, (struct slice){NULL, 0});
+        seal_order_entry(0, store_applied_index(store), &(struct seal_content){.databases = NULL});
     enum store_outcome outcome;
     struct seal_job *job;
     struct store_stats stats;

@@ -76,8 +76,11 @@ struct buf *sim_order_entry(struct sim_replica *replica)
     }
     if (sim_chance(sim, 1, 4))
         add_tombstone(sim, replica->number, &tombstone);
-    entry = seal_order_entry(replica->number, replica->store.index, &database, 1,
-                             (struct slice){(const char *)tombstone.data, tombstone.size});
+    entry = seal_order_entry(
+        replica->number, replica->store.index,
+        &(struct seal_content){.databases = &database,
+                               .database_count = 1,
+                               .tombstone = {(const char *)tombstone.data, tombstone.size}});
     CHECK(entry != NULL && !tombstone.failed);
     bytes_fini(&tombstone);
     return entry;

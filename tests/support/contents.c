@@ -64,7 +64,7 @@ static bool is_deleted(const struct snapshot *snapshot, const struct section_rea
     for (uint32_t i = 0; i < snapshot->tombstone_count; i++) {
         const struct tombstone *tombstone = &snapshot->tombstones[i];
 
-        if (reader->source->index <= tombstone->index && time_ns >= tombstone->first_ns &&
+        if (reader->source->clean_index < tombstone->index && time_ns >= tombstone->first_ns &&
             time_ns <= tombstone->last_ns &&
             marks_compare(tombstone->table_key, reader->section.table_key) == 0 &&
             tombstone_matches(tombstone, catalog_view_key(snapshot->series, id, room)))

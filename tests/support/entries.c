@@ -105,7 +105,8 @@ struct buf *entries_seal(uint32_t shard, uint64_t upto)
 struct buf *entries_drop(uint32_t shard, uint64_t upto, const struct seal_database *databases,
                          uint32_t count)
 {
-    struct buf *entry = seal_order_entry(shard, upto, databases, count, (struct slice){NULL, 0});
+    struct buf *entry = seal_order_entry(
+        shard, upto, &(struct seal_content){.databases = databases, .database_count = count});
 
     CHECK(entry != NULL);
     return entry;
@@ -127,9 +128,20 @@ struct buf *entries_delete(uint32_t shard, uint64_t upto, const char *table, con
         tombstone.condition_count = 1;
     }
     tombstone_put(&tombstone, &bytes);
-    entry = seal_order_entry(shard, upto, NULL, 0, (struct slice){(char *)bytes.data, bytes.size});
+    entry = seal_order_entry(shard, upto,
+                             &(struct seal_content){.tombstone = {(char *)bytes.data, bytes.size}});
     CHECK(entry != NULL);
     bytes_fini(&bytes);
+    return entry;
+}
+
+struct buf *entries_compact(uint32_t shard, uint64_t upto,
+                            const struct seal_compaction *compactions, uint32_t count)
+{
+    struct buf *entry = seal_order_entry(
+        shard, upto, &(struct seal_content){.compactions = compactions, .compaction_count = count});
+
+    CHECK(entry != NULL);
     return entry;
 }
 

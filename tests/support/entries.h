@@ -47,6 +47,10 @@ struct buf *entries_drop(uint32_t shard, uint64_t upto, const struct seal_databa
 struct buf *entries_delete(uint32_t shard, uint64_t upto, const char *table, const char *host,
                            int64_t first_ns, int64_t last_ns);
 
+/** One that makes segments of others. */
+struct buf *entries_compact(uint32_t shard, uint64_t upto,
+                            const struct seal_compaction *compactions, uint32_t count);
+
 /** Stamp ids as a leader would, without its checks. */
 void entries_stamp(struct buf *entry, const uint32_t *ids);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "storage/base/check.h"
+#include "storage/store_compact.h"
 
 void replica_init(struct replica *replica)
 {
@@ -12,6 +13,7 @@ void replica_init(struct replica *replica)
                                             .series_max = 1 << 20,
                                             .head_bytes_max = 64 << 20,
                                             .seal_bytes = 16 << 20,
+                                            .compact_memory = 16 << 20,
                                             .producers_max = 64}};
     replica->options.disk = mem_disk_table(replica->disk);
 }
@@ -87,6 +89,27 @@ enum err replica_seal(struct replica *replica)
 
     return replica_apply(replica, entries_seal(replica->options.shard, replica->log_count),
                          &outcome);
+}
+
+enum err replica_compact(struct replica *replica)
+{
+    struct store_stats stats;
+    enum err err = ERR_OK;
+
+    for (store_stats(replica->store, &stats); err == ERR_OK && stats.compactions > 0;
+         store_stats(replica->store, &stats)) {
+        struct compact_job *job;
+
+        err = store_compact_begin(replica->store, &job);
+        if (err != ERR_OK)
+            break;
+        err = compact_run(job);
+        store_compact_ready(replica->store, job);
+        if (err == ERR_OK)
+            err = compact_adopt(job);
+        store_compact_done(replica->store, job, err != ERR_OK);
+    }
+    return err;
 }
 
 enum err replica_read(struct replica *replica, struct contents *ret_contents)

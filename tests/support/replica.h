@@ -38,6 +38,9 @@ void replica_write(struct replica *replica, const struct entries_from *from,
                    const struct entries_value *values, size_t count);
 MUST_CHECK enum err replica_seal(struct replica *replica);
 
+/** Make all segments that were ordered; the first error ends it. */
+MUST_CHECK enum err replica_compact(struct replica *replica);
+
 /** All values, as the store shows them now. */
 MUST_CHECK enum err replica_read(struct replica *replica, struct contents *ret_contents);
 

@@ -424,7 +424,8 @@ Test(merge, takes_only_what_the_filter_wants)
     draw_blocks(&chance, 12, 500, 20);
     whole = read(NULL);
     for (size_t i = 0; i < 4; i++) {
-        struct merge_filter filter = {tables, i < 2 ? INT64_MIN : 10, i < 2 ? 9 : INT64_MAX};
+        struct merge_filter filter = {
+            .tables = tables, .from_ns = i < 2 ? INT64_MIN : 10, .last_ns = i < 2 ? 9 : INT64_MAX};
         struct segment *segment;
 
         tables[i % 2] = true;

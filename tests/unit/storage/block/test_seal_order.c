@@ -9,12 +9,15 @@ static const struct seal_database databases[] = {
     {{"plant", 5}, SEAL_WINDOW_DEFAULT_NS, -7, 12},
 };
 
-static const struct slice none;
+static const struct seal_compaction compactions[] = {{3, {7, 5, 258}}, {1, {9}}};
+
+static const struct seal_content all = {databases, 2, {NULL, 0}, compactions, 2};
 
 Test(seal_order, comes_back_as_it_was)
 {
-    struct buf *entry = seal_order_entry(3, 99, databases, 2, none);
+    struct buf *entry = seal_order_entry(3, 99, &all);
     struct entry_header header;
+    struct seal_compaction compaction;
     struct seal_database database;
     struct seal_order order;
 
@@ -32,15 +35,26 @@ Test(seal_order, comes_back_as_it_was)
         cr_assert_eq(database.drop, databases[i].drop);
     }
     cr_assert_not(seal_order_next(&order, &database));
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert(seal_order_compaction(&order, &compaction));
+        cr_assert_eq(compaction.count, compactions[i].count);
+        cr_assert_arr_eq(compaction.inputs, compactions[i].inputs, compaction.count * 8);
+    }
+    cr_assert_not(seal_order_compaction(&order, &compaction));
     buf_unref(entry);
 }
 
 Test(seal_order, has_the_bytes_of_the_specification)
 {
-    static const uint8_t body[] = {9,   0, 0,    0,    0,    0,    0, 0, 1, 0, 0, 0, 1,
-                                   'a', 0, 0x58, 0x47, 0xf8, 0x0d, 0, 0, 0, 0, 0, 0, 0,
-                                   0,   0, 0,    0x80, 0,    0,    0, 0, 0, 0, 0, 0, 0};
-    struct buf *entry = seal_order_entry(0, 9, databases, 1, none);
+    static const uint8_t body[] = {
+        9, 0, 0, 0, 0, 0,    0, 0, 1, 0, 0, 0, 1, 'a', 0, 0x58, 0x47, 0xf8, 0x0d, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0,   0, 1,    0,    0,    0,    3, 0, 0, 0, 7,
+        0, 0, 0, 0, 0, 0,    0, 5, 0, 0, 0, 0, 0, 0,   0, 2,    1,    0,    0,    0, 0, 0, 0};
+    struct buf *entry = seal_order_entry(0, 9,
+                                         &(struct seal_content){.databases = databases,
+                                                                .database_count = 1,
+                                                                .compactions = compactions,
+                                                                .compaction_count = 1});
 
     cr_assert_eq(entry->size, sizeof(struct entry_header) + sizeof body);
     cr_assert_arr_eq(entry->bytes + sizeof(struct entry_header), body, sizeof body);
@@ -49,7 +63,7 @@ Test(seal_order, has_the_bytes_of_the_specification)
 
 Test(seal_order, refuses_every_cut_and_what_makes_no_sense)
 {
-    struct buf *entry = seal_order_entry(0, 99, databases, 2, none);
+    struct buf *entry = seal_order_entry(0, 99, &all);
     uint8_t *body = entry->bytes + sizeof(struct entry_header);
     uint32_t size = entry->size;
     struct seal_order order;

@@ -1,0 +1,230 @@
+#include "storage/store_compact.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/check.h"
+#include "storage/base/clk.h"
+#include "storage/block/tombstone.h"
+#include "storage/store_internal.h"
+
+enum {
+    RETRY_S = 10,    /* As a seal. */
+    PLAN_MOST = 4,   /* That one order has: they run one after the other. */
+    HIDDEN_PART = 2, /* Half of a segment's time before the cutoff: it is written anew. */
+};
+
+/* ---- One at a time ------------------------------------------------------------------------- */
+
+bool store_wants_compaction(const struct store *store)
+{
+    return !store->compacting && compactions_next(&store->compactions) != NULL &&
+           clk_now_ns() >= store->compact_retry_ns;
+}
+
+/* All inputs that have files; an empty one has none. */
+static enum err hold_inputs(const struct store *store, const struct compaction *compaction,
+                            struct compact_job *job)
+{
+    uint32_t found = 0;
+
+    job->inputs = malloc(((size_t)compaction->input_count + 1) * sizeof(struct segment *));
+    if (job->inputs == NULL)
+        return err_set(ERR_NO_MEMORY, "a compaction of %u segments", compaction->input_count);
+    for (uint32_t i = 0; i < compaction->input_count; i++)
+        for (uint32_t s = 0; s < store->segment_count; s++)
+            if (segment_info(store->segments[s])->number == compaction->inputs[i])
+                job->inputs[job->input_count++] = segment_ref(store->segments[s]);
+    for (uint32_t i = 0; i < compaction->input_count; i++)
+        found += compactions_find(&store->compactions, compaction->inputs[i]) != NULL;
+    CHECK(found + job->input_count == compaction->input_count); /* The manifest was checked. */
+    return ERR_OK;
+}
+
+enum err store_compact_begin(struct store *store, struct compact_job **ret_job)
+{
+    const struct compaction *compaction = compactions_next(&store->compactions);
+    struct compact_job *job = calloc(1, sizeof *job);
+    enum err err;
+
+    CHECK(!store->compacting);
+    CHECK(compaction != NULL);
+    if (job == NULL)
+        return err_set(ERR_NO_MEMORY, "a compaction");
+    job->sealer = &store->sealer;
+    job->disk = store->options.disk;
+    job->dir = store->dir;
+    job->shard = store->options.shard;
+    job->memory = store->options.compact_memory;
+    job->cancel = store->options.cancel;
+    job->number = compaction->info.number;
+    job->info = compaction->info;
+    job->cutoff_ns = compaction->cutoff_ns;
+    job->series = catalog_view(store->catalog);
+    err = hold_inputs(store, compaction, job);
+    if (err == ERR_OK)
+        err = marks_copy(&store->tombstones, &job->tombstones);
+    if (err != ERR_OK) {
+        compact_job_free(job);
+        return err;
+    }
+    store->compacting = true;
+    *ret_job = job;
+    return ERR_OK;
+}
+
+void store_compact_ready(struct store *store, struct compact_job *job)
+{
+    catalog_view_fini(&job->series);
+    job->series = catalog_view(store->catalog);
+}
+
+/* One for several, or none at all: there is room. */
+static void replace_segments(struct store *store, struct compact_job *job)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < store->segment_count; i++) {
+        struct segment *segment = store->segments[i];
+
+        if (compactions_have(job->replaced, job->replaced_count, segment_info(segment)->number))
+            segment_unref(segment);
+        else
+            store->segments[count++] = segment;
+    }
+    store->segment_count = count;
+    if (job->segment == NULL)
+        return;
+    while (count > 0 && manifest_compare(segment_info(store->segments[count - 1]), &job->info) > 0)
+        count--;
+    memmove(store->segments + count + 1, store->segments + count,
+            (store->segment_count - count) * sizeof(struct segment *));
+    store->segments[count] = job->segment;
+    store->segment_count++;
+    job->segment = NULL;
+}
+
+void store_compact_done(struct store *store, struct compact_job *job, bool failed)
+{
+    CHECK(store->compacting);
+    CHECK(failed || job->adopted || job->gone);
+    store->compacting = false;
+    if (failed) {
+        store->compact_retry_ns = clk_now_ns() + RETRY_S * (uint64_t)NS_PER_S;
+    } else if (job->adopted) {
+        replace_segments(store, job);
+        compactions_fini(&store->compactions);
+        store->compactions = job->compactions;
+        job->compactions = (struct compactions){0};
+        store_keep_tombstones(store, job->sealed_index, &job->tombstones);
+    }
+    compact_job_free(job);
+}
+
+/* ---- The leader's choice ------------------------------------------------------------------- */
+
+/* Deletes up to the index hide something of it. */
+static bool has_deleted(const struct store *store, const struct segment_info *info, uint64_t index)
+{
+    struct reader reader = reader_on(store->tombstones.data, store->tombstones.size);
+    struct tombstone tombstone;
+
+    while (tombstones_next(&reader, &tombstone, NULL)) {
+        if (tombstone.index <= index && tombstone.index > info->clean_index &&
+            tombstone.first_ns <= info->time_max_ns && tombstone.last_ns >= info->time_min_ns &&
+            marks_compare(database_map_name(tombstone.table_key),
+                          store->databases.names[info->database]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_mostly_hidden(const struct store *store, const struct segment_info *info)
+{
+    int64_t cutoff_ns;
+
+    if (store->cutoff_max_ns <= info->time_min_ns)
+        return false;
+    cutoff_ns = marks_find(&store->marks, store->databases.names[info->database]).cutoff_ns;
+    return cutoff_ns > info->time_min_ns &&
+           ((uint64_t)cutoff_ns - (uint64_t)info->time_min_ns) >
+               ((uint64_t)info->time_max_ns - (uint64_t)info->time_min_ns) / HIDDEN_PART;
+}
+
+static struct compact_segment describe(const struct store *store, const struct segment_info *info,
+                                       bool waits, uint64_t erase_index)
+{
+    return (struct compact_segment){
+        .number = info->number,
+        .database = info->database,
+        .window_first_ns = info->window_first_ns,
+        .window_last_ns = info->window_last_ns,
+        .last_index = info->last_index,
+        .bytes = info->size,
+        .busy = waits || store_is_gone(store, info),
+        .dead = !waits && (has_deleted(store, info, erase_index) || is_mostly_hidden(store, info)),
+    };
+}
+
+/* In log order, both lists put together; those that become part of others are busy. */
+static enum err list_segments(const struct store *store, uint64_t erase_index,
+                              struct compact_segment **ret_segments, uint32_t *ret_count)
+{
+    struct compact_segment *segments =
+        calloc((size_t)store->segment_count + store->compactions.count + 1, sizeof *segments);
+    uint64_t *inputs = NULL;
+    uint32_t input_count = 0, count = 0;
+    enum err err = compactions_inputs(&store->compactions, &inputs, &input_count);
+
+    if (err == ERR_OK && segments == NULL)
+        err = err_set(ERR_NO_MEMORY, "a plan for %u segments", store->segment_count);
+    for (uint32_t i = 0; i < store->segment_count && err == ERR_OK; i++) {
+        const struct segment_info *info = segment_info(store->segments[i]);
+
+        if (!compactions_have(inputs, input_count, info->number))
+            segments[count++] = describe(store, info, false, erase_index);
+    }
+    for (uint32_t i = 0; i < store->compactions.count && err == ERR_OK; i++) {
+        const struct compaction *compaction = &store->compactions.items[i];
+        struct compact_segment own =
+            describe(store, &compaction->info, compaction->input_count > 0, 0);
+        uint32_t at = count;
+
+        if (compactions_have(inputs, input_count, own.number))
+            continue;
+        own.dead = false;
+        while (at > 0 && (segments[at - 1].last_index > own.last_index ||
+                          (segments[at - 1].last_index == own.last_index &&
+                           segments[at - 1].number > own.number)))
+            at--;
+        memmove(segments + at + 1, segments + at, (count++ - at) * sizeof *segments);
+        segments[at] = own;
+    }
+    free(inputs);
+    if (err != ERR_OK) {
+        free(segments);
+        return err;
+    }
+    *ret_segments = segments;
+    *ret_count = count;
+    return ERR_OK;
+}
+
+enum err store_plan_compactions(const struct store *store, const struct compact_rules *rules,
+                                uint64_t erase_index, struct seal_compaction *ret_compactions,
+                                uint32_t *ret_count)
+{
+    struct compact_segment *segments = NULL;
+    uint32_t count = 0;
+    enum err err;
+
+    *ret_count = 0;
+    /* What was ordered and not made is not planned around. */
+    if (store->seals != NULL || compactions_next(&store->compactions) != NULL)
+        return ERR_OK;
+    err = list_segments(store, erase_index, &segments, &count);
+    if (err == ERR_OK)
+        err = compact_plan(segments, count, rules, PLAN_MOST, ret_compactions, ret_count);
+    free(segments);
+    return err;
+}

@@ -1,0 +1,35 @@
+/*
+ * store_compact.h - a store's compactions, seen from its worker: storage/compact.h has the picture.
+ *
+ * Thread    The worker that owns the shard.
+ */
+#ifndef STORAGE_STORE_COMPACT_H
+#define STORAGE_STORE_COMPACT_H
+
+#include "storage/block/seal_order.h"
+#include "storage/compact.h"
+#include "storage/compact_plan.h"
+#include "storage/store.h"
+
+/** One was ordered and is not made yet, none is out, and if one failed, that was some time ago. */
+bool store_wants_compaction(const struct store *store);
+/** Take the next one out: compact_run() in any thread, store_compact_ready(), compact_adopt() in
+ * the pool while no seal of the store is there, store_compact_done(). ERR_NO_MEMORY. */
+MUST_CHECK enum err store_compact_begin(struct store *store, struct compact_job **ret_job);
+void store_compact_ready(struct store *store, struct compact_job *job);
+/** The job is gone. After an error (`failed` true) it is wanted again later. */
+void store_compact_done(struct store *store, struct compact_job *job, bool failed);
+
+/**
+ * What the leader should order now: nothing, while something is ordered and not made here.
+ *
+ * erase_index      what was deleted up to this log index should be erased
+ * ret_compactions  room for SEAL_COMPACTIONS_MAX
+ * Errors           ERR_NO_MEMORY
+ */
+MUST_CHECK enum err store_plan_compactions(const struct store *store,
+                                           const struct compact_rules *rules, uint64_t erase_index,
+                                           struct seal_compaction *ret_compactions,
+                                           uint32_t *ret_count);
+
+#endif
