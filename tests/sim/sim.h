@@ -55,7 +55,7 @@ struct sim_options {
     X(proposed) X(acknowledged) X(applied) X(crashes) X(elections) X(transfers) X(seals)      \
     X(loads) X(reads) X(messages) X(lost) X(doubled) X(syncs) X(behind)                       \
     X(failovers) X(failover_ms) X(failovers_slow) X(batches) X(resent) X(duplicates) X(gaps) \
-    X(cutoffs) X(drops) X(deletes) X(files)
+    X(cutoffs) X(drops) X(deletes) X(compactions) X(files)
 /* clang-format on */
 
 #define SIM_COUNTER(name) uint64_t name;
@@ -86,9 +86,11 @@ struct sim_store {
     uint64_t told_index;                /* group_sealed() was called for. */
     uint64_t sealing_at_ms;             /* A seal is under way and done then; 0: none. */
     uint64_t sealing_index, sealing_hash;
-    uint64_t busy_until_ms; /* The head is full. */
-    struct store *real;     /* With options.store. */
-    struct sim_job *jobs;   /* Its seals, in order. */
+    uint64_t busy_until_ms;         /* The head is full. */
+    struct store *real;             /* With options.store. */
+    struct sim_job *jobs;           /* Its seals, in order. */
+    struct compact_job *compaction; /* Made, and adopted at compact_at_ms. */
+    uint64_t compact_at_ms;
 };
 
 struct sim_job {

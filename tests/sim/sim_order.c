@@ -13,6 +13,7 @@
 #include "storage/marks.h"
 #include "storage/scan.h"
 #include "storage/snapshot.h"
+#include "storage/store_compact.h"
 #include "tests/sim/sim.h"
 
 static struct slice text(const char *string)
@@ -60,6 +61,9 @@ struct buf *sim_order_entry(struct sim_replica *replica)
     struct sim *sim = replica->node->sim;
     struct seal_database database = {text(SIM_DATABASE), SEAL_WINDOW_DEFAULT_NS, INT64_MIN, 0};
     struct mark mark = store_database_mark(replica->store.real, database.name);
+    struct compact_rules rules = {3, 1 << 20, INT64_MAX, UINT64_MAX};
+    struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
+    uint32_t compaction_count = 0;
     struct bytes tombstone = {0};
     struct buf *entry;
 
@@ -76,11 +80,16 @@ struct buf *sim_order_entry(struct sim_replica *replica)
     }
     if (sim_chance(sim, 1, 4))
         add_tombstone(sim, replica->number, &tombstone);
-    entry = seal_order_entry(
-        replica->number, replica->store.index,
-        &(struct seal_content){.databases = &database,
-                               .database_count = 1,
-                               .tombstone = {(const char *)tombstone.data, tombstone.size}});
+    if (sim_chance(sim, 1, 2))
+        CHECK(store_plan_compactions(replica->store.real, &rules, UINT64_MAX, compactions,
+                                     &compaction_count) == ERR_OK);
+    sim->counters->compactions += compaction_count;
+    entry = seal_order_entry(replica->number, replica->store.index,
+                             &(struct seal_content){&database,
+                                                    1,
+                                                    {(const char *)tombstone.data, tombstone.size},
+                                                    compactions,
+                                                    compaction_count});
     CHECK(entry != NULL && !tombstone.failed);
     bytes_fini(&tombstone);
     return entry;
@@ -161,11 +170,20 @@ static void compare_files(struct sim_replica *replica, struct sim_replica *leadi
     free(names);
 }
 
+static bool waits_for_compactions(const struct sim_replica *replica)
+{
+    struct store_stats stats;
+
+    store_stats(replica->store.real, &stats);
+    return stats.compactions > 0;
+}
+
 void sim_order_compare(struct sim_replica *replica, struct sim_replica *leading)
 {
     if (digest(replica) != digest(leading))
         sim_found(replica->node->sim, replica, "DIVERGENCE: replicas have different rows");
     else if (replica->store.jobs == NULL && leading->store.jobs == NULL &&
-             replica->store.sealed_index == leading->store.sealed_index)
+             replica->store.sealed_index == leading->store.sealed_index &&
+             !waits_for_compactions(replica) && !waits_for_compactions(leading))
         compare_files(replica, leading);
 }

@@ -4,10 +4,17 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/store_compact.h"
 #include "tests/sim/sim.h"
 
 /* Small, so that a run seals many times. */
-enum { SEAL_BYTES = 4096, HEAD_BYTES_MAX = 64 * 1024, PRODUCERS_MAX = 64, SERIES_MAX = 10000 };
+enum {
+    SEAL_BYTES = 4096,
+    HEAD_BYTES_MAX = 64 * 1024,
+    PRODUCERS_MAX = 64,
+    SERIES_MAX = 10000,
+    COMPACT_MEMORY = 1 << 20
+};
 
 static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
 {
@@ -53,6 +60,7 @@ static bool open_real(struct sim_replica *replica)
         .head_bytes_max = HEAD_BYTES_MAX,
         .seal_bytes = SEAL_BYTES,
         .producers_max = PRODUCERS_MAX,
+        .compact_memory = COMPACT_MEMORY,
     };
 
     (void)snprintf(dir, sizeof dir, "/shard-%u", replica->number);
@@ -114,6 +122,30 @@ static void propose_seal(struct sim_replica *replica)
     buf_unref(entry);
 }
 
+/* It is made at once, and taken in some time later: seals and orders may come between. */
+static void compact(struct sim_replica *replica)
+{
+    struct sim *sim = replica->node->sim;
+    struct sim_store *store = &replica->store;
+    enum err err = ERR_OK;
+
+    if (store->compaction == NULL) {
+        if (!store_wants_compaction(store->real) || !sim_chance(sim, 1, 50))
+            return;
+        err = store_compact_begin(store->real, &store->compaction);
+        if (err == ERR_OK)
+            err = compact_run(store->compaction);
+        store->compact_at_ms = sim->now_ms + 1 + sim_rand(sim, 500);
+    } else if (store->compact_at_ms <= sim->now_ms) {
+        store_compact_ready(store->real, store->compaction);
+        err = compact_adopt(store->compaction);
+        store_compact_done(store->real, store->compaction, err != ERR_OK);
+        store->compaction = NULL;
+    }
+    if (err != ERR_OK)
+        sim_found(sim, replica, err_detail());
+}
+
 static void turn_real(struct sim_replica *replica)
 {
     struct sim *sim = replica->node->sim;
@@ -128,6 +160,7 @@ static void turn_real(struct sim_replica *replica)
         look(replica);
         sim->counters->seals++;
     }
+    compact(replica);
     if (store->told_index < store->sealed_index && sim_chance(sim, 1, 10))
         tell_sealed(replica);
     if (store->sealing_at_ms <= sim->now_ms && group_is_ready(replica->group) &&
@@ -196,6 +229,8 @@ void sim_store_close(struct sim_replica *replica)
         return;
     while (replica->store.jobs != NULL)
         end_job(replica, true);
+    if (replica->store.compaction != NULL)
+        store_compact_done(replica->store.real, replica->store.compaction, true);
     if (replica->store.real != NULL)
         store_close(replica->store.real);
     replica->store.real = NULL;
@@ -232,6 +267,15 @@ void sim_store_die(struct sim_replica *replica)
 {
     struct sim *sim = replica->node->sim;
 
+    if (replica->store.compaction != NULL && sim_chance(sim, 1, 2)) {
+        struct compact_job *job = replica->store.compaction;
+
+        replica->store.compaction = NULL;
+        store_compact_ready(replica->store.real, job);
+        mem_disk_fail(replica->node->disk, MEM_DISK_ANY, 1 + sim_rand(sim, 20), ERR_IO, true);
+        store_compact_done(replica->store.real, job, compact_adopt(job) != ERR_OK);
+        return;
+    }
     if (replica->store.jobs == NULL || sim_chance(sim, 1, 2))
         return;
     mem_disk_fail(replica->node->disk, MEM_DISK_ANY, 1 + sim_rand(sim, 60), ERR_IO, true);
