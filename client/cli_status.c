@@ -13,6 +13,9 @@ static const char usage[] =
     "millrace status [options]              nodes, shards and leaders of a site\n"
     "\n" CLI_CONNECT_HELP "  --json                  all that the nodes tell, as one JSON object\n"
     "\n"
+    "written: bytes that the node has written to files since its start for each\n"
+    "byte of entries that came.\n"
+    "\n"
     "Exit code 1: a node cannot be reached, or a shard has no leader.\n"
     "\n"
     "Examples\n"
@@ -65,8 +68,8 @@ static void print_nodes(const json_t *nodes, const json_t *unreachable, bool col
     size_t at;
     const json_t *node;
 
-    printf("%-5s %-21s %-6s %-9s %10s %8s %10s %14s %12s\n", "node", "native port", "state",
-           "uptime", "memory", "leads", "version", "points", "points/s");
+    printf("%-5s %-21s %-6s %-9s %10s %8s %10s %14s %12s %9s\n", "node", "native port", "state",
+           "uptime", "memory", "leads", "version", "points", "points/s", "written");
     json_array_foreach(nodes, at, node)
     {
         const json_t *others = json_object_get(node, "nodes"), *other;
@@ -89,11 +92,12 @@ static void print_nodes(const json_t *nodes, const json_t *unreachable, bool col
         }
         format_uptime(json_number_value(json_object_get(node, "uptime_s")), uptime);
         cli_size_format((uint64_t)integer(node, "memory_bytes"), memory);
-        printf("%-5" PRId64 " %-21s %s%-6s%s %-9s %10s %8d %10s %14" PRId64 " %12" PRId64 "\n",
-               integer(node, "server"), address, colours && !ready ? "\033[33m" : "",
-               ready ? "up" : "busy", colours && !ready ? "\033[0m" : "", uptime, memory, leads,
-               string(node, "version"), integer(node, "points_total"),
-               integer(node, "points_per_s"));
+        printf(
+            "%-5" PRId64 " %-21s %s%-6s%s %-9s %10s %8d %10s %14" PRId64 " %12" PRId64 " %8.2fx\n",
+            integer(node, "server"), address, colours && !ready ? "\033[33m" : "",
+            ready ? "up" : "busy", colours && !ready ? "\033[0m" : "", uptime, memory, leads,
+            string(node, "version"), integer(node, "points_total"), integer(node, "points_per_s"),
+            json_real_value(json_object_get(node, "write_amplification")));
         if (!ready)
             printf("      not ready: %s\n", string(node, "ready_detail"));
         print_damaged(json_object_get(node, "damaged"));

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "node/compactor.h"
 #include "node/meta.h"
 #include "node/scrub.h"
 #include "node/shard.h"
@@ -204,6 +205,8 @@ enum err node_start(const struct options *options, struct node **ret_node)
         err = open_groups(node);
     if (err == ERR_OK)
         err = open_log(node);
+    if (err == ERR_OK)
+        err = compactor_start(node, &node->compactor);
     /* None runs before all are open: each copies the schema that the first one's group owns. */
     for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
         err = worker_open(&node->workers[i]);
@@ -224,6 +227,7 @@ void node_stop(struct node *node)
         worker_join(&node->workers[i]);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_empty_mail(&node->workers[i]);
+    compactor_stop(node->compactor);
     scrub_free(node->scrub);
     log_writer_stop(node->writer);
     for (uint32_t i = 0; i < node->worker_count; i++)

@@ -2,7 +2,7 @@
  * node.h - the process: what all its workers share, and the order of starting and stopping.
  *
  *    start   data directory locked -> stores opened -> log replayed into the groups -> log writer
- *            -> workers (loops, links, listeners), each starts its groups
+ *            -> compactor -> workers (loops, links, listeners), each starts its groups
  *    stop    no new work -> leadership handed over -> connections closed -> workers end -> log
  *            written out -> stores closed
  *
@@ -23,6 +23,7 @@
 #include "storage/base/file.h"
 #include "storage/store.h"
 
+struct compactor;
 struct worker;
 struct meta;
 struct scrub;
@@ -48,6 +49,7 @@ struct node {
     uint64_t start_ns;
     struct log *log;
     struct log_writer *writer;
+    struct compactor *compactor;
     struct meta *meta; /* Worker 0's. */
     uint32_t worker_count;
     struct worker *workers;

@@ -96,6 +96,9 @@ struct options {
         uint32_t series_max;     /* Of a shard, as is the next. */
         uint32_t producers_max;
         uint64_t scrub_rate; /* Bytes a second; 0: only when it is asked for. */
+        uint64_t compact_memory;
+        uint64_t segment_bytes_max;
+        uint32_t erase_after_ms;
     } storage;
     struct options_limits limits;
     enum log_level log_level;

@@ -84,6 +84,12 @@ const struct setting settings[] = {
     {"storage.scrub_rate", SETTING_SIZE, AT(storage.scrub_rate), 0, GIB, "16MiB", NULL,
      "All files are verified once a day, reading so many bytes a second: 16MiB do for 1.3TiB. 0: "
      "only at millrace scrub."},
+    {"storage.compact_memory", SETTING_SIZE, AT(storage.compact_memory), MIB, GIB, "32MiB", NULL,
+     "Memory for the rows that are merged when segments become one; one merge a node at a time."},
+    {"storage.segment_bytes_max", SETTING_SIZE, AT(storage.segment_bytes_max), MIB, TIB, "1GiB",
+     NULL, "Segments are merged up to this."},
+    {"storage.erase_after", SETTING_TIME, AT(storage.erase_after_ms), SECOND, 30 * DAY, "10m", NULL,
+     "Rows that were deleted are hidden at once. After this, or twice as long, they are erased."},
 
     {"limits.connections", SETTING_COUNT, AT(limits.connections), 1, 1000000, "1024", NULL,
      "Open connections of clients, native and HTTP together."},

@@ -21,8 +21,16 @@
 #include "replication/group.h"
 #include "storage/store.h"
 
+struct compact_task;
 struct seal_task;
 struct read_wait;
+
+/** A log index of some time ago: nothing up to it is new any more. */
+struct shard_aged {
+    uint64_t index; /* 0: not known yet. */
+    uint64_t next;  /* What it will be. */
+    uint64_t since_ms;
+};
 
 struct shard {
     struct worker *worker;
@@ -40,12 +48,15 @@ struct shard {
     uint64_t last_proposed;                       /* Since we lead; 0: nothing. */
     uint64_t pressed_ms;                          /* Last seal for the log's sake. */
     uint64_t looked_ms;                           /* Last look for what has to be dropped. */
-    uint64_t drops_done;   /* Databases' drops up to this number were ordered here, and applied. */
-    uint64_t kept_after;   /* Last told to the log. */
-    uint64_t led_since_ms; /* 0: we do not lead. */
-    uint64_t damaged_ms;   /* Files are damaged since then; 0: none is. */
-    uint64_t left_ms;      /* Last tried to hand over for that. */
-    struct read_wait *reads; /* Linearizable queries that wait for their round. */
+    uint64_t drops_done; /* Databases' drops up to this number were ordered here, and applied. */
+    uint64_t kept_after; /* Last told to the log. */
+    struct shard_aged quiet, erase; /* What is not written to any more; is to be erased. */
+    bool compact_failed;            /* The last one did, and that was said. */
+    uint64_t compact_wanted_ms;     /* Since when there is one to order; 0: there is none. */
+    uint64_t led_since_ms;          /* 0: we do not lead. */
+    uint64_t damaged_ms;            /* Files are damaged since then; 0: none is. */
+    uint64_t left_ms;               /* Last tried to hand over for that. */
+    struct read_wait *reads;        /* Linearizable queries that wait for their round. */
     uint64_t read_token;
 };
 

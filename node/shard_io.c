@@ -184,6 +184,7 @@ struct store_options shard_store_options(struct node *node, uint32_t shard, char
         .head_bytes_max = head_bytes_max,
         .seal_bytes = min_bytes(node->options.storage.seal_bytes, head_bytes_max / SEAL_PARTS),
         .producers_max = node->options.storage.producers_max,
+        .compact_memory = node->options.storage.compact_memory,
         .cancel = &node->stopping,
     };
 }
@@ -270,10 +271,12 @@ enum err shard_start(struct shard *shard)
 
 /* ---- Seals --------------------------------------------------------------------------------- */
 
+/* What changes the manifest, one after the other: seals, and segments that were made of others. */
 struct seal_task {
     struct pool_job job;
     struct shard *shard;
-    struct seal_job *seal;
+    struct seal_job *seal; /* One of the two. */
+    struct compact_job *compaction;
     enum err err;
     struct err_note note;
     struct seal_task *next;
@@ -283,20 +286,15 @@ static void seal_in_pool(struct pool_job *job)
 {
     struct seal_task *task = CONTAINER_OF(job, struct seal_task, job);
 
-    task->err = seal_run(task->seal);
+    task->err = task->seal != NULL ? seal_run(task->seal) : compact_adopt(task->compaction);
     if (task->err != ERR_OK)
         err_save(&task->note, task->err);
 }
 
-static void seal_finished(struct pool_job *job)
+static void seal_done(struct shard *shard, struct seal_task *task)
 {
-    struct seal_task *task = CONTAINER_OF(job, struct seal_task, job);
-    struct shard *shard = task->shard;
     enum err err;
 
-    shard->seals = task->next;
-    if (shard->seals == NULL)
-        shard->seals_end = &shard->seals;
     if (task->err != ERR_OK && task->err != ERR_CANCELED)
         log_error("shard=%u seal failed, its rows stay in memory and in the log: %s: %s",
                   shard->number - 1, err_name(task->err), task->note.detail);
@@ -310,13 +308,28 @@ static void seal_finished(struct pool_job *job)
             log_warn("group=%u pruning: %s", shard->number, err_detail());
         group_evict(shard->group, sealed);
     }
+}
+
+static void seal_finished(struct pool_job *job)
+{
+    struct seal_task *task = CONTAINER_OF(job, struct seal_task, job);
+    struct shard *shard = task->shard;
+
+    shard->seals = task->next;
+    if (shard->seals == NULL)
+        shard->seals_end = &shard->seals;
+    if (task->seal != NULL)
+        seal_done(shard, task);
+    else
+        shard_compact_end(shard, task->compaction,
+                          task->err == ERR_OK ? ERR_OK : err_restore(&task->note));
     free(task);
     if (shard->seals != NULL)
         worker_pool(shard->worker, &shard->seals->job);
     group_poke(shard->group);
 }
 
-void shard_seal(struct shard *shard, struct seal_job *job)
+static void queue_task(struct shard *shard, struct seal_job *seal, struct compact_job *compaction)
 {
     struct seal_task *task = calloc(1, sizeof *task);
 
@@ -324,15 +337,27 @@ void shard_seal(struct shard *shard, struct seal_job *job)
         log_error("shard=%u no memory for a seal", shard->number - 1);
         abort();
     }
-    *task = (struct seal_task){
-        .job = {.run = seal_in_pool, .done = seal_finished}, .shard = shard, .seal = job};
+    *task = (struct seal_task){.job = {.run = seal_in_pool, .done = seal_finished},
+                               .shard = shard,
+                               .seal = seal,
+                               .compaction = compaction};
     *shard->seals_end = task;
     shard->seals_end = &task->next;
     if (shard->seals == task)
         worker_pool(shard->worker, &task->job);
 }
 
-/* Propose a seal, if `wanted`, or if something has to be dropped. */
+void shard_seal(struct shard *shard, struct seal_job *job)
+{
+    queue_task(shard, job, NULL);
+}
+
+void shard_adopt(struct shard *shard, struct compact_job *job)
+{
+    queue_task(shard, NULL, job);
+}
+
+/* Propose a seal, if `wanted`, or if something has to be dropped or merged. */
 static void propose_seal(struct shard *shard, bool wanted)
 {
     bool drops;
@@ -441,6 +466,8 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
         shard->kept_after = keep_after;
         log_port_keep_after(shard->worker->log, shard->number, keep_after);
     }
+    if (shard->store != NULL)
+        shard_compact_tick(shard, now_ms);
     if (shard->meta != NULL)
         meta_tick(shard->meta, now_ms);
     else if (may_propose && shard->seal_index == 0)

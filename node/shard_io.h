@@ -1,11 +1,12 @@
 /*
  * shard_io.h - the inner seam of a shard: shard.c decides, shard_io.c connects the group to log,
- * links, store and pool, shard_retention.c says what goes. For these files and meta.c only.
+ * links, store and pool, shard_retention.c says what goes, shard_compact.c what is merged. For these files and meta.c only.
  */
 #ifndef NODE_SHARD_IO_H
 #define NODE_SHARD_IO_H
 
 #include "node/shard.h"
+#include "storage/store_compact.h"
 
 /** The group's callbacks, with the shard as their context. */
 struct group_io shard_io(struct shard *shard);
@@ -25,6 +26,18 @@ struct store_options shard_store_options(struct node *node, uint32_t shard, char
 
 /** Queue a seal; jobs of one shard run one after the other. */
 void shard_seal(struct shard *shard, struct seal_job *job);
+/** Queue what was made, to be taken in between seals; shard_compact_end() follows. */
+void shard_adopt(struct shard *shard, struct compact_job *job);
+
+/** Every 100 ms: make what was ordered. */
+void shard_compact_tick(struct shard *shard, uint64_t now_ms);
+/** The store has it, or (not ERR_OK) is to ask for it again. The error's detail is of this thread. */
+void shard_compact_end(struct shard *shard, struct compact_job *job, enum err err);
+/** As the leader: what an order of this moment should have merged, into room for
+ * SEAL_COMPACTIONS_MAX; how many. */
+uint32_t shard_compact_plan(struct shard *shard, struct seal_compaction *ret_compactions);
+/** It is worth an order of its own. */
+bool shard_compact_is_due(struct shard *shard, uint32_t planned);
 /** This shard's part of the node's budget for heads, in bytes. */
 uint64_t shard_head_bytes_max(const struct shard *shard);
 

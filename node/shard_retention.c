@@ -80,6 +80,8 @@ struct buf *shard_seal_order(struct shard *shard, struct slice tombstone, bool *
 {
     const struct schema_map *schema = &shard->worker->schema;
     struct seal_database *orders = malloc((schema->database_count + 1) * sizeof *orders);
+    struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
+    uint32_t planned;
     struct buf *entry;
     uint32_t count = 0;
     bool erases = false;
@@ -96,8 +98,11 @@ struct buf *shard_seal_order(struct shard *shard, struct slice tombstone, bool *
     }
     if (!erases)
         shard->drops_done = schema->drop_max;
-    entry = seal_order_entry(shard->number - 1, store_applied_index(shard->store),
-                             &(struct seal_content){orders, count, tombstone, NULL, 0});
+    planned = shard_compact_plan(shard, compactions);
+    *ret_drops |= shard_compact_is_due(shard, planned);
+    entry =
+        seal_order_entry(shard->number - 1, store_applied_index(shard->store),
+                         &(struct seal_content){orders, count, tombstone, compactions, planned});
     free(orders);
     return entry;
 }

@@ -60,6 +60,33 @@ static uint64_t points_of(struct node *node)
     return points;
 }
 
+/* Since the start: bytes written to files, and those of entries that came to be logged. */
+struct written {
+    uint64_t log, sealed, compacted, catalog, manifest, logged;
+};
+
+static struct written read_written(const struct node *node)
+{
+    struct log_stats log;
+
+    log_stats(node->log, &log);
+    return (struct written){.log = log.written_bytes,
+                            .sealed = metric_sum(METRIC_WRITTEN_SEALED),
+                            .compacted = metric_sum(METRIC_WRITTEN_COMPACTED),
+                            .catalog = metric_sum(METRIC_WRITTEN_CATALOG),
+                            .manifest = metric_sum(METRIC_WRITTEN_MANIFEST),
+                            .logged = metric_sum(METRIC_LOGGED)};
+}
+
+/* How many bytes are written for one that comes; 0: none came. */
+static double amplification(const struct written *written)
+{
+    uint64_t sum =
+        written->log + written->sealed + written->compacted + written->catalog + written->manifest;
+
+    return written->logged == 0 ? 0 : (double)sum / (double)written->logged;
+}
+
 void status_tick(struct worker *worker, uint64_t now_ms)
 {
     static uint64_t points_before, ms_before; /* Worker 0's alone. */
@@ -141,6 +168,7 @@ static json_t *shard_json(struct node *node, uint32_t group)
     (void)json_object_set_new(shard, "segment_bytes", json_number(store->segment_bytes));
     (void)json_object_set_new(shard, "segment_rows", json_number(store->segment_rows));
     (void)json_object_set_new(shard, "tombstones", json_number(store->tombstones));
+    (void)json_object_set_new(shard, "compactions", json_number(store->compactions));
     (void)json_object_set_new(shard, "sealed", json_number(store->sealed_index));
     (void)json_object_set_new(shard, "sealing", json_boolean(store->sealing));
     (void)json_object_set_new(shard, "chain", json_string(chain));
@@ -180,6 +208,7 @@ void status_json(struct worker *worker, struct bytes *out)
     struct node *node = worker->node;
     enum err ready = node_ready(node);
     struct board_group meta = read_board(node, 0);
+    struct written written = read_written(node);
     json_t *shards = json_array();
     json_t *root;
     char *text;
@@ -197,6 +226,7 @@ void status_json(struct worker *worker, struct bytes *out)
     (void)json_object_set_new(
         root, "points_per_s",
         json_number(atomic_load_explicit(&node->points_per_s, memory_order_relaxed)));
+    (void)json_object_set_new(root, "write_amplification", json_real(amplification(&written)));
     (void)json_object_set_new(root, "meta_leader", json_number(leader_of(node, 0)));
     (void)json_object_set_new(root, "meta_applied", json_number(meta.group.applied));
     (void)json_object_set_new(root, "nodes", nodes_json(worker));
@@ -246,6 +276,8 @@ static const struct shard_metric shard_metrics[] = {
     {"millrace_shard_head_bytes", "gauge", "Committed blocks in memory", OF(store.head_bytes)},
     {"millrace_shard_segment_bytes", "gauge", "Segment files", OF(store.segment_bytes)},
     {"millrace_shard_segments", "gauge", "Number of segments", OF(store.segments)},
+    {"millrace_shard_compactions", "gauge", "Compactions ordered and not made yet",
+     OF(store.compactions)},
     {"millrace_raft_term", "gauge", "Term of the shard's group", OF(group.term)},
     {"millrace_raft_commit_index", "gauge", "Committed up to", OF(group.commit)},
     {"millrace_raft_applied_index", "gauge", "Applied up to", OF(group.applied)},
@@ -274,6 +306,17 @@ static void put_shards(struct node *node, struct bytes *out)
                  leader_of(node, g) == node->server);
 }
 
+static void put_written(const struct node *node, struct bytes *out)
+{
+    struct written written = read_written(node);
+
+    put_help(out, "millrace_storage_log_bytes_total", "counter", "Bytes of files of the log");
+    put_line(out, "millrace_storage_log_bytes_total %" PRIu64 "\n", written.log);
+    put_help(out, "millrace_storage_write_amplification", "gauge",
+             "Bytes written to files for each byte of entries that came to be logged");
+    put_line(out, "millrace_storage_write_amplification %.3f\n", amplification(&written));
+}
+
 void status_metrics(struct worker *worker, struct bytes *out)
 {
     struct node *node = worker->node;
@@ -293,6 +336,7 @@ void status_metrics(struct worker *worker, struct bytes *out)
     put_help(out, "process_uptime_seconds", "gauge", "Time since the start");
     put_line(out, "process_uptime_seconds %.3f\n", uptime_seconds(node));
     log_stats(node->log, &log);
+    put_written(node, out);
     put_help(out, "millrace_log_files", "gauge", "Files of the shared log");
     put_line(out, "millrace_log_files %" PRIu64 "\n", log.files);
     put_help(out, "millrace_log_file_bytes", "gauge", "Bytes of the shared log's files");

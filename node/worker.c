@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/compactor.h"
 #include "node/ingest_internal.h"
 #include "node/meta.h"
 #include "node/parts.h"
@@ -284,6 +285,7 @@ static void bell_cb(uv_async_t *bell)
     collect_log(worker);
     if (worker->number == 0 && worker->phase != WORKER_CLOSING)
         scrub_serve(worker->node->scrub, worker);
+    compactor_collect(worker->node->compactor, worker);
 }
 
 /* All that this turn produced leaves now. */

@@ -75,7 +75,7 @@ struct worker {
     struct http_server *http;
     struct http_server *admin;            /* Worker 0 only. */
     uint32_t closing;                     /* Parts that still have handles open. */
-    uint32_t pool_jobs;                   /* Under way in the pool for us. */
+    uint32_t pool_jobs;                   /* Under way in the pool, or the compactor, for us. */
     struct scan_task *scans, **scans_end; /* Wait for their turn in the pool (shard_query.c). */
     uint32_t scans_running;
     uint64_t told_ms;  /* Worker 0: others were told what is damaged here, */

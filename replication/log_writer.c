@@ -174,15 +174,17 @@ static void write_and_sync(struct log *log, struct log_record *const *records, s
 
 static void complete(struct log_writer *writer)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, payload = 0;
 
     for (size_t t = 0; t < writer->taken_count; t++) {
         struct taken *taken = &writer->taken[t];
 
         bytes += taken->batch->bytes;
+        payload += taken->batch->bytes - taken->batch->count * sizeof(struct log_record);
         CHECK(mailbox_put(&taken->port->done, &taken->batch));
     }
     metric_add(METRIC_LOG_BYTES, bytes);
+    metric_add(METRIC_LOGGED, payload);
 }
 
 static void kick_preparer(struct log_writer *writer)

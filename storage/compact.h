@@ -29,6 +29,8 @@
 
 #include "storage/seal.h"
 
+enum { COMPACT_RETRY_S = 10 }; /* As a seal: a full disk does not get better faster. */
+
 struct compact_job {
     struct sealer *sealer; /* For compact_adopt() alone. */
     const struct disk *disk;

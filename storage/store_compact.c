@@ -9,7 +9,6 @@
 #include "storage/store_internal.h"
 
 enum {
-    RETRY_S = 10,    /* As a seal. */
     PLAN_MOST = 4,   /* That one order has: they run one after the other. */
     HIDDEN_PART = 2, /* Half of a segment's time before the cutoff: it is written anew. */
 };
@@ -110,7 +109,7 @@ void store_compact_done(struct store *store, struct compact_job *job, bool faile
     CHECK(failed || job->adopted || job->gone);
     store->compacting = false;
     if (failed) {
-        store->compact_retry_ns = clk_now_ns() + RETRY_S * (uint64_t)NS_PER_S;
+        store->compact_retry_ns = clk_now_ns() + COMPACT_RETRY_S * (uint64_t)NS_PER_S;
     } else if (job->adopted) {
         replace_segments(store, job);
         compactions_fini(&store->compactions);

@@ -21,6 +21,19 @@ static struct shard shard = {.number = 1, .worker = &worker};
 static int64_t taught_ns;
 static unsigned lessons;
 
+uint32_t shard_compact_plan(struct shard *of, struct seal_compaction *ret_compactions)
+{
+    (void)of;
+    (void)ret_compactions;
+    return 0;
+}
+
+bool shard_compact_is_due(struct shard *of, uint32_t planned)
+{
+    (void)of;
+    return planned > 0;
+}
+
 void worker_teach_cutoff(struct worker *from, struct worker *to, struct slice name, uint32_t number,
                          int64_t cutoff_ns)
 {
@@ -290,7 +303,7 @@ Test(shard_retention, a_delete_is_answered_when_it_is_applied)
     cr_assert_eq(last_code, ERR_END);
     shard_end_deletes(&shard, 2, ERR_OK);
     cr_assert_eq(last_code, ERR_OK);
-    cr_assert_eq(stats().tombstones, 1);
+    cr_assert_eq(stats().tombstones, 0);
 }
 
 Test(shard_retention, a_delete_that_cannot_be_done_says_so)

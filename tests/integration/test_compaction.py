@@ -1,0 +1,87 @@
+"""Segments become fewer and larger, alike on all replicas, and what was deleted leaves the files."""
+import subprocess
+import time
+
+from cluster import BIN, ENVIRONMENT, replica_files, total, wait_until
+
+SECOND = 1_000_000_000
+SMALL = "storage: {seal_bytes: 64KiB, head_bytes_max: 8MiB, erase_after: 1s}\n"
+
+
+def must(result):
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def count(cluster, table):
+    out = must(cluster.run("query", "--db", "plant", "--table", table, "--agg", "count", "--field",
+                           "v", "--format", "csv")).split()
+    return int(out[1].split(",")[-1]) if len(out) > 1 else 0
+
+
+def metric(node, name):
+    lines = [line for line in node.get("/metrics")[1].splitlines() if line.startswith(name + " ")]
+    return float(lines[0].split()[1])
+
+
+def write(cluster, rows, table="d", series=50, first=0):
+    """Rows of the last hour, in batches that take turns of the nodes."""
+    start = time.time_ns() // SECOND * SECOND - 3600 * SECOND
+    for at in range(0, rows, 2000):
+        text = "".join(f"{table},k=k{i % series} v={i * 7919 % 100003}i,w={i * 104729 % 999983}i "
+                       f"{start + (first + i) * 50_000}\n" for i in range(at, at + 2000))
+        node = cluster.nodes[at // 2000 % len(cluster.nodes)]
+        assert node.post("/write?db=plant", text.encode())[0] == 204
+
+
+def test_segments_become_fewer_and_stay_equal(make_cluster):
+    cluster = make_cluster(shards=2, settings=SMALL)
+    cluster.start()
+    rows = 0
+    while min(metric(node, "millrace_segment_compacted_total") for node in cluster.nodes) < 16:
+        assert rows < 4_000_000, "nothing was compacted"
+        write(cluster, 40_000, first=rows)
+        rows += 40_000
+    assert count(cluster, "d") == rows
+    cluster.wait_equal()
+    wait_until(lambda: not any(total(cluster, "compactions")), "compactions do not end")
+    replica_files(cluster)
+    for node in cluster.nodes:
+        assert metric(node, "millrace_storage_write_amplification") < 6
+    for node in cluster.nodes:
+        node.kill()
+    for node in cluster.nodes:
+        node.start()
+    cluster.wait_ready()
+    assert count(cluster, "d") == rows
+    cluster.wait_equal()
+    wait_until(lambda: not any(total(cluster, "compactions")), "compactions do not end")
+    replica_files(cluster)
+
+
+def rows_in_files(cluster, series):
+    """Rows of a series in the segments of all nodes, by the tool that needs no node."""
+    found = 0
+    for node in cluster.nodes:
+        for path in node.dir.glob("shard-*/*.mrs"):
+            result = subprocess.run([BIN / "millrace", "segment", "cat", path], check=False,
+                                    capture_output=True, text=True, env=ENVIRONMENT)
+            if result.returncode == 0:  # It may have become part of another one.
+                found += sum(series in line for line in result.stdout.splitlines())
+    return found
+
+
+def test_deleted_rows_leave_the_files(make_cluster):
+    cluster = make_cluster(shards=1, settings=SMALL)
+    cluster.start()
+    write(cluster, 60_000)
+    wait_until(lambda: all(total(cluster, "segments")), "nothing was sealed")
+    must(cluster.run("delete", "--db", "plant", "--table", "d", "--where", "k=k3"))
+    assert count(cluster, "d") == 60_000 - 1_200
+    wait_until(lambda: rows_in_files(cluster, "k=k3 ") == 0, "deleted rows are not erased", 60)
+    wait_until(lambda: not any(total(cluster, "tombstones")), "a tombstone is still there")
+    cluster.wait_equal()
+    replica_files(cluster)
+    assert rows_in_files(cluster, "k=k3 ") == 0
+    assert rows_in_files(cluster, "k=k4 ") > 0
+    assert count(cluster, "d") == 60_000 - 1_200
