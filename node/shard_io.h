@@ -1,6 +1,7 @@
 /*
  * shard_io.h - the inner seam of a shard: shard.c decides, shard_io.c connects the group to log,
- * links, store and pool, shard_retention.c says what goes, shard_compact.c what is merged. For these files and meta.c only.
+ * links, store and pool, shard_retention.c says what goes, shard_compact.c what is merged. For
+ * these files and meta.c only.
  */
 #ifndef NODE_SHARD_IO_H
 #define NODE_SHARD_IO_H
@@ -31,7 +32,8 @@ void shard_adopt(struct shard *shard, struct compact_job *job);
 
 /** Every 100 ms: make what was ordered. */
 void shard_compact_tick(struct shard *shard, uint64_t now_ms);
-/** The store has it, or (not ERR_OK) is to ask for it again. The error's detail is of this thread. */
+/** The store has it, or (not ERR_OK) is to ask for it again; the error's detail is this
+ * thread's. */
 void shard_compact_end(struct shard *shard, struct compact_job *job, enum err err);
 /** As the leader: what an order of this moment should have merged, into room for
  * SEAL_COMPACTIONS_MAX; how many. */

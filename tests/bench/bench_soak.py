@@ -4,7 +4,8 @@
 Three nodes on this machine, sealing and whatever else runs in the background on, and the load
 generator at full speed. Each second: points acknowledged, resident memory of the largest node, bytes
 of its segments and of its log. At the end a plot, and what the seconds say together: mean, slowest
-second, memory, bytes a value, and how often a byte was written to the disk.
+second, memory, bytes a value, segments of a node, and how many bytes a node wrote to its files for
+each byte of entries that came to be logged.
 """
 import argparse
 import json
@@ -124,7 +125,8 @@ def main():
         try:
             seconds = run(cluster, arguments)
             load = json.loads((cluster.dir / "load.json").read_text())
-            shards = cluster.nodes[0].status()["shards"]
+            status = [node.status() for node in cluster.nodes]
+            shards = status[0]["shards"]
             written = sum(written_bytes(node.process) for node in cluster.nodes)
         finally:
             cluster.close()
@@ -143,6 +145,8 @@ def main():
         "bytes_per_value": sealed_bytes / (load["acknowledged_points"] * sealed_rows / rows)
                            if sealed_rows else None,
         "disk_bytes_written_per_point": written / 3 / load["acknowledged_points"],
+        "write_amplification": max(one["write_amplification"] for one in status),
+        "segments": sum(shard["segments"] for shard in shards),
         "seconds": seconds}
     print(json.dumps({key: value for key, value in result.items() if key != "seconds"}, indent=2))
     if arguments.json:
