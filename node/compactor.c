@@ -77,10 +77,11 @@ static void run(void *arg)
         struct worker *worker = task->worker;
 
         task->run(task);
+        /* Under the lock: the worker may end as soon as it has collected its last task. */
         (void)pthread_mutex_lock(&compactor->lock);
         list_put(&compactor->finished[worker->number], task);
-        (void)pthread_mutex_unlock(&compactor->lock);
         (void)uv_async_send(&worker->bell);
+        (void)pthread_mutex_unlock(&compactor->lock);
     }
 }
 

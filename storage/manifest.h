@@ -1,8 +1,9 @@
 /*
  * manifest.h - what of a shard is on disk: segments, catalog, what was dropped, up to which index.
  *
- * The file manifest.mrm is replaced as a whole at the end of every seal and compaction, and then its
- * copy (base/twin.h). What it does not name does not count and is removed when the store is opened.
+ * The file manifest.mrm is replaced as a whole at the end of every seal and compaction, and then
+ * its copy (base/twin.h). What it does not name does not count and is removed when the store is
+ * opened.
  *
  *     header: u32 magic "MRM1", u32 crc (of all behind it), u16 version, u16 0, u32 shard
  *     u64 size of the file | sealed index | next segment | chain | rows | points

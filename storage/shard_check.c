@@ -76,8 +76,8 @@ static void look_at(void *arg, const char *name)
     path_of(shard, name, path);
     if (ends_with(name, ".tmp") || (data && shard->found.has_manifest && !is_named(shard, name)))
         damage_note(shard->sink, path,
-                    "left over from a seal that did not come to its end: the next start removes "
-                    "it");
+                    "left over from a seal or compaction that did not come to its end: the next "
+                    "start removes it");
 }
 
 /* ---- Manifest ------------------------------------------------------------------------------ */

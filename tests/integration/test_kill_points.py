@@ -10,14 +10,15 @@ import signal
 import subprocess
 import time
 
-from cluster import BIN, ENVIRONMENT, replica_files
+from cluster import BIN, ENVIRONMENT, replica_files, total, wait_until
 
 # A node dies at a visit up to this one: renames are of segments, catalogs and manifests.
 POINTS = {"seal.segment": 3, "seal.catalog": 2, "seal.manifest": 3, "seal.remove": 3,
+          "compact.merge": 1, "compact.segment": 1, "compact.manifest": 1, "compact.remove": 2,
           "disk.rename": 9}
 CYCLES = int(os.environ.get("CYCLES", str(len(POINTS))))
 SEED = int(os.environ.get("SEED", str(random.randrange(1 << 30))))
-SMALL = "storage: {seal_bytes: 256KiB, head_bytes_max: 8MiB}\n"
+SMALL = "storage: {seal_bytes: 64KiB, head_bytes_max: 8MiB, erase_after: 1s}\n"
 DEATH_SECONDS = 60
 
 
@@ -108,4 +109,5 @@ def test_nodes_die_at_every_named_place(make_cluster):
         node.start()
     cluster.wait_ready()
     cluster.wait_equal()
+    wait_until(lambda: not any(total(cluster, "compactions")), "compactions do not end")
     replica_files(cluster)

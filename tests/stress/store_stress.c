@@ -1,6 +1,6 @@
 /*
- * A worker applies entries and admits others that it forgets, while one thread reads snapshots and
- * another runs seals, on real files. Every snapshot must hold just the rows that were applied when
+ * A worker applies entries and admits others that it forgets, while one thread reads snapshots,
+ * another runs seals, and a third one makes segments of others, on real files. Every snapshot must hold just the rows that were applied when
  * it was made, and ThreadSanitizer must stay silent.
  *
  * A plain program, not a Criterion test: Criterion's sandbox and ThreadSanitizer do not get along.
@@ -16,17 +16,20 @@
 #include "storage/base/types.h"
 #include "storage/block/block_reader.h"
 #include "storage/snapshot.h"
-#include "storage/store.h"
+#include "storage/store_compact.h"
 #include "tests/support/contents.h"
 #include "tests/support/entries.h"
 
 enum { HOSTS_AT_ONCE = 20, SEAL_EVERY = 40, READ_EVERY = 7 };
 
-/* A snapshot and how many values have to be in it; a seal and how it went. */
+/* A snapshot and how many values have to be in it; a seal, or a compaction to make or (once it is
+ * made) to adopt; and how it went. */
 struct task {
     struct snapshot *snapshot;
     size_t values;
     struct seal_job *job;
+    struct compact_job *compaction;
+    bool made;
     enum err err;
 };
 
@@ -68,10 +71,12 @@ static void *help(void *arg)
     for (;;) {
         while (!take_task(&helper->to, &task))
             (void)usleep(100);
-        if (task.snapshot == NULL && task.job == NULL)
+        if (task.snapshot == NULL && task.job == NULL && task.compaction == NULL)
             return NULL;
         if (task.job != NULL) {
             task.err = seal_run(task.job);
+        } else if (task.compaction != NULL) {
+            task.err = task.made ? compact_adopt(task.compaction) : compact_run(task.compaction);
         } else {
             struct contents contents;
 
@@ -100,6 +105,8 @@ static void hand_over(struct helper *helper, const struct task *task)
     helper->out++;
 }
 
+static struct compact_job *made; /* Waits to be adopted. */
+
 /* What has come back; with `wait`, until everything has. */
 static void collect(struct store *store, struct helper *helper, bool wait)
 {
@@ -115,6 +122,10 @@ static void collect(struct store *store, struct helper *helper, bool wait)
         helper->out--;
         if (task.job != NULL)
             store_seal_done(store, task.job, task.err != ERR_OK);
+        if (task.compaction != NULL && task.made)
+            store_compact_done(store, task.compaction, task.err != ERR_OK);
+        else if (task.compaction != NULL)
+            made = task.compaction;
         CHECK(task.err == ERR_OK);
     }
 }
@@ -160,7 +171,36 @@ static void apply(struct store *store, struct buf *entry, struct helper *sealer)
     buf_unref(entry);
 }
 
-static void work(struct store *store, struct helper *reader, struct helper *sealer)
+/* A seal, with what a leader would have merged. */
+static struct buf *make_order(const struct store *store)
+{
+    struct compact_rules rules = {3, 1 << 30, INT64_MAX, 0};
+    struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
+    uint32_t count = 0;
+
+    CHECK(store_plan_compactions(store, &rules, 0, compactions, &count) == ERR_OK);
+    return entries_compact(0, store_applied_index(store), compactions, count);
+}
+
+static void compact(struct store *store, struct helper *merger, struct helper *sealer)
+{
+    struct task task = {0};
+
+    collect(store, merger, false);
+    if (made != NULL) {
+        task = (struct task){.compaction = made, .made = true};
+        made = NULL;
+        collect(store, sealer, true);
+        store_compact_ready(store, task.compaction);
+        hand_over(sealer, &task);
+    } else if (merger->out == 0 && store_wants_compaction(store)) {
+        CHECK(store_compact_begin(store, &task.compaction) == ERR_OK);
+        hand_over(merger, &task);
+    }
+}
+
+static void work(struct store *store, struct helper *reader, struct helper *sealer,
+                 struct helper *merger)
 {
     for (unsigned number = 0; number < total; number++) {
         struct buf *entry = make_entry(number);
@@ -177,7 +217,7 @@ static void work(struct store *store, struct helper *reader, struct helper *seal
         apply(store, entry, sealer);
         if (number % SEAL_EVERY == SEAL_EVERY - 1) {
             collect(store, sealer, true); /* A job runs after the one before is done. */
-            apply(store, entries_seal(0, store_applied_index(store)), sealer);
+            apply(store, make_order(store), sealer);
         }
         if (number % READ_EVERY == 0) {
             struct task task = {.snapshot = store_snapshot(store),
@@ -188,7 +228,10 @@ static void work(struct store *store, struct helper *reader, struct helper *seal
             hand_over(reader, &task);
         }
         collect(store, sealer, false);
+        compact(store, merger, sealer);
     }
+    while (merger->out > 0 || made != NULL)
+        compact(store, merger, sealer);
 }
 
 static void remove_file(void *arg, const char *name)
@@ -202,14 +245,15 @@ static void remove_file(void *arg, const char *name)
 int main(int argc, char **argv)
 {
     const char *above = getenv("TMPDIR");
-    static struct helper reader, sealer;
+    static struct helper reader, sealer, merger;
     char dir[256];
     struct store_options options = {.disk = disk_system(),
                                     .dir = dir,
                                     .series_max = 1 << 20,
                                     .head_bytes_max = 1 << 30,
                                     .seal_bytes = 1 << 30,
-                                    .producers_max = 16};
+                                    .producers_max = 16,
+                                    .compact_memory = 1 << 20};
     struct store_stats stats;
     struct store *store;
 
@@ -220,12 +264,15 @@ int main(int argc, char **argv)
     CHECK(store_open(&options, &store) == ERR_OK);
     start(&reader);
     start(&sealer);
-    work(store, &reader, &sealer);
+    start(&merger);
+    work(store, &reader, &sealer, &merger);
+    stop(store, &merger);
     stop(store, &reader);
     stop(store, &sealer);
     store_stats(store, &stats);
     CHECK(stats.rows == (uint64_t)total * HOSTS_AT_ONCE);
-    CHECK(stats.segments == total / SEAL_EVERY);
+    CHECK(stats.segments > 0);
+    CHECK(total < 10 * SEAL_EVERY || stats.segments < total / SEAL_EVERY);
     store_close(store);
     CHECK(options.disk->list(options.disk->ctx, dir, remove_file, dir) == ERR_OK);
     (void)rmdir(dir);
