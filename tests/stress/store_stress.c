@@ -1,7 +1,7 @@
 /*
  * A worker applies entries and admits others that it forgets, while one thread reads snapshots,
- * another runs seals, and a third one makes segments of others, on real files. Every snapshot must hold just the rows that were applied when
- * it was made, and ThreadSanitizer must stay silent.
+ * another runs seals, and a third one makes segments of others, on real files. Every snapshot must
+ * hold just the rows that were applied when it was made, and ThreadSanitizer must stay silent.
  *
  * A plain program, not a Criterion test: Criterion's sandbox and ThreadSanitizer do not get along.
  */
