@@ -233,8 +233,7 @@ static int name_refusals(struct store_run *run, int code)
                   i == MILLRACE_TIMEOUT ? "may or may not be stored" : "were not stored",
                   refusal->text);
         if (code == CLI_OK)
-            code =
-                i == MILLRACE_UNAVAILABLE || i == MILLRACE_TIMEOUT ? CLI_UNREACHABLE : CLI_FAILED;
+            code = i == MILLRACE_UNAVAILABLE ? CLI_UNREACHABLE : CLI_FAILED;
     }
     if (run->hopeless)
         cli_error(run->options->command, 0,
