@@ -27,6 +27,7 @@ static enum err line_up(const struct manifest *manifest, const struct segment_in
     for (uint32_t i = 0; i < count; i++)
         segments[i] = (struct compact_segment){.number = infos[i]->number,
                                                .database = infos[i]->database,
+                                               .last_index = infos[i]->last_index,
                                                .window_first_ns = infos[i]->window_first_ns,
                                                .window_last_ns = infos[i]->window_last_ns};
     *ret_infos = infos;

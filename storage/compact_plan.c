@@ -30,6 +30,7 @@ bool compact_plan_allows(const struct compact_segment *segments, uint32_t count,
                          const struct seal_compaction *compaction, uint32_t *ret_at)
 {
     uint32_t place = 0, next = 0;
+    uint64_t last_index;
 
     for (uint32_t i = 0; i < compaction->count; i++, place++) {
         while (place < count && segments[place].number != compaction->inputs[i])
@@ -39,8 +40,10 @@ bool compact_plan_allows(const struct compact_segment *segments, uint32_t count,
             return false;
         ret_at[i] = place;
     }
-    for (place = ret_at[0]; place <= ret_at[compaction->count - 1]; place++) {
-        if (place == ret_at[next])
+    /* What comes of them has the highest number, so it stands behind all of the same last index. */
+    last_index = segments[ret_at[compaction->count - 1]].last_index;
+    for (place = ret_at[0]; place < count && segments[place].last_index <= last_index; place++) {
+        if (next < compaction->count && place == ret_at[next])
             next++;
         else if (is_in_the_way(segments, ret_at, compaction->count, &segments[place]))
             return false;

@@ -13,7 +13,8 @@
  * DEAD      What holds rows that were deleted some time ago, or that are mostly before the cutoff,
  *           is written anew, alone if it has to be.
  * RUNS      Only segments that follow each other may be merged: one of the same database between
- *           them, with times that overlap, would come to stand on the wrong side of their rows.
+ *           them and where the new one comes to stand (manifest.h), with times that overlap, would
+ *           be on the wrong side of their rows.
  *
  * Thread    Any; it works on its arguments alone.
  */

@@ -16,7 +16,7 @@
  *
  * ORDER     Segments stand in the order of the log: by last index, then by number. Where two have a
  *           row of one series and time, the later one wins. One that was made of others takes the
- *           place of the last of them.
+ *           place of the last of them, behind all with the same last index.
  * LINE-UP   Whether a replica has made a segment or is still to make it (compactions.h), the
  *           segments that a shard is said to have depend on the log alone: manifest_line_up().
  *

@@ -29,7 +29,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (manifest_decode(bytes, size, &manifest) == ERR_OK) {
         struct reader reader = reader_on(manifest.producers.data, manifest.producers.size);
         struct producers *producers;
+        const struct segment_info **infos = NULL;
+        uint32_t count = 0;
 
+        CHECK(manifest_line_up(&manifest, &infos, &count) == ERR_OK);
+        CHECK(count <= manifest.segment_count + manifest.compactions.count);
+        free(infos);
         manifest_encode(&manifest, &again); /* Nothing was lost on the way. */
         CHECK(again.size == size);
         CHECK(memcmp(again.data + 12, bytes + 12, size - 12) == 0);

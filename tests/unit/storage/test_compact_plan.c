@@ -115,6 +115,11 @@ Test(compact_plan, allows_runs_alone)
     cr_assert_not(compact_plan_allows(segments, 4, &(struct seal_compaction){2, {1, 4}}, at));
     cr_assert_not(compact_plan_allows(segments, 4, &(struct seal_compaction){2, {4, 2}}, at));
     cr_assert_not(compact_plan_allows(segments, 4, &(struct seal_compaction){2, {4, 5}}, at));
+    /* Of one seal: what comes of 2 and 3 stands behind 4. */
+    segments[2].last_index = segments[3].last_index;
+    cr_assert_not(compact_plan_allows(segments, 4, &(struct seal_compaction){2, {2, 3}}, at));
+    segments[3].window_first_ns = segments[3].window_last_ns = 500;
+    cr_assert(compact_plan_allows(segments, 4, &(struct seal_compaction){2, {2, 3}}, at));
     segments[3].database = 1;
     cr_assert_not(compact_plan_allows(segments, 4, &(struct seal_compaction){2, {2, 4}}, at));
     cr_assert_not(compact_plan_allows(segments, 0, &(struct seal_compaction){1, {2}}, at));
