@@ -229,6 +229,8 @@ static enum err put_in_place(struct compact_job *job, struct manifest *manifest)
 
     compaction->inputs = NULL;
     compaction->input_count = 0;
+    /* Those of its inputs may be known better here than where they were not made themselves. */
+    compaction->info.time_min_ns = compaction->info.time_max_ns = compaction->info.bound_ns;
     if (job->segment != NULL) {
         compactions_remove(waiting, job->number);
         err = manifest_add(manifest, &job->info);

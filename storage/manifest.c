@@ -139,7 +139,8 @@ static bool is_needed(const struct manifest *manifest, const struct tombstone *t
             return true;
     /* A replica that has made it already asks the same of what came of it. */
     for (uint32_t i = 0; i < manifest->compactions.count; i++)
-        if (may_hide(tombstone, database, &manifest->compactions.items[i].info))
+        if (manifest->compactions.items[i].input_count > 0 &&
+            may_hide(tombstone, database, &manifest->compactions.items[i].info))
             return true;
     return false;
 }
