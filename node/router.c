@@ -433,8 +433,8 @@ void router_piece(struct worker *worker, struct piece_request *request)
         worker_call(worker, owner(worker, request->piece.shard + 1), run_piece, request);
     } else {
         fetch_put_piece(&request->piece, &bytes);
-        ask_peer(worker, &request->route, request->server, FRAME_FETCH, buf_of(&bytes), EXPIRES_MS,
-                 false);
+        ask_peer(worker, &request->route, request->server, FRAME_FETCH, buf_of(&bytes),
+                 request->timeout_ms, false);
         bytes_fini(&bytes);
     }
 }

@@ -121,6 +121,7 @@ struct piece_request {
     void *asker;
     bool abandoned;  /* The asker's. */
     uint64_t server; /* Whom to ask; 0: this node. */
+    uint32_t timeout_ms;
     struct fetch_piece piece;
     struct buf *bytes; /* Result, counted. */
 };

@@ -17,6 +17,10 @@
 #include "storage/catalog_run.h"
 
 enum {
+    /* For a piece. The other node's way back may not stand yet, just after a start: ask again soon.
+     * Its pool may have much to do: then wait longer. */
+    ANSWER_MS_MIN = 1000,
+    ANSWER_MS_MAX = 16000,
     RETRY_MS_MIN = 200, /* The next round of all nodes: doubled up to ... */
     RETRY_MS_MAX = 5000,
     TELL_MS = 60000, /* Between two log lines about a file that nobody has. */
@@ -82,7 +86,7 @@ static enum err exchange(struct scrub *scrub, struct piece_request *request)
 }
 
 static enum err ask_piece(struct scrub *scrub, uint64_t server, const struct fetch_piece *piece,
-                          struct buf **ret_bytes)
+                          uint32_t tries, struct buf **ret_bytes)
 {
     struct piece_request *request = calloc(1, sizeof *request);
     enum err err;
@@ -91,6 +95,9 @@ static enum err ask_piece(struct scrub *scrub, uint64_t server, const struct fet
         return err_set(ERR_NO_MEMORY, "asking for a piece of a file");
     request->asker = scrub;
     request->server = server;
+    request->timeout_ms = ANSWER_MS_MIN << (tries < 4 ? tries : 4);
+    if (piece->offset > 0)
+        request->timeout_ms = ANSWER_MS_MAX;
     request->piece = *piece;
     err = exchange(scrub, request);
     if (err != ERR_OK)
@@ -127,7 +134,7 @@ static enum err fetch_into(struct scrub *scrub, const struct scrub_item *item, u
         struct buf *bytes = NULL;
 
         piece.length = left < FETCH_PIECE_MAX ? (uint32_t)left : FETCH_PIECE_MAX;
-        err = ask_piece(scrub, server, &piece, &bytes);
+        err = ask_piece(scrub, server, &piece, item->tries, &bytes);
         if (err == ERR_OK && FAULT("mend.piece"))
             err = err_set(ERR_IO, "injected at offset %" PRIu64, piece.offset);
         if (err == ERR_OK)

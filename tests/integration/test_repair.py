@@ -182,7 +182,7 @@ def test_damage_while_it_is_stopped(make_cluster):
     good = site.digests(site.nodes[0])
     for kind in KINDS:
         flips, took = 0, []
-        while flips < min(COUNT, 1000):
+        while flips < max(COUNT // 10, min(COUNT, 3)):
             hit, seconds = damage_stopped(site, kind, max(1, COUNT // 10), chance)
             flips += hit
             took.append(seconds)

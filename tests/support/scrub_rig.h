@@ -1,0 +1,182 @@
+/*
+ * scrub_rig.h - a scrub over one store on a disk in memory, and the other nodes that it asks,
+ * played. For one program each: it defines what the scrub calls.
+ *
+ *     scrub thread --piece--> rig_turn() on the caller's thread --> what the played node's disk has
+ */
+#ifndef TESTS_SUPPORT_SCRUB_RIG_H
+#define TESTS_SUPPORT_SCRUB_RIG_H
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "node/meta.h"
+#include "node/scrub.h"
+#include "node/shard_io.h"
+#include "storage/base/check.h"
+#include "storage/base/clk.h"
+#include "tests/support/replica.h"
+
+enum { RIG_NODES = 3 };
+
+struct rig {
+    struct replica replica;
+    struct mem_disk *others[RIG_NODES]; /* Disks of the other nodes; NULL: away. */
+    bool says_little;                   /* Answers are a byte short. */
+    struct node node;
+    struct worker worker;
+    struct shard shard;
+    struct shard *groups[2];
+    struct scrub *scrub;
+    unsigned pieces, meta_saves;
+};
+static struct rig rig;
+
+/* ---- What the scrub calls ------------------------------------------------------------------ */
+
+uint64_t worker_now_ms(void)
+{
+    return clk_now_ns() / 1000000;
+}
+
+int uv_async_send(uv_async_t *async)
+{
+    (void)async;
+    return 0;
+}
+
+enum err meta_verify(const struct disk *disk, const char *dir)
+{
+    (void)disk;
+    (void)dir;
+    return rig.meta_saves == 0 ? err_set(ERR_CORRUPT, "told to") : ERR_OK;
+}
+
+void meta_save_again(struct meta *meta)
+{
+    (void)meta;
+    rig.meta_saves++;
+}
+
+struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size)
+{
+    (void)node;
+    (void)shard;
+    (void)dir;
+    (void)size;
+    return rig.replica.options;
+}
+
+void router_free_piece(struct piece_request *request)
+{
+    buf_unref(request->bytes);
+    free(request);
+}
+
+static enum err rig_answer(struct piece_request *request)
+{
+    const struct fetch_piece *piece = &request->piece;
+    struct mem_disk *disk = rig.others[request->server - 1];
+    struct store_file file = {.kind = (enum store_file_kind)piece->kind, .number = piece->number};
+    char name[STORE_FILE_NAME_SIZE], path[64];
+    uint8_t *bytes;
+    size_t size = 0;
+
+    file.run.count = (uint32_t)piece->number;
+    store_file_name(&file, name);
+    (void)snprintf(path, sizeof path, "data/%s", name);
+    bytes = disk == NULL ? NULL : mem_disk_get(disk, path, &size);
+    if (bytes == NULL)
+        return err_set(ERR_NOT_FOUND, "no %s", path);
+    if (size < piece->offset + piece->length) {
+        free(bytes);
+        return err_set(ERR_CORRUPT, "%s is short", path);
+    }
+    request->bytes = buf_new(piece->length);
+    CHECK(request->bytes != NULL);
+    request->bytes->size = piece->length - rig.says_little;
+    memcpy(request->bytes->bytes, bytes + piece->offset, request->bytes->size);
+    free(bytes);
+    return ERR_OK;
+}
+
+void router_piece(struct worker *worker, struct piece_request *request)
+{
+    enum err err = rig_answer(request);
+
+    (void)worker;
+    rig.pieces++;
+    request->route.answer.code = err;
+    (void)snprintf(request->route.answer.text, sizeof request->route.answer.text, "%s",
+                   err == ERR_OK ? "" : err_detail());
+    request->route.done(&request->route);
+}
+
+/* ---- The rig ------------------------------------------------------------------------------- */
+
+/* As the worker does every tick, and whenever its bell rings. */
+static inline void rig_turn(void)
+{
+    struct timespec pause = {0, 1000000};
+
+    scrub_serve(rig.scrub, &rig.worker);
+    (void)scrub_sync(rig.scrub, 0, &rig.shard.store);
+    rig.replica.store = rig.shard.store;
+    (void)nanosleep(&pause, NULL);
+}
+
+/* The replica is open and as it shall be; every other node has the same files. */
+static inline void rig_start(uint32_t nodes)
+{
+    rig.node = (struct node){.shards = 1,
+                             .groups = 2,
+                             .worker_count = 1,
+                             .server = 1,
+                             .disk = mem_disk_table(rig.replica.disk),
+                             .workers = &rig.worker};
+    rig.node.options.cluster.node_count = nodes;
+    for (uint32_t i = 0; i < nodes; i++) {
+        rig.node.options.cluster.nodes[i].id = i + 1;
+        rig.others[i] = i == 0 ? NULL : mem_disk_clone(rig.replica.disk);
+    }
+    rig.shard = (struct shard){.number = 1, .store = rig.replica.store};
+    rig.groups[1] = &rig.shard;
+    rig.worker = (struct worker){.node = &rig.node, .groups = rig.groups};
+    CHECK(scrub_start(&rig.node, &rig.scrub) == ERR_OK);
+}
+
+static inline void rig_stop(void)
+{
+    scrub_stop(rig.scrub);
+    scrub_serve(rig.scrub, &rig.worker); /* What was asked for is answered to nobody. */
+    scrub_free(rig.scrub);
+    rig.scrub = NULL;
+    for (uint32_t i = 0; i < RIG_NODES; i++) {
+        if (rig.others[i] != NULL)
+            mem_disk_free(rig.others[i]);
+        rig.others[i] = NULL;
+    }
+}
+
+/* Ask for a pass, and take turns until it is complete. */
+static inline void rig_pass(void)
+{
+    uint64_t complete = scrub_ask(rig.scrub);
+    struct scrub_status status;
+
+    do {
+        rig_turn();
+        scrub_status(rig.scrub, &status);
+    } while (status.passes < complete);
+}
+
+static inline void rig_until_mended(void)
+{
+    while (scrub_count(rig.scrub, 0) > 0)
+        rig_turn();
+}
+
+#endif
