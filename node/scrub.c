@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "node/meta.h"
 #include "node/scrub_internal.h"
@@ -21,6 +22,7 @@ enum {
     NICE = 19,
     FIRST_PASS_MS = 60000, /* After the start, which has more to do. */
     LOOK_MS = 100,         /* A suspect, a retry, the next pass: looked at so often. */
+    EXIT_SOFTWARE = 70,    /* EX_SOFTWARE, as in shard_io.c. */
     SLEEP_MS = 50,         /* The end of the node is noticed so soon. */
 };
 
@@ -100,6 +102,10 @@ static bool take_in(struct store *store, struct scrub_item *item)
         return true;
     }
     err = store_take_run(store, item->run);
+    if (err == ERR_CORRUPT) {
+        log_error("stops the node: %s; start it again: the log has what is right", err_detail());
+        _exit(EXIT_SOFTWARE);
+    }
     return err == ERR_OK || err == ERR_NOT_FOUND;
 }
 

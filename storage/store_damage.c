@@ -245,6 +245,27 @@ bool store_take_segment(struct store *store, struct segment *segment)
     return true;
 }
 
+/* Whether a key of the run was not found while it was damaged, and so got another id. Those that are
+ * in files already were looked for when these were made. */
+static enum err check_young(const struct store *store, const struct catalog_run *run)
+{
+    uint32_t id = catalog_files_series(&store->sealer.manifest.catalog);
+    struct catalog_view view = catalog_view(store->catalog);
+    char room[CATALOG_KEY_ROOM];
+    enum err err = ERR_OK;
+
+    for (; id < view.count && err == ERR_OK; id++) {
+        struct slice key = catalog_view_key(&view, id, room);
+
+        if (catalog_run_find(run, key, key_hash(key.data, key.size)) != CATALOG_RUN_NONE)
+            err = err_set(ERR_CORRUPT,
+                          "%s: series %u was taken for a new one while the catalog was damaged",
+                          store->dir, id);
+    }
+    catalog_view_fini(&view);
+    return err;
+}
+
 enum err store_take_run(struct store *store, struct catalog_run *run)
 {
     const struct catalog_files *files = &store->sealer.manifest.catalog;
@@ -255,7 +276,9 @@ enum err store_take_run(struct store *store, struct catalog_run *run)
     for (uint32_t i = 0; i < files->count; i++) {
         if (files->files[i].first != run->header.first || files->files[i].crc != run->header.crc)
             continue;
-        err = catalog_adopt(store->catalog, run);
+        err = check_young(store, run);
+        if (err == ERR_OK)
+            err = catalog_adopt(store->catalog, run);
         if (err != ERR_OK)
             return err;
         catalog_run_unref(store->sealer.runs[i]);

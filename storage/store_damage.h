@@ -91,7 +91,8 @@ void store_blame(struct store *store, const struct store_file *file);
  * has no such segment any more. */
 bool store_take_segment(struct store *store, struct segment *segment);
 /** The same of a run of the catalog. ERR_BUSY: not while a seal is out, try again; ERR_NOT_FOUND:
- * there is none any more; ERR_NO_MEMORY. */
+ * there is none any more; ERR_NO_MEMORY; ERR_CORRUPT: ids went wrong while it was damaged, so the
+ * store has to be opened again, from the last seal on. */
 MUST_CHECK enum err store_take_run(struct store *store, struct catalog_run *run);
 
 #endif

@@ -507,7 +507,9 @@ void mem_disk_free(struct mem_disk *disk)
 struct mem_disk *mem_disk_clone(const struct mem_disk *from)
 {
     struct mem_disk *disk = mem_disk_new();
+    struct mem_disk *source = (struct mem_disk *)(uintptr_t)from;
 
+    lock(source);
     for (size_t i = 0; i < from->live.count; i++) {
         const struct mem_file *old = from->live.names[i].file;
         struct mem_file *node = file_new(disk, old->is_dir);
@@ -515,6 +517,7 @@ struct mem_disk *mem_disk_clone(const struct mem_disk *from)
         mem_file_copy(node, old);
         mem_names_add(&disk->live, from->live.names[i].path, node);
     }
+    unlock(source);
     mem_names_copy(&disk->durable, &disk->live);
     collect(disk);
     return disk;
@@ -588,21 +591,26 @@ void mem_disk_direct(struct mem_disk *disk, bool honour)
 
 uint8_t *mem_disk_get(struct mem_disk *disk, const char *path, size_t *ret_size)
 {
-    const struct mem_file *node = mem_names_file(&disk->live, path);
-    uint8_t *bytes;
+    const struct mem_file *node;
+    uint8_t *bytes = NULL;
 
-    if (node == NULL)
-        return NULL;
-    bytes = must(malloc(node->live.size + 1));
-    mem_file_read(node, 0, bytes, node->live.size);
-    *ret_size = node->live.size;
+    lock(disk);
+    node = mem_names_file(&disk->live, path);
+    if (node != NULL) {
+        bytes = must(malloc(node->live.size + 1));
+        mem_file_read(node, 0, bytes, node->live.size);
+        *ret_size = node->live.size;
+    }
+    unlock(disk);
     return bytes;
 }
 
 void mem_disk_put(struct mem_disk *disk, const char *path, const void *bytes, size_t size)
 {
-    struct mem_file *node = mem_names_file(&disk->live, path);
+    struct mem_file *node;
 
+    lock(disk);
+    node = mem_names_file(&disk->live, path);
     if (node == NULL) {
         node = file_new(disk, false);
         mem_names_add(&disk->live, path, node);
@@ -612,19 +620,28 @@ void mem_disk_put(struct mem_disk *disk, const char *path, const void *bytes, si
     mem_file_write(node, 0, bytes, size);
     mem_file_sync(node, false);
     collect(disk);
+    unlock(disk);
 }
 
 void mem_disk_flip(struct mem_disk *disk, const char *path, uint64_t offset, uint8_t mask)
 {
-    struct mem_file *node = mem_names_file(&disk->live, path);
+    struct mem_file *node;
 
+    lock(disk);
+    node = mem_names_file(&disk->live, path);
     CHECK(node != NULL);
     mem_file_flip(node, offset, mask);
+    unlock(disk);
 }
 
 bool mem_disk_exists(struct mem_disk *disk, const char *path)
 {
-    return mem_names_file(&disk->live, path) != NULL;
+    bool exists;
+
+    lock(disk);
+    exists = mem_names_file(&disk->live, path) != NULL;
+    unlock(disk);
+    return exists;
 }
 
 uint32_t mem_disk_open_files(const struct mem_disk *disk)

@@ -14,7 +14,8 @@
  * Paths are plain strings, compared as they are; the part before the last '/' is the directory,
  * which must have been made, except "/", "" and ".", which always exist.
  *
- * Thread    Any; calls are serialised by a mutex. mem_disk_crash() only when no call is running.
+ * Thread    Any; calls are serialised by a mutex, as are clone, fail, get, put, flip, exists. The
+ *           others only when no call is running.
  */
 #ifndef TESTS_SUPPORT_MEM_DISK_H
 #define TESTS_SUPPORT_MEM_DISK_H

@@ -227,6 +227,24 @@ Test(store_damage, a_damaged_catalog_stops_a_shard_until_it_is_replaced)
     free(bytes);
 }
 
+Test(store_damage, notices_ids_that_went_wrong_while_the_catalog_was_damaged)
+{
+    const struct catalog_run *run = replica.store->sealer.runs[0];
+    uint8_t *table = (uint8_t *)(uintptr_t)run->bytes + run->header.table_at;
+    const struct disk *disk = mem_disk_table(replica.disk);
+    struct catalog_run *good_run = NULL;
+
+    memset(table, 0, run->header.size - run->header.table_at); /* Nothing is found in there. */
+    write_some("a", 200, 3);
+    cr_assert_eq(catalog_file_open(disk, "data", 0, &files[0].run, &good_run), ERR_OK);
+    cr_assert_eq(store_take_run(replica.store, good_run), ERR_CORRUPT);
+    cr_assert_not_null(strstr(err_detail(), "taken for a new one"), "%s", err_detail());
+    catalog_run_unref(good_run);
+    replica_close(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK, "the log has what is right: %s", err_detail());
+    cr_assert_eq(store_check_damage(replica.store, &everything), ERR_OK);
+}
+
 Test(store_damage, a_seal_does_not_carry_a_damaged_catalog_over)
 {
     const struct catalog_run *run = replica.store->sealer.runs[0];
