@@ -62,11 +62,23 @@ static enum err paced_size(struct file *file, uint64_t *ret_size)
     return ERR_OK;
 }
 
+/* Where the window that has `offset` begins: behind the last one, if that is near. A reader that
+ * takes a group's index first, and then what stands before it, finds both in there. */
+static uint64_t window_of(const struct file *file, uint64_t offset)
+{
+    const struct paced_disk *paced = file->paced;
+    uint64_t end = (paced->offset + paced->filled) / ALIGNMENT * ALIGNMENT;
+
+    if (paced->of == file && offset >= end && offset - end < PACED_DISK_WINDOW)
+        return end;
+    return offset / ALIGNMENT * ALIGNMENT;
+}
+
 /* The window that `offset` is in, as far as the file goes. */
 static enum err fill(struct file *file, uint64_t offset)
 {
     struct paced_disk *paced = file->paced;
-    uint64_t start = offset / ALIGNMENT * ALIGNMENT;
+    uint64_t start = window_of(file, offset);
     uint64_t left = file->size - start;
     size_t size = left < PACED_DISK_WINDOW ? (size_t)left : PACED_DISK_WINDOW;
     size_t whole = size / ALIGNMENT * ALIGNMENT;
