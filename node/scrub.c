@@ -113,9 +113,9 @@ bool scrub_sync(struct scrub *scrub, uint32_t number, struct store **store)
 {
     struct scrub_shard *shard = &scrub->shards[number];
     struct scrub_item *item, *next;
-    bool begins = false;
+    bool begins = false, sees = true;
 
-    if (atomic_load(&shard->items) == 0 && !store_is_waiting(*store))
+    if (atomic_load(&shard->items) == 0 && !store_is_blind(*store))
         return false;
     (void)pthread_mutex_lock(&scrub->lock);
     if (shard->fresh != NULL) {
@@ -129,9 +129,14 @@ bool scrub_sync(struct scrub *scrub, uint32_t number, struct store **store)
         if (item->shard == number && item->mended && take_in(*store, item))
             scrub_remove(scrub, item);
     }
-    for (item = scrub->items; item != NULL; item = item->next)
-        if (item->shard == number)
-            store_blame(*store, &item->file);
+    for (item = scrub->items; item != NULL; item = item->next) {
+        if (item->shard != number)
+            continue;
+        store_blame(*store, &item->file);
+        sees = sees && item->file.kind != STORE_FILE_CATALOG;
+    }
+    if (sees)
+        store_see(*store);
     (void)pthread_mutex_unlock(&scrub->lock);
     return begins;
 }

@@ -232,6 +232,11 @@ void store_blame(struct store *store, const struct store_file *file)
         segment_blame(store->segments[at]);
 }
 
+void store_see(struct store *store)
+{
+    store->blind = false;
+}
+
 bool store_take_segment(struct store *store, struct segment *segment)
 {
     int at = find_segment(store, segment_info(segment)->number);
@@ -283,7 +288,6 @@ enum err store_take_run(struct store *store, struct catalog_run *run)
             return err;
         catalog_run_unref(store->sealer.runs[i]);
         store->sealer.runs[i] = catalog_run_ref(run);
-        store->blind = false;
         return ERR_OK;
     }
     return err_set(ERR_NOT_FOUND, "%s: it has no run of the catalog from series %u on any more",

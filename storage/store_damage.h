@@ -86,6 +86,8 @@ MUST_CHECK enum err store_check_damage(const struct store *store, const struct q
 bool store_next_damaged(const struct store *store, uint32_t *at, struct store_file *ret_file);
 /** Somebody has found that file damaged. */
 void store_blame(struct store *store, const struct store_file *file);
+/** No file of the catalog is damaged any more. */
+void store_see(struct store *store);
 
 /** A good file was put in the place of a damaged one; takes over the reference. False: the store
  * has no such segment any more. */

@@ -11,7 +11,7 @@ import pytest
 
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 # Damages of each kind of file: few for each change, 1000 by hand.
-COUNT = int(os.environ.get("DAMAGES", "6"))
+COUNT = int(os.environ.get("DAMAGES", "4"))
 SECOND = 1_700_000_000_000_000_000
 SETTINGS = "storage: {seal_bytes: 64KiB}\n"
 KINDS = {"segment": "shard-*/*.mrs", "catalog": "shard-*/*.mrc", "manifest": "shard-*/*.mrm*",
@@ -182,7 +182,7 @@ def test_damage_while_it_is_stopped(make_cluster):
     good = site.digests(site.nodes[0])
     for kind in KINDS:
         flips, took = 0, []
-        while flips < max(COUNT // 10, min(COUNT, 3)):
+        while flips < max(COUNT // 10, 2):
             hit, seconds = damage_stopped(site, kind, max(1, COUNT // 10), chance)
             flips += hit
             took.append(seconds)
@@ -190,6 +190,27 @@ def test_damage_while_it_is_stopped(make_cluster):
         expect_all_good(site, good)
         print(f"{kind}: {flips} flips in {len(took)} stops, all mended; start to mended: longest "
               f"{max(took):.2f} s")
+
+
+@pytest.mark.parametrize("place", ("mend.piece", "mend.install"))
+def test_a_node_that_dies_while_it_mends_goes_on_when_it_starts(make_cluster, place):
+    site = Site(make_cluster)
+    good = site.digests(site.nodes[0])
+    node = site.nodes[2]
+    for kind in ("segment", "catalog"):
+        assert node.stop() == 0
+        path = max(site.files(node, kind), key=lambda path: path.stat().st_size)
+        os.truncate(path, path.stat().st_size - 1)
+        node.start(environment={"MILLRACE_FAULT": f"{place}:kill:1"})
+        deadline = time.monotonic() + 30
+        while node.is_up():
+            assert time.monotonic() < deadline, node.tail()
+            time.sleep(0.02)
+        node.start()
+        site.cluster.wait_ready()
+        site.scrub(node)
+        site.settle()
+        expect_all_good(site, good)
 
 
 def test_a_leader_that_cannot_mend_hands_over_and_does_not_take_it_back(make_cluster):

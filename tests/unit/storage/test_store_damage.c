@@ -214,6 +214,7 @@ Test(store_damage, a_damaged_catalog_stops_a_shard_until_it_is_replaced)
     cr_assert(store_is_blind(replica.store));
     cr_assert_eq(store_check_damage(replica.store, &everything), ERR_CORRUPT);
     mend(&files[0], bytes, size);
+    store_see(replica.store);
     cr_assert_not(store_is_blind(replica.store));
     expect_good();
     write_some("a", 200, 3); /* Known series are found in the new run, new ones are added to it. */
