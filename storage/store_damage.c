@@ -250,8 +250,8 @@ bool store_take_segment(struct store *store, struct segment *segment)
     return true;
 }
 
-/* Whether a key of the run was not found while it was damaged, and so got another id. Those that are
- * in files already were looked for when these were made. */
+/* Whether a key of the run was not found while it was damaged, and so got another id. Those that
+ * are in files already are not looked at: they are many. */
 static enum err check_young(const struct store *store, const struct catalog_run *run)
 {
     uint32_t id = catalog_files_series(&store->sealer.manifest.catalog);
