@@ -95,7 +95,7 @@ static enum err ask_piece(struct scrub *scrub, uint64_t server, const struct fet
         return err_set(ERR_NO_MEMORY, "asking for a piece of a file");
     request->asker = scrub;
     request->server = server;
-    request->timeout_ms = ANSWER_MS_MIN << (tries < 4 ? tries : 4);
+    request->timeout_ms = (uint32_t)ANSWER_MS_MIN << (tries < 4 ? tries : 4);
     if (piece->offset > 0)
         request->timeout_ms = ANSWER_MS_MAX;
     request->piece = *piece;
@@ -207,7 +207,7 @@ static enum err fetch(struct scrub *scrub, struct scrub_item *item, uint64_t *re
 static void put_off(struct scrub *scrub, struct scrub_item *item)
 {
     uint64_t now_ms = worker_now_ms();
-    uint64_t wait_ms = RETRY_MS_MIN << (item->tries < 5 ? item->tries : 5);
+    uint64_t wait_ms = (uint64_t)RETRY_MS_MIN << (item->tries < 5 ? item->tries : 5);
     bool tell = item->told_ms == 0 || now_ms - item->told_ms >= TELL_MS;
     char name[STORE_FILE_NAME_SIZE];
 
