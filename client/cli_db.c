@@ -19,10 +19,11 @@ static const char usage[] =
     "  --node HOST:PORT[,...]    nodes to connect to (default: $MILLRACE_NODE, 127.0.0.1:7400)\n"
     "  --retention DURATION      keep rows so long, by their own times; 0: for ever\n"
     "  --retention-bytes SIZE    keep so much on each node's disk, the newest rows; 0: all\n"
+    "  --series-max N            refuse new series above so many; 0: no limit\n"
     "  --json                    list: as a JSON array\n"
     "\n"
     "DURATION  12h, 30d, 52w, at least a minute. Rows go in windows: up to a 24th of it later.\n"
-    "SIZE      512MiB, 10GiB. Each shard keeps its part of it.\n"
+    "SIZE      512MiB, 10GiB. Each shard keeps its part of it, and takes its part of N.\n"
     "\n"
     "Rows that are older than what is kept are refused when they are written. A longer retention\n"
     "does not bring back what has gone. A dropped database refuses writes until it is made again.\n"
@@ -33,19 +34,19 @@ static const char usage[] =
     "\n"
     "Examples\n"
     "  millrace db create plant --retention 30d --retention-bytes 10GiB\n"
-    "  millrace db alter plant --retention 0\n"
+    "  millrace db alter plant --retention 0 --series-max 2000000\n"
     "  millrace db list\n"
     "\n" CLI_EXIT_HELP;
 
 #define SECOND INT64_C(1000000000)
 
-enum { OPTION_RETENTION = 256, OPTION_BYTES, TEXT_SIZE = 32, CONTENTS_MS = 10000 };
+enum { OPTION_RETENTION = 256, OPTION_BYTES, OPTION_SERIES, TEXT_SIZE = 32, CONTENTS_MS = 10000 };
 
 struct arguments {
     struct millrace_options connect;
     const char *verb, *name;
-    uint64_t retention_ns, retention_bytes;
-    bool sets_retention, sets_bytes, json;
+    uint64_t retention_ns, retention_bytes, series_max;
+    bool sets_retention, sets_bytes, sets_series, json;
 };
 
 /* ---- Printing ------------------------------------------------------------------------------ */
@@ -91,10 +92,11 @@ static void print_contents(const struct contents *contents)
 static void print_table(const struct millrace_database *databases, size_t count,
                         const struct contents *contents)
 {
-    char retention[TEXT_SIZE], window[TEXT_SIZE], limit[CLI_SIZE_SIZE];
+    char retention[TEXT_SIZE], window[TEXT_SIZE], limit[CLI_SIZE_SIZE], series[TEXT_SIZE];
     uint64_t head_rows = 0;
 
-    printf("%-24s %10s %12s %8s", "database", "retention", "bytes a node", "window");
+    printf("%-24s %10s %12s %12s %8s", "database", "retention", "bytes a node", "series max",
+           "window");
     if (contents)
         printf(" %12s %14s %10s  %-20s  %s", "series", "rows", "on disk", "oldest", "newest");
     puts("");
@@ -102,9 +104,11 @@ static void print_table(const struct millrace_database *databases, size_t count,
         format_duration(databases[i].retention_ns, retention);
         format_duration(databases[i].window_ns, window);
         cli_size_format(databases[i].retention_bytes, limit);
-        printf("%-24s %10s %12s %8s", databases[i].name,
+        (void)snprintf(series, sizeof series, "%" PRIu64, databases[i].series_max);
+        printf("%-24s %10s %12s %12s %8s", databases[i].name,
                databases[i].retention_ns ? retention : "for ever",
-               databases[i].retention_bytes ? limit : "no limit", window);
+               databases[i].retention_bytes ? limit : "no limit",
+               databases[i].series_max ? series : "no limit", window);
         if (contents) {
             print_contents(&contents[i]);
             head_rows += contents[i].head_rows;
@@ -118,10 +122,11 @@ static void print_table(const struct millrace_database *databases, size_t count,
 
 static json_t *json_of(const struct millrace_database *database, const struct contents *contents)
 {
-    json_t *object = json_pack(
-        "{s:s%, s:I, s:I, s:I}", "name", database->name, strlen(database->name), "retention_ns",
-        (json_int_t)database->retention_ns, "retention_bytes",
-        (json_int_t)database->retention_bytes, "window_ns", (json_int_t)database->window_ns);
+    json_t *object =
+        json_pack("{s:s%, s:I, s:I, s:I, s:I}", "name", database->name, strlen(database->name),
+                  "retention_ns", (json_int_t)database->retention_ns, "retention_bytes",
+                  (json_int_t)database->retention_bytes, "series_max",
+                  (json_int_t)database->series_max, "window_ns", (json_int_t)database->window_ns);
 
     if (!object || !contents)
         return object;
@@ -249,6 +254,7 @@ static int run(const struct arguments *arguments)
 {
     const uint64_t *retention_ns = arguments->sets_retention ? &arguments->retention_ns : NULL;
     const uint64_t *bytes = arguments->sets_bytes ? &arguments->retention_bytes : NULL;
+    const uint64_t *series = arguments->sets_series ? &arguments->series_max : NULL;
     enum millrace_code got = MILLRACE_OK;
     struct millrace *m;
     int code = cli_open("db", &arguments->connect, &m);
@@ -258,9 +264,9 @@ static int run(const struct arguments *arguments)
     if (strcmp(arguments->verb, "list") == 0)
         code = list(m, arguments->json);
     else if (strcmp(arguments->verb, "create") == 0)
-        got = millrace_database_create(m, arguments->name, retention_ns, bytes);
+        got = millrace_database_create(m, arguments->name, retention_ns, bytes, series);
     else if (strcmp(arguments->verb, "alter") == 0)
-        got = millrace_database_alter(m, arguments->name, retention_ns, bytes);
+        got = millrace_database_alter(m, arguments->name, retention_ns, bytes, series);
     else
         got = millrace_database_drop(m, arguments->name);
     if (got != MILLRACE_OK)
@@ -272,6 +278,7 @@ static int run(const struct arguments *arguments)
 static int parse_option(struct arguments *arguments, int option)
 {
     int64_t ns = 0;
+    char *end;
 
     switch (option) {
     case 'N':
@@ -293,6 +300,12 @@ static int parse_option(struct arguments *arguments, int option)
                 "db", "--retention-bytes %s: want a size such as 512MiB or 10GiB, or 0", optarg);
         arguments->sets_bytes = true;
         return CLI_OK;
+    case OPTION_SERIES:
+        arguments->series_max = strtoull(optarg, &end, 10);
+        if (optarg[0] < '0' || optarg[0] > '9' || *end != '\0')
+            return cli_usage("db", "--series-max %s: want a number, or 0", optarg);
+        arguments->sets_series = true;
+        return CLI_OK;
     default:
         return CLI_USAGE; /* getopt has said what. */
     }
@@ -302,7 +315,7 @@ static int check(const struct arguments *arguments)
 {
     bool lists = arguments->verb && strcmp(arguments->verb, "list") == 0;
     bool alters = arguments->verb && strcmp(arguments->verb, "alter") == 0;
-    bool sets = arguments->sets_retention || arguments->sets_bytes;
+    bool sets = arguments->sets_retention || arguments->sets_bytes || arguments->sets_series;
 
     if (!arguments->verb)
         return cli_usage("db", "want create, alter, drop or list");
@@ -314,9 +327,9 @@ static int check(const struct arguments *arguments)
     if (lists && arguments->name)
         return cli_usage("db", "what is \"%s\"?", arguments->name);
     if (alters && !sets)
-        return cli_usage("db", "alter needs --retention or --retention-bytes");
+        return cli_usage("db", "alter needs --retention, --retention-bytes or --series-max");
     if (sets && !alters && strcmp(arguments->verb, "create") != 0)
-        return cli_usage("db", "%s takes no retention", arguments->verb);
+        return cli_usage("db", "%s takes no such limits", arguments->verb);
     return CLI_OK;
 }
 
@@ -326,6 +339,7 @@ int cli_db(int argc, char **argv)
         {"node", required_argument, NULL, 'N'},
         {"retention", required_argument, NULL, OPTION_RETENTION},
         {"retention-bytes", required_argument, NULL, OPTION_BYTES},
+        {"series-max", required_argument, NULL, OPTION_SERIES},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {0},

@@ -41,14 +41,17 @@ static enum err ask(struct millrace *m, const struct message_database *message,
 }
 
 static enum millrace_code change(struct millrace *m, enum database_op op, const char *name,
-                                 const uint64_t *retention_ns, const uint64_t *retention_bytes)
+                                 const uint64_t *retention_ns, const uint64_t *retention_bytes,
+                                 const uint64_t *series_max)
 {
     struct message_database message = {.op = (uint8_t)op,
                                        .name = {name, strlen(name)},
                                        .sets_retention = retention_ns != NULL,
                                        .retention_ns = retention_ns ? *retention_ns : 0,
                                        .sets_bytes = retention_bytes != NULL,
-                                       .retention_bytes = retention_bytes ? *retention_bytes : 0};
+                                       .retention_bytes = retention_bytes ? *retention_bytes : 0,
+                                       .sets_series = series_max != NULL,
+                                       .series_max = series_max ? *series_max : 0};
     struct bytes answer = {0};
     enum err err = ask(m, &message, &answer);
 
@@ -58,21 +61,23 @@ static enum millrace_code change(struct millrace *m, enum database_op op, const 
 
 enum millrace_code millrace_database_create(struct millrace *m, const char *name,
                                             const uint64_t *retention_ns,
-                                            const uint64_t *retention_bytes)
+                                            const uint64_t *retention_bytes,
+                                            const uint64_t *series_max)
 {
-    return change(m, DATABASE_CREATE, name, retention_ns, retention_bytes);
+    return change(m, DATABASE_CREATE, name, retention_ns, retention_bytes, series_max);
 }
 
 enum millrace_code millrace_database_alter(struct millrace *m, const char *name,
                                            const uint64_t *retention_ns,
-                                           const uint64_t *retention_bytes)
+                                           const uint64_t *retention_bytes,
+                                           const uint64_t *series_max)
 {
-    return change(m, DATABASE_ALTER, name, retention_ns, retention_bytes);
+    return change(m, DATABASE_ALTER, name, retention_ns, retention_bytes, series_max);
 }
 
 enum millrace_code millrace_database_drop(struct millrace *m, const char *name)
 {
-    return change(m, DATABASE_DROP, name, NULL, NULL);
+    return change(m, DATABASE_DROP, name, NULL, NULL, NULL);
 }
 
 /* The array, and behind it the names. */
@@ -99,7 +104,7 @@ static enum err list(const struct bytes *answer, struct millrace_database **ret_
         if (message_get_database_info(answer->data, answer->size, &at, &info) != ERR_OK)
             break; /* It was read a moment ago. */
         databases[i] = (struct millrace_database){names, info.retention_ns, info.retention_bytes,
-                                                  info.window_ns};
+                                                  info.series_max, info.window_ns};
         memcpy(names, info.name.data, info.name.size);
         names[info.name.size] = '\0';
         names += info.name.size + 1;

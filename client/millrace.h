@@ -270,6 +270,7 @@ struct millrace_database {
     const char *name;
     uint64_t retention_ns;    /* Rows are kept so long; 0: for ever. */
     uint64_t retention_bytes; /* All shards' segments on one node, the oldest go; 0: no limit. */
+    uint64_t series_max;      /* New ones above it are refused; 0: no limit. */
     uint64_t window_ns;       /* Of time that one segment covers: follows from retention_ns. */
 };
 
@@ -277,11 +278,13 @@ struct millrace_database {
  * under a minute. After MILLRACE_TIMEOUT it may be done or not; so with the next two. */
 MILLRACE_API enum millrace_code millrace_database_create(struct millrace *m, const char *name,
                                                          const uint64_t *retention_ns,
-                                                         const uint64_t *retention_bytes);
+                                                         const uint64_t *retention_bytes,
+                                                         const uint64_t *series_max);
 /** Change what is not NULL. MILLRACE_NOT_FOUND. */
 MILLRACE_API enum millrace_code millrace_database_alter(struct millrace *m, const char *name,
                                                         const uint64_t *retention_ns,
-                                                        const uint64_t *retention_bytes);
+                                                        const uint64_t *retention_bytes,
+                                                        const uint64_t *series_max);
 /** All its rows go, and writes to it are refused until it is made again. MILLRACE_NOT_FOUND. */
 MILLRACE_API enum millrace_code millrace_database_drop(struct millrace *m, const char *name);
 /** All databases; free() the array, which the names are in. */

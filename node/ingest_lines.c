@@ -194,7 +194,7 @@ static enum err put_row(struct lane *lane, struct ingest_request *request,
                         struct memo_series *series, const struct line *line, int64_t time_ns)
 {
     uint32_t shares;
-    enum err err = lane_check_series(lane, series->id);
+    enum err err = lane_check_series(lane, request->database, series->id);
 
     if (err == ERR_OK)
         err = lane_make_room(lane);

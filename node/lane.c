@@ -6,6 +6,7 @@
 
 #include "node/worker.h"
 #include "storage/block/block_reader.h"
+#include "storage/store.h"
 
 enum {
     NO_NEW_SERIES_MS = 10000,
@@ -379,9 +380,24 @@ static bool start_again(struct lane *lane, uint64_t now_ms)
 
 /* ---- Collecting ---------------------------------------------------------------------------- */
 
-enum err lane_check_series(const struct lane *lane, uint32_t id)
+/* The refusal is about all databases, or about this one. */
+static bool concerns(const char *refusal, struct slice database)
 {
-    if (id == BLOCK_ID_NONE && lane->no_new_until_ms > worker_now_ms())
+    size_t size = strlen(STORE_LIMIT_OF);
+
+    if (strncmp(refusal, STORE_LIMIT_OF, size) != 0)
+        return true;
+    refusal += size;
+    size = strlen(refusal);
+    if (size <= database.size) /* A long name: the text was cut. */
+        return memcmp(refusal, database.data, size) == 0;
+    return memcmp(refusal, database.data, database.size) == 0 && refusal[database.size] == '"';
+}
+
+enum err lane_check_series(const struct lane *lane, struct slice database, uint32_t id)
+{
+    if (id == BLOCK_ID_NONE && lane->no_new_until_ms > worker_now_ms() &&
+        concerns(lane->no_new_text, database))
         return err_set(ERR_LIMIT, "%s", lane->no_new_text);
     return ERR_OK;
 }

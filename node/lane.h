@@ -82,8 +82,9 @@ MUST_CHECK enum err lane_init(struct lane *lane, struct worker *worker, uint32_t
 /** Settles what is left with ERR_CANCELED. Nothing may be under way. */
 void lane_fini(struct lane *lane);
 
-/** ERR_LIMIT: the shard takes no new series, and this one (`id` BLOCK_ID_NONE) may be one. */
-MUST_CHECK enum err lane_check_series(const struct lane *lane, uint32_t id);
+/** ERR_LIMIT: the shard takes no new series, or none of this database, and this one (`id`
+ * BLOCK_ID_NONE) may be one. */
+MUST_CHECK enum err lane_check_series(const struct lane *lane, struct slice database, uint32_t id);
 /** The handle of a series for the following rows. `memo_tag` comes back with its id. */
 MUST_CHECK enum err lane_series(struct lane *lane, const void *key, size_t key_size,
                                 size_t table_key_size, uint64_t key_hash, uint32_t id,

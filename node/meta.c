@@ -19,7 +19,7 @@
 enum {
     META_FILE_MAX = 512 * 1024 * 1024, /* Bytes: the map's own limits keep it far below. */
     META_SAVE_AFTER_MS = 5000,
-    META_VERSION = 1,
+    META_VERSION = 2,
 };
 
 struct save_task {
@@ -38,6 +38,7 @@ static void put_database(const struct schema_database *database, struct bytes *o
     bytes_put_string(out, database->name, strlen(database->name));
     bytes_put_u64(out, database->retention_ns);
     bytes_put_u64(out, database->retention_bytes);
+    bytes_put_u64(out, database->series_max);
     bytes_put_u64(out, database->drop);
     bytes_put_u8(out, database->dropped);
 }
@@ -103,6 +104,7 @@ static enum err decode_databases(struct reader *reader, struct schema_map *map)
         name.data = reader_string(reader, NAME_SIZE_MAX, &name.size);
         database.retention_ns = reader_u64(reader);
         database.retention_bytes = reader_u64(reader);
+        database.series_max = reader_u64(reader);
         database.drop = reader_u64(reader);
         dropped = reader_u8(reader);
         if (reader->bad || name.size == 0 || dropped > 1)

@@ -77,6 +77,7 @@ static void put_info(const struct schema_database *database, struct bytes *out)
         .name = {database->name, strlen(database->name)},
         .retention_ns = database->retention_ns,
         .retention_bytes = database->retention_bytes,
+        .series_max = database->series_max,
         .window_ns = (uint64_t)schema_map_window_ns(database->retention_ns),
     };
 
@@ -148,6 +149,8 @@ static enum err propose(struct meta *meta, struct message_database *message, uin
         message->retention_ns = options->databases.retention_ms * UINT64_C(1000000);
     if (message->op == DATABASE_CREATE && !message->sets_bytes)
         message->retention_bytes = 0;
+    if (message->op == DATABASE_CREATE && !message->sets_series)
+        message->series_max = 0;
     message_put_database(message, &bytes);
     err = meta_propose(meta, ENTRY_DATABASE, &bytes, ret_index);
     bytes_fini(&bytes);
@@ -204,6 +207,8 @@ static enum err change(struct meta *meta, uint64_t index, const struct message_d
         database.retention_ns = message->retention_ns;
     if (creates || message->sets_bytes)
         database.retention_bytes = message->retention_bytes;
+    if (creates || message->sets_series)
+        database.series_max = message->series_max;
     database.dropped = message->op == DATABASE_DROP;
     if (database.dropped) {
         database.drop = index;

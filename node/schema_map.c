@@ -179,6 +179,7 @@ enum err schema_map_set_database(struct schema_map *map, struct slice name,
     map->dropped_count -= own->dropped;
     own->retention_ns = database->retention_ns;
     own->retention_bytes = database->retention_bytes;
+    own->series_max = database->series_max;
     own->drop = database->drop;
     own->dropped = database->dropped;
     own->dropped_ms = database->dropped_ms;

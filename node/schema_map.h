@@ -38,6 +38,7 @@ struct schema_database {
     char *name;               /* Owned, NUL-terminated. */
     uint64_t retention_ns;    /* Rows are kept so long; 0: for ever. */
     uint64_t retention_bytes; /* Segments of all shards, on one node; 0: no limit. */
+    uint64_t series_max;      /* Of all shards together; 0: no limit. */
     uint64_t drop;            /* Log index of its last drop, in the meta group; 0: none. */
     bool dropped;             /* And not made again since. */
     /* Of this process alone: */

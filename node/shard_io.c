@@ -189,6 +189,16 @@ struct store_options shard_store_options(struct node *node, uint32_t shard, char
     };
 }
 
+/* A shard's part of what its database may have. */
+static uint64_t database_series_max(void *ctx, struct slice name)
+{
+    const struct shard *shard = ctx;
+    const struct schema_database *database = schema_map_database(&shard->worker->schema, name);
+    uint64_t shards = shard->worker->node->shards;
+
+    return database == NULL ? 0 : (database->series_max + shards - 1) / shards;
+}
+
 static enum err open_state(struct shard *shard)
 {
     struct node *node = shard->worker->node;
@@ -200,6 +210,8 @@ static enum err open_state(struct shard *shard)
     if (shard->number == 0)
         return meta_open(shard, &shard->meta);
     options = shard_store_options(node, shard->number - 1, dir, sizeof dir);
+    options.database_series_max = database_series_max;
+    options.database_ctx = shard;
     err = store_open(&options, &shard->store);
     if ((err != ERR_CORRUPT && err != ERR_IO) || node->options.cluster.node_count == 1)
         return err;

@@ -8,6 +8,7 @@
 #include "storage/base/check.h"
 #include "storage/catalog_run.h"
 #include "storage/catalog_young.h"
+#include "storage/database_map.h"
 #include "storage/key_index.h"
 
 enum {
@@ -23,6 +24,14 @@ struct table {
     uint32_t first; /* Id of its first series; of a loaded one: of the first of its run. */
     uint32_t key_size;
     char *key; /* Owned. */
+    uint32_t database;
+};
+
+/* Numbered in the order of their first tables, as those are in that of their first series. */
+struct database {
+    struct slice name; /* Borrowed from its first table. */
+    uint32_t table;    /* That one. */
+    uint32_t series;
 };
 
 struct catalog_parts {
@@ -41,6 +50,8 @@ struct catalog {
     struct catalog_part young;   /* The last of the parts. */
     struct table *table_chunks[TABLES_CHUNKS];
     struct key_index table_index;
+    struct database *databases; /* Owned. */
+    uint32_t database_count, database_capacity;
 };
 
 /* ---- Parts --------------------------------------------------------------------------------- */
@@ -142,6 +153,7 @@ void catalog_free(struct catalog *catalog)
     for (size_t i = 0; i < TABLES_CHUNKS; i++)
         free(catalog->table_chunks[i]);
     key_index_fini(&catalog->table_index);
+    free(catalog->databases);
     parts_unref(catalog->parts);
     free(catalog);
 }
@@ -265,7 +277,55 @@ uint32_t catalog_table(const struct catalog *catalog, uint32_t id)
     return table_of(part_of(catalog->parts, id), id);
 }
 
-/* ---- Tables -------------------------------------------------------------------------------- */
+/* ---- Tables and databases ------------------------------------------------------------------ */
+
+/* The database of a name, or the count of them. */
+static uint32_t find_database(const struct catalog *catalog, struct slice name)
+{
+    uint32_t at = 0;
+
+    while (at < catalog->database_count && !is_same(catalog->databases[at].name, name))
+        at++;
+    return at;
+}
+
+uint32_t catalog_database_series(const struct catalog *catalog, struct slice name)
+{
+    uint32_t at = find_database(catalog, name);
+
+    return at < catalog->database_count ? catalog->databases[at].series : 0;
+}
+
+/* Room for one more. */
+static bool reserve_database(struct catalog *catalog)
+{
+    uint32_t capacity = catalog->database_capacity == 0 ? 8 : 2 * catalog->database_capacity;
+    struct database *databases;
+
+    if (catalog->database_count < catalog->database_capacity)
+        return true;
+    databases = realloc(catalog->databases, capacity * sizeof *databases);
+    if (databases == NULL)
+        return false;
+    catalog->databases = databases;
+    catalog->database_capacity = capacity;
+    return true;
+}
+
+/* The database of the new table `table`, added if it is its first one. */
+static uint32_t place_database(struct catalog *catalog, uint32_t table)
+{
+    const struct table *own = table_at(catalog, table);
+    struct slice name = database_map_name((struct slice){own->key, own->key_size});
+    uint32_t at = table > 0 ? table_at(catalog, table - 1)->database : 0;
+
+    /* Tables of one database often follow each other. */
+    if (table == 0 || !is_same(catalog->databases[at].name, name))
+        at = find_database(catalog, name);
+    if (at == catalog->database_count)
+        catalog->databases[catalog->database_count++] = (struct database){name, table, 0};
+    return at;
+}
 
 static enum err add_table(struct catalog *catalog, struct slice key, uint32_t first)
 {
@@ -278,12 +338,14 @@ static enum err add_table(struct catalog *catalog, struct slice key, uint32_t fi
     if (*chunk == NULL)
         *chunk = malloc(TABLES_CHUNK * sizeof(struct table));
     copy = malloc(key.size + 1);
-    if (*chunk == NULL || copy == NULL || key_index_reserve(&catalog->table_index, 1) != ERR_OK) {
+    if (*chunk == NULL || copy == NULL || !reserve_database(catalog) ||
+        key_index_reserve(&catalog->table_index, 1) != ERR_OK) {
         free(copy);
         return err_set(ERR_NO_MEMORY, "catalog of %u tables", catalog->tables);
     }
     memcpy(copy, key.data, key.size);
-    *table_at(catalog, catalog->tables) = (struct table){first, (uint32_t)key.size, copy};
+    *table_at(catalog, catalog->tables) = (struct table){first, (uint32_t)key.size, copy, 0};
+    table_at(catalog, catalog->tables)->database = place_database(catalog, catalog->tables);
     key_index_add(&catalog->table_index, key_hash(key.data, key.size), catalog->tables);
     catalog->tables++;
     return ERR_OK;
@@ -295,6 +357,8 @@ static void remove_table(struct catalog *catalog)
     struct slice key = table_key(catalog, table);
 
     key_index_remove(&catalog->table_index, key_hash(key.data, key.size), table);
+    if (catalog->databases[table_at(catalog, table)->database].table == table)
+        catalog->database_count--;
     free(table_at(catalog, table)->key);
     catalog->tables--;
     if (catalog->last_table == table)
@@ -325,10 +389,12 @@ enum err catalog_add(struct catalog *catalog, struct slice key, size_t table_key
             return err;
     }
     err = catalog_young_add(catalog->young.young, key, table, hash);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         catalog->last_table = table;
-    else if (is_new)
+        catalog->databases[table_at(catalog, table)->database].series++;
+    } else if (is_new) {
         remove_table(catalog);
+    }
     return err;
 }
 
@@ -346,6 +412,7 @@ void catalog_forget(struct catalog *catalog, uint32_t total)
         uint32_t table = catalog_table(catalog, id);
 
         catalog_young_remove(catalog->young.young);
+        catalog->databases[table_at(catalog, table)->database].series--;
         if (table_at(catalog, table)->first == id) {
             CHECK(table == catalog->tables - 1);
             remove_table(catalog);
@@ -498,6 +565,7 @@ static enum err load_tables(struct catalog *catalog, const struct catalog_run *r
             err = add_table(catalog, table->key, run->header.first);
         if (err != ERR_OK)
             return err;
+        catalog->databases[table_at(catalog, table->number)->database].series += table->series;
     }
     return ERR_OK;
 }

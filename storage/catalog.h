@@ -86,6 +86,8 @@ void catalog_forget(struct catalog *catalog, uint32_t total);
 uint32_t catalog_table(const struct catalog *catalog, uint32_t id);
 /** The number of a table, or CATALOG_NONE. */
 uint32_t catalog_find_table(const struct catalog *catalog, struct slice table_key);
+/** Series of a database, tentative ones too. */
+uint32_t catalog_database_series(const struct catalog *catalog, struct slice name);
 
 /* ---- Views --------------------------------------------------------------------------------- */
 

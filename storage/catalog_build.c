@@ -209,18 +209,55 @@ static uint32_t *list_tables(const struct draft *draft, uint32_t *ret_count)
     return tables;
 }
 
+static uint32_t tags_of(const struct draft *draft, uint32_t shape)
+{
+    return (uint32_t)(draft->shapes.keys[shape].size / sizeof(uint32_t)) - 1;
+}
+
+/* How many series have each of the tables. NULL: no memory. */
+static uint32_t *count_series(const struct draft *draft, const uint32_t *tables, uint32_t count)
+{
+    uint32_t *of_shape = calloc((size_t)draft->shapes.count + 1, sizeof *of_shape);
+    uint32_t *series = calloc((size_t)count + 1, sizeof *series);
+
+    if (of_shape == NULL || series == NULL) {
+        free(of_shape);
+        free(series);
+        return NULL;
+    }
+    for (size_t at = 0; at < draft->codes.size / sizeof(uint32_t);) {
+        uint32_t shape = u32_at(draft->codes.data, at);
+
+        of_shape[shape]++;
+        at += 1 + (size_t)tags_of(draft, shape);
+    }
+    for (uint32_t i = 0; i < draft->shapes.count; i++) {
+        uint32_t table = u32_at(draft->shapes.keys[i].data, 0);
+        const uint32_t *at = bsearch(&table, tables, count, sizeof table, compare_numbers);
+
+        series[at - tables] += of_shape[i];
+    }
+    free(of_shape);
+    return series;
+}
+
 static enum err write_shapes(const struct draft *draft, struct catalog_writer *writer)
 {
     uint32_t count = 0;
     uint32_t *tables = list_tables(draft, &count);
+    uint32_t *series = tables == NULL ? NULL : count_series(draft, tables, count);
 
-    if (tables == NULL)
+    if (series == NULL) {
+        free(tables);
         return no_memory(draft);
+    }
     for (uint32_t i = 0; i < count; i++)
-        catalog_writer_table(writer, tables[i], catalog_view_table_key(draft->view, tables[i]));
+        catalog_writer_table(writer, tables[i], catalog_view_table_key(draft->view, tables[i]),
+                             series[i]);
+    free(series);
     for (uint32_t i = 0; i < draft->shapes.count; i++) {
         struct slice shape = draft->shapes.keys[i];
-        uint32_t tags = (uint32_t)(shape.size / sizeof(uint32_t)) - 1;
+        uint32_t tags = tags_of(draft, i);
         uint32_t table = u32_at(shape.data, 0);
         uint32_t names[TAG_COUNT_MAX];
         const uint32_t *at = bsearch(&table, tables, count, sizeof table, compare_numbers);
@@ -242,7 +279,7 @@ static void write_series(const struct draft *draft, struct catalog_writer *write
         struct slice key = catalog_view_key(draft->view, id, room);
         uint32_t number = u32_at(draft->codes.data, at++);
         struct slice shape = draft->shapes.keys[number];
-        uint32_t tags = (uint32_t)(shape.size / sizeof(uint32_t)) - 1;
+        uint32_t tags = tags_of(draft, number);
         uint32_t ranks[TAG_COUNT_MAX];
 
         for (uint32_t t = 0; t < tags; t++)

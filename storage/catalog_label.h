@@ -13,8 +13,8 @@ struct catalog_label {
     uint32_t values; /* It has at least so many. */
 };
 
-/** The label with most values in one of the parts. Looks at no more than some hundred keys, so it
- * may be asked for each refusal. */
-struct catalog_label catalog_label_widest(const struct catalog_view *view);
+/** The label with most values in one of the parts, of those that the database has; empty: that any
+ * has. Looks at no more than some hundred keys, so it may be asked for each refusal. */
+struct catalog_label catalog_label_widest(const struct catalog_view *view, struct slice database);
 
 #endif

@@ -197,6 +197,21 @@ static enum err merge_names(struct merge *merge)
 
 /* ---- Tables and shapes --------------------------------------------------------------------- */
 
+/* Series of a table in those sources whose next table it is. */
+static uint32_t count_series(const struct merge *merge, uint32_t number)
+{
+    uint32_t series = 0;
+
+    for (uint32_t i = 0; i < merge->count; i++) {
+        const struct source *source = &merge->sources[i];
+
+        if (source->name < source->run->header.tables &&
+            source->run->tables[source->name].number == number)
+            series += source->run->tables[source->name].series;
+    }
+    return series;
+}
+
 /* All tables by ascending number, once each. */
 static void merge_tables(struct merge *merge)
 {
@@ -217,7 +232,8 @@ static void merge_tables(struct merge *merge)
         }
         if (smallest == NULL)
             return;
-        catalog_writer_table(merge->writer, smallest->number, smallest->key);
+        catalog_writer_table(merge->writer, smallest->number, smallest->key,
+                             count_series(merge, smallest->number));
         for (uint32_t i = 0; i < merge->count; i++) {
             struct source *source = &merge->sources[i];
 

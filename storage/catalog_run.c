@@ -12,7 +12,7 @@
 
 enum {
     NAME_SIZE_MIN = 6, /* Bytes of a name, a table, a shape: bounds what is allocated. */
-    TABLE_SIZE_MIN = 4,
+    TABLE_SIZE_MIN = 5,
     SHAPE_SIZE_MIN = 2,
     POSTINGS_SIZE = 1, /* Bytes of postings a series that are kept. */
 };
@@ -100,13 +100,16 @@ static bool get_table(struct catalog_run *run, struct reader *reader, uint32_t a
 {
     struct catalog_run_table *table = &run->tables[at];
     uint64_t number = reader_varint(reader);
+    uint64_t series;
     struct reader key;
     size_t size;
 
     table->key.data = reader_string(reader, KEY_SIZE_MAX, &table->key.size);
-    if (reader->bad || number > UINT32_MAX)
+    series = reader_varint(reader);
+    if (reader->bad || number > UINT32_MAX || series > run->header.count)
         return false;
     table->number = (uint32_t)number;
+    table->series = (uint32_t)series;
     key = reader_on(table->key.data, table->key.size);
     (void)reader_string(&key, NAME_SIZE_MAX, &size);
     (void)reader_string(&key, NAME_SIZE_MAX, &size);
@@ -142,6 +145,7 @@ static enum err get_words(struct catalog_run *run)
     size_t size = (size_t)(header->groups_at - header->words_at);
     struct reader reader = reader_on(run->bytes + header->words_at, size);
     size_t used = 0;
+    uint64_t series = 0;
     bool good = true;
 
     if (header->names > size / NAME_SIZE_MIN || header->tables > size / TABLE_SIZE_MIN ||
@@ -157,8 +161,11 @@ static enum err get_words(struct catalog_run *run)
         return err_set(ERR_NO_MEMORY, "%zu bytes of names", size);
     for (uint32_t i = 0; i < header->names && good; i++)
         good = get_name(run, &reader, i);
-    for (uint32_t i = 0; i < header->tables && good; i++)
+    for (uint32_t i = 0; i < header->tables && good; i++) {
         good = get_table(run, &reader, i);
+        series += run->tables[i].series;
+    }
+    good = good && series == header->count;
     for (uint32_t i = 0; i < header->shapes && good; i++)
         good = get_shape(run, &reader, i, &used);
     if (!good || !reader_done(&reader))

@@ -32,7 +32,7 @@
 #define CATALOG_RUN_NONE  0xffffffffu
 
 enum {
-    CATALOG_RUN_VERSION = 2,
+    CATALOG_RUN_VERSION = 3,
     CATALOG_GROUP = 64,      /* Series of a group. */
     CATALOG_BUCKET = 12,     /* Series of a bucket, about. */
     CATALOG_COLUMN_SIZE = 5, /* Of a column's head in a group. */
@@ -71,6 +71,7 @@ struct catalog_run_name {
 
 struct catalog_run_table {
     uint32_t number; /* In the shard: catalog.h. */
+    uint32_t series; /* Of the run. */
     struct slice key;
 };
 

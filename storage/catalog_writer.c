@@ -196,10 +196,12 @@ void catalog_writer_value(struct catalog_writer *writer, struct slice value)
     flush_if_full(writer);
 }
 
-void catalog_writer_table(struct catalog_writer *writer, uint32_t number, struct slice key)
+void catalog_writer_table(struct catalog_writer *writer, uint32_t number, struct slice key,
+                          uint32_t series)
 {
     bytes_put_varint(&writer->tables, number);
     bytes_put_string(&writer->tables, key.data, key.size);
+    bytes_put_varint(&writer->tables, series);
     writer->header.tables++;
 }
 

@@ -31,7 +31,9 @@ void catalog_writer_name(struct catalog_writer *writer, struct slice name, uint6
 /** Its next value: ranks are given out from 0. */
 void catalog_writer_value(struct catalog_writer *writer, struct slice value);
 
-void catalog_writer_table(struct catalog_writer *writer, uint32_t number, struct slice key);
+/** So many of the series will be of this table. */
+void catalog_writer_table(struct catalog_writer *writer, uint32_t number, struct slice key,
+                          uint32_t series);
 /** `table` counts tables, `names` names, as they were written. */
 void catalog_writer_shape(struct catalog_writer *writer, uint32_t table, const uint32_t *names,
                           uint32_t count);

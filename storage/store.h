@@ -37,6 +37,10 @@ struct store_options {
     const char *dir;         /* This shard's folder; made if missing. Copied. */
     uint32_t shard;          /* Number, for messages and file headers. */
     uint32_t series_max;     /* Admission's limit. */
+    /** Admission's limit on the series of a database in this shard; 0: none. NULL: none has one.
+     * The worker's thread. */
+    uint64_t (*database_series_max)(void *ctx, struct slice database);
+    void *database_ctx;
     uint64_t head_bytes_max; /* A full head refuses admissions with ERR_BUSY. */
     uint64_t seal_bytes;     /* Head bytes that ask for a seal. */
     uint32_t producers_max;  /* Remembered, 1 to 2^20: the same on all replicas. */
@@ -59,6 +63,10 @@ uint64_t store_sealed_index(const struct store *store);
 uint64_t store_applied_index(const struct store *store);
 
 /* ---- The leader, before it proposes -------------------------------------------------------- */
+
+/** A refusal for the limit of a database begins with this and the name, in quotes. One for the
+ * limit of the shard does not. */
+#define STORE_LIMIT_OF "database \""
 
 /**
  * Check an ENTRY_BLOCK from outside against this shard, and stamp ids for its fresh keys.

@@ -171,20 +171,58 @@ static enum err check_sections(struct store *store, const struct block_view *vie
 
 /* ---- Stamping ------------------------------------------------------------------------------ */
 
-static enum err is_full(const struct store *store)
+/* What a database may still get, asked once for keys that follow each other. */
+struct quota {
+    struct slice database; /* Borrowed from the entry. */
+    uint64_t max, used;    /* Series of this shard; max 0: no limit. */
+};
+
+static struct catalog_label widest(const struct store *store, struct slice database)
 {
     struct catalog_view view = catalog_view(store->catalog);
-    struct catalog_label label = catalog_label_widest(&view);
+    struct catalog_label label;
 
+    view.count = catalog_total(store->catalog); /* Those that were added for this entry, too. */
+    label = catalog_label_widest(&view, database);
     catalog_view_fini(&view);
+    return label;
+}
+
+static enum err check_quota(const struct store *store, struct quota *quota, struct slice key)
+{
+    const struct store_options *options = &store->options;
+    struct slice database = database_map_name(key);
+    struct catalog_label label;
+
+    if (catalog_total(store->catalog) >= options->series_max) {
+        label = widest(store, (struct slice){"", 0});
+        return err_set(ERR_LIMIT,
+                       "shard %u takes no new series: it has storage.series_max, %u; the label "
+                       "\"%s\" has the most values, at least %u: leave it out, or raise the limit",
+                       options->shard, options->series_max, label.name, label.values);
+    }
+    if (options->database_series_max == NULL)
+        return ERR_OK;
+    if (quota->database.size != database.size ||
+        memcmp(quota->database.data, database.data, database.size) != 0)
+        *quota =
+            (struct quota){database, options->database_series_max(options->database_ctx, database),
+                           catalog_database_series(store->catalog, database)};
+    if (quota->max == 0 || quota->used++ < quota->max)
+        return ERR_OK;
+    label = widest(store, database);
     return err_set(ERR_LIMIT,
-                   "shard %u takes no new series: it has storage.series_max, %u; the label \"%s\" "
-                   "has the most values, at least %u: leave it out, or raise the limit",
-                   store->options.shard, store->options.series_max, label.name, label.values);
+                   STORE_LIMIT_OF "%.*s\" takes no new series: shard %u has its part of "
+                                  "--series-max, %" PRIu64 "; the label \"%s\" has the most "
+                                  "values, at least %u: leave it out, or raise the limit with "
+                                  "millrace db alter",
+                   (int)database.size, database.data, options->shard, quota->max, label.name,
+                   label.values);
 }
 
 /* The id of key `at`: its own if it became known meanwhile, else the next one. */
-static enum err give_id(struct store *store, struct store_keys *keys, uint32_t at, uint32_t shards)
+static enum err give_id(struct store *store, struct store_keys *keys, uint32_t at, uint32_t shards,
+                        struct quota *quota)
 {
     struct slice key = keys->keys[at];
     uint64_t hash = keys->hashes[at];
@@ -197,9 +235,9 @@ static enum err give_id(struct store *store, struct store_keys *keys, uint32_t a
         keys->ids[at] = catalog_find_new(store->catalog, key, hash);
     if (keys->ids[at] != CATALOG_NONE)
         return ERR_OK;
-    if (catalog_total(store->catalog) >= store->options.series_max)
-        return is_full(store);
-    err = catalog_add(store->catalog, key, key_table_size(key.data, key.size), hash);
+    err = check_quota(store, quota, key);
+    if (err == ERR_OK)
+        err = catalog_add(store->catalog, key, key_table_size(key.data, key.size), hash);
     if (err == ERR_OK)
         keys->ids[at] = catalog_total(store->catalog) - 1;
     return err;
@@ -209,6 +247,7 @@ static enum err stamp(struct store *store, struct buf *entry, struct block_view 
                       uint32_t shards)
 {
     uint32_t *ids = malloc((view->header.fresh + 1) * sizeof *ids);
+    struct quota quota = {.database = {"", 0}};
     struct store_keys keys;
     size_t at = 0;
     uint32_t count = 0;
@@ -220,7 +259,7 @@ static enum err stamp(struct store *store, struct buf *entry, struct block_view 
          store_next_keys(view, &at, &keys)) {
         store_find_keys(store, &keys);
         for (uint32_t i = 0; i < keys.count && err == ERR_OK; i++)
-            err = give_id(store, &keys, i, shards);
+            err = give_id(store, &keys, i, shards, &quota);
         memcpy(ids + count, keys.ids, keys.count * sizeof *ids);
         count += keys.count;
     }

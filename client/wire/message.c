@@ -273,6 +273,8 @@ void message_put_database(const struct message_database *message, struct bytes *
     bytes_put_u64(out, message->retention_ns);
     bytes_put_u8(out, message->sets_bytes);
     bytes_put_u64(out, message->retention_bytes);
+    bytes_put_u8(out, message->sets_series);
+    bytes_put_u64(out, message->series_max);
     bytes_put_string(out, message->name.data, message->name.size);
 }
 
@@ -285,6 +287,8 @@ enum err message_get_database(const void *bytes, size_t size, struct message_dat
     ret->retention_ns = reader_u64(&r);
     ret->sets_bytes = get_bool(&r);
     ret->retention_bytes = reader_u64(&r);
+    ret->sets_series = get_bool(&r);
+    ret->series_max = reader_u64(&r);
     ret->name = get_string(&r, NAME_SIZE_MAX);
     if (!reader_done(&r))
         return malformed("DATABASE", size);
@@ -302,6 +306,7 @@ void message_put_database_info(const struct message_database_info *info, struct 
     bytes_put_string(out, info->name.data, info->name.size);
     bytes_put_u64(out, info->retention_ns);
     bytes_put_u64(out, info->retention_bytes);
+    bytes_put_u64(out, info->series_max);
     bytes_put_u64(out, info->window_ns);
 }
 
@@ -316,6 +321,7 @@ enum err message_get_database_info(const void *bytes, size_t size, size_t *at,
     ret->name = get_string(&r, NAME_SIZE_MAX);
     ret->retention_ns = reader_u64(&r);
     ret->retention_bytes = reader_u64(&r);
+    ret->series_max = reader_u64(&r);
     ret->window_ns = reader_u64(&r);
     if (r.bad || ret->name.size == 0)
         return malformed("DATABASE_OK", size);

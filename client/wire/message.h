@@ -93,11 +93,13 @@ MUST_CHECK enum err message_get_declare(const void *bytes, size_t size,
 /* DATABASE: what to do with one, or with all of them. */
 enum database_op { DATABASE_CREATE = 1, DATABASE_ALTER = 2, DATABASE_DROP = 3, DATABASE_LIST = 4 };
 struct message_database {
-    uint8_t op;                      /* enum database_op */
-    bool sets_retention, sets_bytes; /* CREATE, ALTER: else the default, or what it was. */
-    uint64_t retention_ns;           /* 0: for ever */
-    uint64_t retention_bytes;        /* 0: no limit */
-    struct slice name;               /* Empty for LIST. */
+    uint8_t op; /* enum database_op */
+    /* CREATE, ALTER: else the default, or what it was. */
+    bool sets_retention, sets_bytes, sets_series;
+    uint64_t retention_ns;    /* 0: for ever */
+    uint64_t retention_bytes; /* 0: no limit */
+    uint64_t series_max;      /* 0: no limit */
+    struct slice name;        /* Empty for LIST. */
 };
 void message_put_database(const struct message_database *message, struct bytes *out);
 MUST_CHECK enum err message_get_database(const void *bytes, size_t size,
@@ -106,7 +108,7 @@ MUST_CHECK enum err message_get_database(const void *bytes, size_t size,
 /* DATABASE_OK: the database as it is now; those of a list; none after a drop. */
 struct message_database_info {
     struct slice name;
-    uint64_t retention_ns, retention_bytes;
+    uint64_t retention_ns, retention_bytes, series_max;
     uint64_t window_ns; /* Of a segment. */
 };
 void message_put_database_info(const struct message_database_info *info, struct bytes *out);

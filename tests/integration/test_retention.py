@@ -41,15 +41,15 @@ def test_databases_are_made_altered_and_listed_through_any_node(cluster):
     must(db(cluster, "create", "plant", "--retention", "30d", "--retention-bytes", "10GiB"))
     result = db(cluster, "create", "plant")
     assert result.returncode == 1 and "exists" in result.stderr, result
-    must(db(cluster, "alter", "plant", "--retention", "12h"))
+    must(db(cluster, "alter", "plant", "--retention", "12h", "--series-max", "5000"))
     assert post(cluster.nodes[1], "made", [time.time_ns()])[0] == 204
     for node in cluster.nodes:
         listed = json.loads(must(cluster.run("db", "list", "--json", "--node",
                                              f"127.0.0.1:{node.native}")))
         plant = next(d for d in listed if d["name"] == "plant")
         assert plant == {"name": "plant", "retention_ns": 12 * HOUR, "retention_bytes": 10 << 30,
-                         "window_ns": HOUR // 2, "series": 0, "rows": 0, "head_rows": 0,
-                         "segments": 0, "bytes": 0}
+                         "series_max": 5000, "window_ns": HOUR // 2, "series": 0, "rows": 0,
+                         "head_rows": 0, "segments": 0, "bytes": 0}
         made = next(d for d in listed if d["name"] == "made")
         assert made["retention_ns"] == 0 and made["rows"] == made["series"] == 1, made
         assert made["time_min_ns"] == made["time_max_ns"] > time.time_ns() - HOUR, made

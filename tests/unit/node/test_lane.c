@@ -425,20 +425,40 @@ Test(lane, a_full_disk_is_told_at_once_and_refuses_rows_until_it_has_room)
 
 Test(lane, where_no_new_series_fits_the_others_are_to_come_again)
 {
+    struct slice any = {"any", 3};
+
     open_lane();
     cr_assert_eq(try_row(0, 5), ERR_OK);
     cr_assert_eq(try_row(1, BLOCK_ID_NONE), ERR_OK);
-    cr_assert_eq(lane_check_series(&lane, BLOCK_ID_NONE), ERR_OK);
+    cr_assert_eq(lane_check_series(&lane, any, BLOCK_ID_NONE), ERR_OK);
     flush_later(0);
     answer(0, ERR_LIMIT);
     expect_told(0, ERR_UNAVAILABLE);
-    cr_assert_eq(lane_check_series(&lane, BLOCK_ID_NONE), ERR_LIMIT);
-    cr_assert_eq(lane_check_series(&lane, 5), ERR_OK);
+    cr_assert_eq(lane_check_series(&lane, any, BLOCK_ID_NONE), ERR_LIMIT);
+    cr_assert_eq(lane_check_series(&lane, any, 5), ERR_OK);
     flush_later(100);
     cr_assert_eq(view_of(sent[0]->entry).header.rows, 0);
     answer(0, ERR_OK);
     flush_later(60000);
-    cr_assert_eq(lane_check_series(&lane, BLOCK_ID_NONE), ERR_OK);
+    cr_assert_eq(lane_check_series(&lane, any, BLOCK_ID_NONE), ERR_OK);
+    lane_fini(&lane);
+}
+
+Test(lane, where_one_database_is_full_others_get_new_series)
+{
+    struct slice full = {"full", 4}, longer = {"fuller", 6};
+
+    open_lane();
+    cr_assert_eq(try_row(0, BLOCK_ID_NONE), ERR_OK);
+    flush_later(0);
+    (void)snprintf(sent[0]->route.answer.text, ERR_DETAIL_MAX, "%sfull\" takes no new series",
+                   STORE_LIMIT_OF);
+    answer(0, ERR_LIMIT);
+    cr_assert_eq(lane_check_series(&lane, full, BLOCK_ID_NONE), ERR_LIMIT);
+    cr_assert_eq(lane_check_series(&lane, full, 5), ERR_OK);
+    cr_assert_eq(lane_check_series(&lane, longer, BLOCK_ID_NONE), ERR_OK);
+    flush_later(100);
+    answer(0, ERR_OK);
     lane_fini(&lane);
 }
 

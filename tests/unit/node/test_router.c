@@ -522,10 +522,10 @@ Test(router, asks_the_meta_groups_leader_about_databases)
     ask_databases();
     cr_assert_eq(frame_to, THERE);
     cr_assert_eq(frame_type, FRAME_DATABASE);
-    message_put_database_info(&(struct message_database_info){{"db", 2}, 1, 2, 3}, &bytes);
+    message_put_database_info(&(struct message_database_info){{"db", 2}, 1, 2, 4, 3}, &bytes);
     answer(THERE, FRAME_DATABASE_OK, numbers[0], &bytes);
     cr_assert_eq(last.code, ERR_OK);
-    cr_assert_eq(answer_size, 3 + 3 * 8);
+    cr_assert_eq(answer_size, 3 + 4 * 8);
     ask_databases();
     atomic_store(&leaders[0], HERE);
     router_tick(&worker, worker_now_ms()); /* The leader moved: nobody knows what it did. */

@@ -46,7 +46,10 @@ static void tear_down(void)
 
 TestSuite(catalog, .init = set_up, .fini = tear_down);
 
-/* Key `number`: seven tables, up to four tags, values that repeat and values that do not. */
+static const char *const DATABASES[2] = {"d0", "d1"};
+
+/* Key `number`: seven tables of two databases, up to four tags, values that repeat and values that
+ * do not. */
 static size_t key_of(unsigned number, char *ret_key, size_t *ret_table_size)
 {
     char texts[5][32];
@@ -54,6 +57,7 @@ static size_t key_of(unsigned number, char *ret_key, size_t *ret_table_size)
                           {{"site", 4}, {texts[2], 0}},
                           {{"rack", 4}, {texts[3], 0}},
                           {{"empty", 5}, {"", 0}}};
+    struct slice database = {DATABASES[number % 7 % 2], 2};
     struct key_parts parts;
     size_t size;
 
@@ -61,11 +65,11 @@ static size_t key_of(unsigned number, char *ret_key, size_t *ret_table_size)
     tags[0].value.size = (size_t)snprintf(texts[1], sizeof texts[1], "host-%08u", number);
     tags[1].value.size = (size_t)snprintf(texts[2], sizeof texts[2], "s%u", number % 13);
     tags[2].value.size = (size_t)snprintf(texts[3], sizeof texts[3], "%x", number * 2654435761u);
-    size = key_write((struct slice){"db", 2}, (struct slice){texts[0], strlen(texts[0])}, tags,
-                     number % 11 % 5, ret_key, 256);
+    size = key_write(database, (struct slice){texts[0], strlen(texts[0])}, tags, number % 11 % 5,
+                     ret_key, 256);
     if (number % 11 % 5 == 0) /* Without a tag there are but seven keys. */
-        size = key_write((struct slice){"db", 2}, (struct slice){texts[0], strlen(texts[0])}, tags,
-                         1, ret_key, 256);
+        size =
+            key_write(database, (struct slice){texts[0], strlen(texts[0])}, tags, 1, ret_key, 256);
     cr_assert_eq(key_parse(ret_key, size, &parts), 0);
     *ret_table_size = parts.table_key_size;
     return size;
@@ -195,6 +199,14 @@ static void expect_list(void)
         cr_assert_arr_eq(name.data, key, table_size);
     }
     catalog_view_fini(&view);
+    for (unsigned database = 0; database < 2; database++) {
+        uint32_t series = 0;
+
+        for (uint32_t id = 0; id < catalog_total(shard.catalog); id++)
+            series += shard.list[id] % 7 % 2 == database;
+        cr_assert_eq(catalog_database_series(shard.catalog, (struct slice){DATABASES[database], 2}),
+                     series);
+    }
     for (uint32_t id = 0; id < catalog_total(shard.catalog); id += CATALOG_BATCH) {
         uint32_t left = catalog_total(shard.catalog) - id;
 

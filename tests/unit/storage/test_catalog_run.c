@@ -129,7 +129,7 @@ Test(catalog_run, finds_the_right_series_or_none_whatever_its_bytes_are)
 Test(catalog_run, tells_which_label_has_most_values)
 {
     struct catalog_view view = catalog_view(catalog);
-    struct catalog_label label = catalog_label_widest(&view);
+    struct catalog_label label = catalog_label_widest(&view, (struct slice){"", 0});
 
     cr_assert_str_eq(label.name, "host");
     cr_assert_eq(label.values, 256); /* Of the keys that it looks at. */
@@ -138,8 +138,10 @@ Test(catalog_run, tells_which_label_has_most_values)
     cr_assert_eq(catalog_adopt(catalog, run), ERR_OK);
     catalog_view_fini(&view);
     view = catalog_view(catalog);
-    label = catalog_label_widest(&view);
+    label = catalog_label_widest(&view, (struct slice){"", 0});
     cr_assert_str_eq(label.name, "host");
     cr_assert_eq(label.values, SERIES);
+    label = catalog_label_widest(&view, (struct slice){"none", 4});
+    cr_assert_str_eq(label.name, "");
     catalog_view_fini(&view);
 }

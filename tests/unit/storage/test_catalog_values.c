@@ -19,7 +19,7 @@ static struct catalog_run *make(const struct slice *values, uint32_t count)
     catalog_writer_name(writer, (struct slice){"n", 1}, count);
     for (uint32_t i = 0; i < count; i++)
         catalog_writer_value(writer, values[i]);
-    catalog_writer_table(writer, 0, (struct slice){"\1d\1t", 4});
+    catalog_writer_table(writer, 0, (struct slice){"\1d\1t", 4}, count);
     catalog_writer_shape(writer, 0, &name, 1);
     for (uint32_t i = 0; i < count; i++)
         catalog_writer_series(writer, 0, &i, 1, i * UINT64_C(0x9e3779b97f4a7c15));

@@ -374,6 +374,40 @@ Test(store, keeps_to_its_limits)
     cr_assert_eq(admit(&(struct entries_from){0}, &value, &duplicate), ERR_OK);
 }
 
+static uint64_t two_of(void *ctx, struct slice database)
+{
+    const char *limited = ctx;
+
+    return database.size == strlen(limited) && memcmp(database.data, limited, database.size) == 0
+               ? 2
+               : 0;
+}
+
+Test(store, keeps_each_database_to_its_series)
+{
+    struct entries_value values[] = {cpu("a", 1, 1), cpu("b", 1, 1)}, more = cpu("c", 1, 1);
+    char limited[] = "db";
+    bool duplicate;
+
+    replica_close(&replica);
+    replica.options.database_series_max = two_of;
+    replica.options.database_ctx = limited;
+    cr_assert_eq(replica_open(&replica), ERR_OK);
+    replica_write(&replica, &(struct entries_from){0}, values, 2);
+    cr_assert_eq(admit(&(struct entries_from){0}, &more, &duplicate), ERR_LIMIT);
+    cr_assert(strncmp(err_detail(), STORE_LIMIT_OF, strlen(STORE_LIMIT_OF)) == 0);
+    cr_assert_not_null(strstr(err_detail(), "\"db\" takes no new series: shard 0 has its part of "
+                                            "--series-max, 2; the label \"host\" has"),
+                       "%s", err_detail());
+    cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
+    replica_close(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK);
+    cr_assert_eq(admit(&(struct entries_from){0}, &more, &duplicate), ERR_LIMIT);
+    replica_write(&replica, &(struct entries_from){0}, values, 2); /* They are there. */
+    limited[0] = 'x';                                              /* Another one's limit. */
+    cr_assert_eq(admit(&(struct entries_from){0}, &more, &duplicate), ERR_OK);
+}
+
 Test(store, refuses_times_too_far_ahead)
 {
     struct entries_value value = cpu("a", INT64_MAX, 1);

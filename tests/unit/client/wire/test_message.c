@@ -569,6 +569,8 @@ static const struct message_database alter = {.op = DATABASE_ALTER,
                                               .sets_retention = true,
                                               .retention_ns = 86400000000000,
                                               .retention_bytes = 7,
+                                              .sets_series = true,
+                                              .series_max = 8,
                                               .name = {"plant", 5}};
 
 Test(message, database_comes_back_as_it_was)
@@ -583,6 +585,8 @@ Test(message, database_comes_back_as_it_was)
     cr_assert_not(back.sets_bytes);
     cr_assert_eq(back.retention_ns, 86400000000000);
     cr_assert_eq(back.retention_bytes, 7);
+    cr_assert(back.sets_series);
+    cr_assert_eq(back.series_max, 8);
     assert_slice(back.name, "plant");
     assert_only_whole(decode_database, &bytes);
     bytes_fini(&bytes);
@@ -607,7 +611,8 @@ Test(message, database_needs_an_operation_and_the_name_that_it_is_about)
 
 Test(message, databases_come_back_in_their_order)
 {
-    const struct message_database_info infos[] = {{{"a", 1}, 1, 2, 3}, {{"plant", 5}, 0, 0, 9}};
+    const struct message_database_info infos[] = {{{"a", 1}, 1, 2, 4, 3},
+                                                  {{"plant", 5}, 0, 0, 0, 9}};
     struct message_database_info back;
     struct bytes bytes = {0};
     size_t at = 0;
@@ -620,6 +625,7 @@ Test(message, databases_come_back_in_their_order)
         cr_assert_eq(back.name.size, infos[i].name.size);
         cr_assert_eq(back.retention_ns, infos[i].retention_ns);
         cr_assert_eq(back.retention_bytes, infos[i].retention_bytes);
+        cr_assert_eq(back.series_max, infos[i].series_max);
         cr_assert_eq(back.window_ns, infos[i].window_ns);
     }
     cr_assert_eq(message_get_database_info(bytes.data, bytes.size, &at, &back), ERR_END);
@@ -676,7 +682,7 @@ static void put_samples(struct bytes *frames)
     struct message_error error = {ERR_NOT_LEADER, 2, 50, -3, SLICE("ask node 2")};
     struct message_write_ok write_ok = {5, 12, 345, 4096, true, 1, (const uint8_t *)"\1\2\3\4"};
     struct message_query_end end = {ERR_TIMEOUT, 5, 250, 3, SLICE("after 30 s"), {9, -1}};
-    struct message_database_info info = {SLICE("plant"), 1, 2, 3};
+    struct message_database_info info = {SLICE("plant"), 1, 2, 4, 3};
     struct query query = make_query();
     struct bytes payload = {0};
 
