@@ -444,3 +444,23 @@ enum err scan_decode_region(struct scan_decode *decode, const struct scan_region
     }
     return ERR_OK;
 }
+
+enum err scan_decode_backwards(struct scan_decode *decode, const struct scan_region *region,
+                               scan_decode_needs needs, scan_decode_cb section, void *arg)
+{
+    decode->region = *region;
+    for (uint32_t i = decode->snapshot->source_count; i-- > 0;) {
+        const struct snapshot_source *source = &decode->snapshot->sources[i];
+        enum err err;
+
+        if (!scan_decode_overlaps(decode, region, source) || !needs(arg, decode, source))
+            continue;
+        decode->source = source;
+        err = scan_check(decode->limits);
+        if (err == ERR_OK)
+            err = decode_source(decode, section, arg);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}

@@ -116,6 +116,15 @@ bool scan_decode_overlaps(const struct scan_decode *decode, const struct scan_re
 MUST_CHECK enum err scan_decode_region(struct scan_decode *decode, const struct scan_region *region,
                                        scan_decode_cb section, void *arg);
 
+/** Whether the scan still needs a source that overlaps. */
+typedef bool (*scan_decode_needs)(void *arg, const struct scan_decode *decode,
+                                  const struct snapshot_source *source);
+
+/** The same, but the source that came last in the log first, and only what is needed. */
+MUST_CHECK enum err scan_decode_backwards(struct scan_decode *decode,
+                                          const struct scan_region *region, scan_decode_needs needs,
+                                          scan_decode_cb section, void *arg);
+
 /** In the callback: the section has an index, and all its rows lie in the region's time. So for
  * series of the region the index may speak in their place. */
 bool scan_decode_is_whole(const struct scan_decode *decode);

@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FEW = 64 }; /* Series: of more, nearly every source has some. */
+
 struct scan_last_cell {
     int64_t time_ns;
     uint64_t bits; /* Strings: size in the high half, as everywhere; offset 0 in `text`. */
     char *text;    /* Owned. */
-    bool present;
+    const struct snapshot_source *source; /* It is from there; NULL: there is none. */
 };
 
 void scan_last_init(struct scan_last *last, struct scan_decode *decode, uint64_t budget)
@@ -99,11 +101,21 @@ static enum err set_text(struct scan_last *last, struct scan_last_cell *cell, co
     return ERR_OK;
 }
 
+/* What is known is newer than a value of the current source with that time. Of one source, what
+ * comes later in it came later in the log. */
+static bool is_older(const struct scan_last *last, const struct scan_last_cell *cell,
+                     int64_t time_ns)
+{
+    return cell->source != NULL &&
+           (cell->time_ns > time_ns ||
+            (cell->time_ns == time_ns && cell->source != last->decode->source));
+}
+
 /* Row `at` of the section has the newest value of its run. */
 static enum err take_value(struct scan_last *last, struct scan_last_cell *cell, int64_t time_ns,
                            uint64_t bits, const char *strings)
 {
-    cell->present = true;
+    cell->source = last->decode->source;
     cell->time_ns = time_ns;
     if (strings != NULL)
         return set_text(last, cell, strings + (uint32_t)bits, (size_t)(bits >> 32));
@@ -128,7 +140,7 @@ static enum err take_field(struct scan_last *last, uint32_t field, struct scan_l
 
         while (at > run->start && !decode->present[at - 1])
             at--;
-        if (at == run->start || (cell->present && cell->time_ns > decode->times_ns[at - 1]))
+        if (at == run->start || is_older(last, cell, decode->times_ns[at - 1]))
             continue;
         at--;
         err = take_value(last, cell, decode->times_ns[at], decode->bits[at], strings);
@@ -147,7 +159,7 @@ static enum err take_known(struct scan_last *last, const struct scan_field *aske
 
     if (asked->stats == NULL || decode->run_count != 1)
         return ERR_OK;
-    *ret_done = cell->present && cell->time_ns > run->last_ns;
+    *ret_done = is_older(last, cell, run->last_ns);
     if (*ret_done || run->rows != decode->section_rows || asked->values != decode->section_rows ||
         asked->type == FIELD_STRING)
         return ERR_OK;
@@ -155,7 +167,7 @@ static enum err take_known(struct scan_last *last, const struct scan_field *aske
     return take_value(last, cell, run->last_ns, asked->stats->last, NULL);
 }
 
-/* Called by scan_decode_region() for each section. ERR_END: full. */
+/* Called by scan_decode_backwards() for each section. ERR_END: full. */
 static enum err take_section(void *arg, struct scan_decode *decode)
 {
     struct scan_last *last = arg;
@@ -179,13 +191,61 @@ static enum err take_section(void *arg, struct scan_decode *decode)
     return err;
 }
 
+/* The oldest of the values found, if nothing is missing of what the query lists. (If it lists
+ * nothing, an older source may have a field that no newer one has.) */
+static int64_t oldest_known(const struct scan_last *last)
+{
+    uint32_t columns = last->decode->query->field_count;
+    int64_t oldest_ns = INT64_MAX;
+
+    if (columns == 0 || columns > last->column_capacity)
+        return INT64_MIN;
+    for (uint32_t column = 0; column < columns; column++) {
+        const struct scan_last_cell *cells = last->cells[column];
+
+        for (uint32_t slot = 0; slot < last->slots; slot++) {
+            if (cells == NULL || cells[slot].source == NULL)
+                return INT64_MIN;
+            oldest_ns = cells[slot].time_ns < oldest_ns ? cells[slot].time_ns : oldest_ns;
+        }
+    }
+    return oldest_ns;
+}
+
+static bool needs_source(void *arg, const struct scan_decode *decode,
+                         const struct snapshot_source *source)
+{
+    const struct scan_last *last = arg;
+    struct block_view view;
+
+    if (last->slots > FEW)
+        return true;
+    if (source->time_max_ns <= last->known_ns)
+        return false;
+    if (source->entry == NULL)
+        return true;
+    view = block_view_again(source->entry->bytes + source->offset, source->size);
+    return block_view_may_have(&view, decode->match->ids + decode->region.lo, last->slots);
+}
+
+static enum err take_some(void *arg, struct scan_decode *decode)
+{
+    struct scan_last *last = arg;
+    enum err err = take_section(last, decode);
+
+    if (err == ERR_OK && last->slots <= FEW && decode->kept > 0)
+        last->known_ns = oldest_known(last);
+    return err;
+}
+
 enum err scan_last_region(struct scan_last *last, const struct scan_region *region)
 {
     enum err err;
 
     forget(last);
     last->slots = region->hi - region->lo;
-    err = scan_decode_region(last->decode, region, take_section, last);
+    last->known_ns = INT64_MIN;
+    err = scan_decode_backwards(last->decode, region, needs_source, take_some, last);
     return last->full ? ERR_OK : err;
 }
 
@@ -199,7 +259,7 @@ static bool make_row(const struct scan_last *last, uint32_t slot, struct scan_ch
         const struct scan_last_cell *cells = last->cells[column];
         struct scan_values *values = &chunk->fields[chunk->field_count];
 
-        if (cells == NULL || !cells[slot].present)
+        if (cells == NULL || cells[slot].source == NULL)
             continue;
         if (chunk->field_count == 0 || cells[slot].time_ns > chunk->times_ns[0])
             chunk->times_ns[0] = cells[slot].time_ns;

@@ -2,7 +2,10 @@
  * scan_last.h - the newest value of each field of each series of a region.
  *
  * Nothing is collected but those values, so the region can have many series, and all their past.
- * Blocks come in log order: at equal times the later one wins.
+ * Sources are looked at from the newest to the oldest: at equal times the value that is known came
+ * later in the log, and wins. Of few series two things spare most of the work: a block
+ * of the head is not opened if its directory has none of them; and a source is passed over that
+ * ends before the oldest of the values found, when there are all that the query can ask for.
  *
  * Thread   The scan's.
  */
@@ -22,6 +25,7 @@ struct scan_last {
     struct scan_last_cell **cells; /* Owned: for each column one a series, or NULL. */
     uint32_t column_capacity;
     uint32_t slots;
+    int64_t known_ns; /* Of all that is asked for, a value of that time or newer is known. */
 };
 
 void scan_last_init(struct scan_last *last, struct scan_decode *decode, uint64_t budget);

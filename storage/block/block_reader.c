@@ -207,6 +207,35 @@ uint32_t block_view_id_max(const struct block_view *view)
     return most;
 }
 
+static bool has_known(const struct block_view *view, uint32_t id)
+{
+    uint32_t low = 0, high = view->header.known;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (block_view_id(view, middle) < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < view->header.known && block_view_id(view, low) == id;
+}
+
+bool block_view_may_have(const struct block_view *view, const uint32_t *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < view->header.fresh && count > 0; i++) {
+        uint32_t id = block_view_id(view, view->header.known + i);
+
+        if (id >= ids[0] && id <= ids[count - 1])
+            return true;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (has_known(view, ids[i]))
+            return true;
+    return false;
+}
+
 bool block_view_next_key(const struct block_view *view, size_t *at, const char **ret_key,
                          size_t *ret_size)
 {

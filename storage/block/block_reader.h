@@ -57,6 +57,9 @@ static inline uint32_t block_view_id(const struct block_view *view, uint32_t pla
 uint32_t block_view_id_min(const struct block_view *view);
 uint32_t block_view_id_max(const struct block_view *view);
 
+/** Whether one of the ids, which ascend, may be in the block: if not, none is. */
+bool block_view_may_have(const struct block_view *view, const uint32_t *ids, uint32_t count);
+
 /** `verify_body` false skips body_crc (it was checked before and stayed in memory). ERR_CORRUPT. */
 MUST_CHECK enum err block_view(const void *bytes, size_t size, bool verify_body,
                                struct block_view *ret_view);

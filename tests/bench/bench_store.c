@@ -4,6 +4,8 @@
  *   wide      1000 series, rows of 10 two-decimal floats, blocks of 10000 rows: admission, apply,
  *             seal (which copies by slices: about 90 MB decoded)
  *   narrow    100000 series, rows of one float, blocks of 10000 rows
+ *   last      the newest value of one of 100000 series, in process: a million rows in a segment,
+ *             then as many in 100 blocks of the head, too
  *   fresh     a million new series of one row, blocks of 10000: a leader, and a follower
  *
  * In a folder of $TMPDIR (or /tmp) that is removed at the end, with real syncs. One thread; times
@@ -18,10 +20,11 @@
 #include "storage/base/clk.h"
 #include "storage/block/block_builder.h"
 #include "storage/block/seal_order.h"
+#include "storage/scan.h"
 #include "storage/store.h"
 #include "tests/bench/meter.h"
 
-enum { SERIES = 1000000, BLOCK_ROWS = 10000, BLOCKS = 100 };
+enum { SERIES = 1000000, BLOCK_ROWS = 10000, BLOCKS = 100, ASKS = 1000 };
 
 static size_t make_key(uint32_t number, char *ret_key, size_t room)
 {
@@ -211,12 +214,83 @@ static void bench_fresh(const char *name)
     block_builder_free(builder);
 }
 
+static enum err count_rows(void *arg, const struct columns *batch)
+{
+    *(uint64_t *)arg += batch->rows;
+    return ERR_OK;
+}
+
+/* The newest value of one series, found by a tag: snapshot, search and all. */
+static void ask_last(struct store *store, const char *name, const char *what, uint32_t series)
+{
+    struct scan_limits limits = {.memory_bytes = UINT64_MAX, .result_bytes = UINT64_MAX};
+    uint64_t rows = 0, start = meter_cpu_ns();
+
+    for (uint32_t i = 0; i < ASKS; i++) {
+        struct query query = {.database = "factory",
+                              .table = "sensors",
+                              .field_count = 1,
+                              .fields = {"field_0"},
+                              .where_count = 1,
+                              .from_ns = INT64_MIN,
+                              .to_ns = INT64_MAX,
+                              .last = true};
+        struct snapshot *snapshot = store_snapshot(store);
+        char host[32];
+
+        CHECK(snapshot != NULL);
+        chance = chance * 6364136223846793005u + 1442695040888963407u;
+        (void)snprintf(host, sizeof host, "device-%08u", (uint32_t)(chance >> 33) % series);
+        query.where[0] = (struct query_match){"host", host, QUERY_EQUAL};
+        meter_must(scan_rows(snapshot, &query, &limits, count_rows, &rows));
+        snapshot_free(snapshot);
+    }
+    CHECK(rows == ASKS);
+    meter_report(name, what, (double)(meter_cpu_ns() - start) / 1e3 / ASKS, "us");
+}
+
+static void bench_last(const char *name, uint32_t series)
+{
+    const char *dir;
+    struct block_builder *builder;
+    struct store *store;
+
+    if (!meter_wants(name))
+        return;
+    dir = meter_make_dir();
+    meter_must(block_builder_new(&builder));
+    store = open_store(dir);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        struct buf *entry = make_entry(builder, i, series, 1, store);
+        bool duplicate;
+
+        meter_must(store_admit(store, entry, 1, &duplicate));
+        apply(store, entry);
+        buf_unref(entry);
+    }
+    seal(store, name, (double)BLOCKS * BLOCK_ROWS, (double)BLOCKS * BLOCK_ROWS);
+    ask_last(store, name, "last, sealed", series);
+    for (uint32_t i = BLOCKS; i < 2 * BLOCKS; i++) {
+        struct buf *entry = make_entry(builder, i, series, 1, store);
+        bool duplicate;
+
+        meter_must(store_admit(store, entry, 1, &duplicate));
+        apply(store, entry);
+        buf_unref(entry);
+    }
+    ask_last(store, name, "last, in the head", series);
+    store_close(store);
+    block_builder_free(builder);
+    meter_remove_dir(dir);
+}
+
 int main(int argc, char **argv)
 {
     (void)meter_init("store", argc, argv);
     bench_store("wide", 1000, 10);
     bench_store("narrow", 100000, 1);
     bench_fresh("fresh");
+    bench_last("last", 100000);
     meter_fini();
     return 0;
 }
