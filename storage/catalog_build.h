@@ -7,7 +7,7 @@
  * What comes out depends on the keys, their order and the counts of the runs alone, so that all
  * replicas make the same bytes.
  *
- * MEMORY   catalog_build: about 20 bytes a series, and each value once. catalog_merge: 9 bytes a
+ * MEMORY   catalog_build: about 20 bytes a series, and each value once. catalog_merge: 6 bytes a
  *          series and 4 bytes a value.
  * Thread   Pool: it takes about half a microsecond a series.
  */

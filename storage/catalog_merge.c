@@ -281,13 +281,16 @@ static enum err copy_series(struct merge *merge, const struct source *source)
 
     for (uint32_t at = 0; at < run->header.count; at++) {
         char key[CATALOG_KEY_ROOM];
-        size_t size = catalog_run_key(run, at, key);
         uint32_t ranks[CATALOG_RUN_TAGS];
         struct catalog_codes codes;
+        size_t size;
 
         if (at % CATALOG_GROUP == 0 && merge->cancel != NULL && atomic_load(merge->cancel))
             return err_set(ERR_CANCELED, "merging runs of the catalog");
-        if (size == 0 || !catalog_run_codes(run, at, &codes))
+        if (!catalog_run_codes(run, at, &codes))
+            return is_damaged(source);
+        size = catalog_run_key_of(run, &codes, key);
+        if (size == 0)
             return is_damaged(source);
         for (uint32_t i = 0; i < codes.shape->tags; i++)
             ranks[i] = source->ranks[codes.shape->names[i]][codes.ranks[i]];

@@ -348,19 +348,22 @@ uint32_t catalog_run_table(const struct catalog_run *run, uint32_t at)
 
 size_t catalog_run_key(const struct catalog_run *run, uint32_t at, char *room)
 {
-    struct catalog_values_walk walk;
     struct catalog_codes codes;
-    struct slice table;
-    size_t size;
 
-    if (!catalog_run_codes(run, at, &codes))
-        return 0;
-    table = run->tables[codes.shape->table].key;
+    return catalog_run_codes(run, at, &codes) ? catalog_run_key_of(run, &codes, room) : 0;
+}
+
+size_t catalog_run_key_of(const struct catalog_run *run, const struct catalog_codes *codes,
+                          char *room)
+{
+    struct slice table = run->tables[codes->shape->table].key;
+    struct catalog_values_walk walk;
+    size_t size = table.size;
+
     memcpy(room, table.data, table.size);
-    size = table.size;
-    for (uint32_t i = 0; i < codes.shape->tags; i++) {
-        const struct catalog_run_name *name = &run->names[codes.shape->names[i]];
-        struct slice value = catalog_values_get(&name->values, codes.ranks[i], &walk);
+    for (uint32_t i = 0; i < codes->shape->tags; i++) {
+        const struct catalog_run_name *name = &run->names[codes->shape->names[i]];
+        struct slice value = catalog_values_get(&name->values, codes->ranks[i], &walk);
 
         if (value.data == NULL ||
             size + name->coded.size + VARINT_SIZE_MAX + value.size > KEY_SIZE_MAX + VARINT_SIZE_MAX)

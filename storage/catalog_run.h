@@ -139,6 +139,9 @@ void catalog_run_find_batch(const struct catalog_run *run, const struct slice *k
 bool catalog_run_has(const struct catalog_run *run, uint32_t at, struct slice key);
 /** Write the key of a series. Returns its size; 0 if the bytes are wrong. Room: KEY_SIZE_MAX. */
 size_t catalog_run_key(const struct catalog_run *run, uint32_t at, char *room);
+/** The same of one whose codes are known. */
+size_t catalog_run_key_of(const struct catalog_run *run, const struct catalog_codes *codes,
+                          char *room);
 /** The number of its table in the shard; CATALOG_RUN_NONE if the bytes are wrong. */
 uint32_t catalog_run_table(const struct catalog_run *run, uint32_t at);
 /** False if the bytes are wrong; else every rank is that of a value. */

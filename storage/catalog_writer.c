@@ -6,7 +6,10 @@
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
 
-enum { WINDOW = 1 << 20 }; /* Bytes that are written at once. */
+enum {
+    WINDOW = 1 << 20, /* Bytes that are written at once. */
+    TABLE_PARTS = 8,  /* Of the hash table: so often are all series gone through for it. */
+};
 
 struct catalog_writer {
     const struct disk *disk;
@@ -307,8 +310,8 @@ void catalog_writer_series(struct catalog_writer *writer, uint32_t shape, const 
 
 /* ---- Hash table ---------------------------------------------------------------------------- */
 
-/* Counting sort by bucket: series of one bucket stay in order, so that all replicas agree. */
-static void sort_into(const struct catalog_writer *writer, uint32_t *starts, uint32_t *order)
+/* Entries that stand before each bucket, and the count of all. */
+static void count_entries(const struct catalog_writer *writer, uint32_t *starts)
 {
     uint32_t buckets = writer->header.buckets, sum_of = 0;
 
@@ -316,30 +319,63 @@ static void sort_into(const struct catalog_writer *writer, uint32_t *starts, uin
         starts[catalog_run_bucket(writer->lows[i], buckets) + 1]++;
     for (uint32_t b = 0; b <= buckets; b++)
         starts[b] = sum_of += starts[b];
-    for (uint32_t i = 0; i < writer->done; i++)
-        order[starts[catalog_run_bucket(writer->lows[i], buckets)]++] = i;
-    /* Every start has moved to the next one's. */
-    memmove(starts + 1, starts, (size_t)buckets * sizeof *starts);
-    starts[0] = 0;
 }
 
+/* The series of buckets `first` to `end` - 1, by bucket: those of one stay in order, so that all
+ * replicas agree. `order` has room for all; each of those starts moves to the next one's. */
+static void sort_some(const struct catalog_writer *writer, uint32_t first, uint32_t end,
+                      uint32_t *starts, uint32_t *order)
+{
+    uint32_t buckets = writer->header.buckets, before = starts[first];
+
+    for (uint32_t i = 0; i < writer->done; i++) {
+        uint32_t bucket = catalog_run_bucket(writer->lows[i], buckets);
+
+        if (bucket >= first && bucket < end)
+            order[starts[bucket]++ - before] = i;
+    }
+}
+
+static void put_buckets(struct catalog_writer *writer, uint32_t first, uint32_t end,
+                        uint32_t *starts, uint32_t *order)
+{
+    uint32_t before = starts[first], at = 0;
+
+    sort_some(writer, first, end, starts, order);
+    for (uint32_t b = first; b < end; b++) {
+        uint32_t count = starts[b] - before - at;
+
+        for (uint32_t i = 0; i < count; i++)
+            put(writer, &writer->tags[order[at + i]], 1);
+        put(writer, order + at, count * sizeof *order);
+        at += count;
+    }
+}
+
+/* A part of the buckets after the other, so that few series have to be held in order at once. */
 static void put_table(struct catalog_writer *writer)
 {
-    uint32_t *starts = calloc((size_t)writer->header.buckets + 1, sizeof *starts);
-    uint32_t *order = malloc((size_t)writer->done * sizeof *order);
+    uint32_t buckets = writer->header.buckets, part = buckets / TABLE_PARTS + 1, most = 0;
+    uint32_t *starts = calloc((size_t)buckets + 1, sizeof *starts);
+    uint32_t *order = NULL;
 
     writer->header.table_at = position(writer);
-    if (starts == NULL || order == NULL) {
+    if (starts != NULL) {
+        count_entries(writer, starts);
+        for (uint32_t b = 0; b < buckets; b += part) {
+            uint32_t end = buckets - b < part ? buckets : b + part;
+
+            most = starts[end] - starts[b] > most ? starts[end] - starts[b] : most;
+        }
+        order = malloc((size_t)most * sizeof *order);
+    }
+    if (order == NULL) {
         fail(writer, err_set(ERR_NO_MEMORY, "the hash table of %u series", writer->done));
     } else {
-        sort_into(writer, starts, order);
-        for (uint32_t b = 0; b <= writer->header.buckets; b++)
+        for (uint32_t b = 0; b <= buckets; b++)
             put(writer, &starts[b], sizeof *starts);
-        for (uint32_t b = 0; b < writer->header.buckets; b++) {
-            for (uint32_t i = starts[b]; i < starts[b + 1]; i++)
-                put(writer, &writer->tags[order[i]], 1);
-            put(writer, &order[starts[b]], (starts[b + 1] - starts[b]) * sizeof *order);
-        }
+        for (uint32_t b = 0; b < buckets; b += part)
+            put_buckets(writer, b, buckets - b < part ? buckets : b + part, starts, order);
     }
     free(starts);
     free(order);

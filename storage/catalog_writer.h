@@ -7,7 +7,7 @@
  *     catalog_writer_series ...    exactly `count`
  *     catalog_writer_finish
  *
- * MEMORY   9 bytes a series for the hash table, and a window; all of it, if it goes into memory.
+ * MEMORY   6 bytes a series for the hash table, and a window; all of it, if it goes into memory.
  * ERRORS   are kept: after one, calls do nothing, and catalog_writer_finish() says it.
  * Thread   One.
  */
