@@ -143,8 +143,8 @@ static enum err add_field(struct aggregate_to *to, const struct scan_field *aske
     if (err != ERR_OK || done)
         return err;
     if (!all || agg != QUERY_COUNT) /* To count rows, nobody has to look at values. */
-        err = section_read_field(&decode->reader, asked->field, decode->present, decode->bits,
-                                 &strings);
+        err = section_read_some_values(&decode->reader, asked->field, decode->first_row,
+                                       decode->end_row, decode->present, decode->bits, &strings);
     return err == ERR_OK ? aggregate_values(to->into, field, all ? NULL : decode->present,
                                             decode->bits, strings)
                          : err;

@@ -189,9 +189,9 @@ static enum err read_field(struct scan_collect *collect, uint32_t field, struct 
     struct scan_decode *decode = collect->decode;
     bool all = decode->kept == decode->section_rows;
     const char *strings = NULL;
-    enum err err =
-        section_read_field(&decode->reader, field, all ? values->present : decode->present,
-                           all ? values->bits : decode->bits, &strings);
+    enum err err = section_read_some_values(
+        &decode->reader, field, decode->first_row, decode->end_row,
+        all ? values->present : decode->present, all ? values->bits : decode->bits, &strings);
 
     if (err != ERR_OK)
         return err;

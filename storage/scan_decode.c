@@ -329,6 +329,31 @@ enum err scan_decode_times(struct scan_decode *decode)
     return err;
 }
 
+/* From the first to the last run of a series in the region, some of which there are. */
+static enum err read_wanted_times(struct scan_decode *decode)
+{
+    uint32_t count = decode->region.hi - decode->region.lo;
+    uint32_t first = UINT32_MAX, end = 0, row = 0;
+    enum err err;
+
+    for (uint32_t i = 0; i < decode->reader.section.runs; i++) {
+        bool wanted = decode->ids[i] < count;
+
+        if (wanted && first == UINT32_MAX) {
+            first = i;
+            decode->first_row = row;
+        }
+        row += decode->counts[i];
+        if (wanted) {
+            end = i + 1;
+            decode->end_row = row;
+        }
+    }
+    err = section_read_some_times(&decode->reader, first, end, decode->times_ns);
+    decode->has_times = err == ERR_OK;
+    return err;
+}
+
 enum err scan_decode_runs(struct scan_decode *decode)
 {
     const struct section *section = &decode->reader.section;
@@ -342,7 +367,7 @@ enum err scan_decode_runs(struct scan_decode *decode)
     err = section_read_runs(&decode->reader, decode->ids, decode->counts);
     if (err != ERR_OK || !find_slots(decode))
         return err;
-    err = scan_decode_times(decode);
+    err = read_wanted_times(decode);
     for (uint32_t i = 0, start = 0; i < section->runs && err == ERR_OK; i++) {
         if (decode->ids[i] < count)
             add_runs(decode, decode->ids[i], start, decode->counts[i]);
@@ -407,6 +432,8 @@ static enum err decode_sections(struct scan_decode *decode, scan_decode_cb callb
         decode->kept = 0;
         decode->has_times = false;
         decode->section_rows = decode->reader.section.rows;
+        decode->first_row = 0;
+        decode->end_row = decode->section_rows;
         if (err == ERR_OK && decode->asked_count > 0)
             err = callback(arg, decode);
     }

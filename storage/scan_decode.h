@@ -84,8 +84,10 @@ struct scan_decode {
     uint32_t kept; /* Rows of all runs: after scan_decode_runs(), as what follows. */
     uint32_t run_count;
     struct scan_run *runs; /* Owned, as what follows: BLOCK_ROWS_MAX each, taken once. */
-    int64_t *times_ns;     /* Of the section's rows: after scan_decode_times(). */
+    int64_t *times_ns;     /* Of the runs' rows: after scan_decode_times(). */
     bool has_times;
+    uint32_t first_row, end_row; /* All runs are in rows first_row to end_row - 1: others need not
+                                    be decoded. */
     uint32_t *ids, *counts;
     uint8_t *present; /* Room for one field, for the callback. */
     uint64_t *bits;
@@ -138,7 +140,7 @@ uint32_t scan_decode_slot(const struct scan_decode *decode, uint32_t id);
 /** The first of `rows` ascending times that is at least `time_ns`; `rows` if there is none. */
 uint32_t scan_decode_find_time(const int64_t *times_ns, uint32_t rows, int64_t time_ns);
 
-/** In the callback: decode the times of all rows, if that was not done. ERR_CORRUPT, ERR_IO. */
+/** In the callback: decode the times of all runs, if that was not done. ERR_CORRUPT, ERR_IO. */
 MUST_CHECK enum err scan_decode_times(struct scan_decode *decode);
 
 /** In the callback: find values and columns of the fields asked for, for so many sections from the

@@ -129,7 +129,8 @@ static enum err take_field(struct scan_last *last, uint32_t field, struct scan_l
     struct scan_decode *decode = last->decode;
     const char *strings = NULL;
     enum err err =
-        section_read_field(&decode->reader, field, decode->present, decode->bits, &strings);
+        section_read_some_values(&decode->reader, field, decode->first_row, decode->end_row,
+                                 decode->present, decode->bits, &strings);
 
     if (err == ERR_OK)
         err = scan_decode_times(decode);

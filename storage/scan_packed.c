@@ -116,6 +116,11 @@ static enum err sum_up(struct packed *packed, const struct section_reader *reade
         struct column_int_sums sums;
         uint8_t exponent;
 
+        if (packed->run == packed->behind) {
+            column_aggregate_skip(values, packed->type, packed->count);
+            err = values->bad ? corrupt(reader, at) : ERR_OK;
+            continue;
+        }
         if (column_aggregate_sums(values, packed->type, packed->count, &exponent, &sums)) {
             err = add_sums(packed, exponent, &sums);
             continue;
@@ -163,8 +168,8 @@ static void find_extremes(const struct packed *packed, struct reader *values, st
         parts[(*part_count)++] = (struct part){
             .run = run, .cell = {.count = end - first, .as.bits = extreme_of(packed, &totals)}};
     }
-    if (behind.at == values->at) /* No run has any of it. */
-        column_aggregate_chunk(&behind, packed->type, packed->count, 0, 1, &totals);
+    if (packed->run == packed->behind)
+        column_aggregate_skip(&behind, packed->type, packed->count);
     *values = behind;
 }
 

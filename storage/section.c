@@ -174,3 +174,24 @@ enum err section_read_field(struct section_reader *reader, uint32_t field, uint8
                                     ret_strings);
     return block_read_field(reader->block, reader->at, field, present, values, ret_strings);
 }
+
+/* ---- A part of a block --------------------------------------------------------------------- */
+
+enum err section_read_some_times(struct section_reader *reader, uint32_t first, uint32_t end,
+                                 int64_t *times_ns)
+{
+    if (reader->block == NULL)
+        return segment_cursor_times(&reader->cursor, reader->at, times_ns);
+    return block_read_some_times(reader->block, reader->at, first, end, times_ns);
+}
+
+enum err section_read_some_values(struct section_reader *reader, uint32_t field, uint32_t first,
+                                  uint32_t end, uint8_t *present, uint64_t *values,
+                                  const char **ret_strings)
+{
+    if (reader->block == NULL)
+        return segment_cursor_field(&reader->cursor, reader->at, field, present, values,
+                                    ret_strings);
+    return block_read_some_values(reader->block, reader->at, field, first, end, present, values,
+                                  ret_strings);
+}

@@ -66,6 +66,13 @@ MUST_CHECK enum err section_read_runs(struct section_reader *reader, uint32_t *i
                                       uint32_t *counts);
 /** Room for section.rows. */
 MUST_CHECK enum err section_read_times(struct section_reader *reader, int64_t *times_ns);
+/** Of a block only the times of runs `first` to `end` - 1 and the values of those rows, at their
+ * places; of a chunk all. */
+MUST_CHECK enum err section_read_some_times(struct section_reader *reader, uint32_t first,
+                                            uint32_t end, int64_t *times_ns);
+MUST_CHECK enum err section_read_some_values(struct section_reader *reader, uint32_t field,
+                                             uint32_t first, uint32_t end, uint8_t *present,
+                                             uint64_t *values, const char **ret_strings);
 /** The packed values of a field that has some: those of column_put_values(). Borrowed until the
  * next open. */
 MUST_CHECK enum err section_packed(struct section_reader *reader, uint32_t field,

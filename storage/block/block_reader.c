@@ -39,6 +39,7 @@ struct block {
     uint32_t field_capacity;
     uint32_t runs_max; /* Of all sections. */
     uint64_t *scratch; /* Owned, taken at first need: room for places and counts of runs_max. */
+    const struct loaded_section *counted; /* The section whose counts stand there. */
 };
 
 /* ---- Header and directory ------------------------------------------------------------------ */
@@ -482,6 +483,7 @@ static enum err read_runs(struct block *block, const struct loaded_section *load
         block->scratch = malloc((size_t)block->runs_max * 2 * sizeof *block->scratch);
     if (block->scratch == NULL)
         return err_set(ERR_NO_MEMORY, "block: %u runs", block->runs_max);
+    block->counted = NULL;
     places = block->scratch;
     counts = block->scratch + section->runs;
     column_int_get(&reader, section->runs, places);
@@ -500,6 +502,7 @@ static enum err read_runs(struct block *block, const struct loaded_section *load
     if (rows != section->rows)
         return err_set(ERR_CORRUPT, "block: runs have %llu rows, not %u", (unsigned long long)rows,
                        section->rows);
+    block->counted = loaded;
     return ERR_OK;
 }
 
@@ -518,42 +521,86 @@ enum err block_read_runs(struct block *block, uint32_t section, uint32_t *places
     return ERR_OK;
 }
 
-enum err block_read_times(struct block *block, uint32_t section, int64_t *times_ns)
+/* Rows `first` to `end` - 1 are within the header's range. */
+static enum err check_times(const struct block *block, uint32_t first, uint32_t end,
+                            const int64_t *times_ns)
+{
+    int64_t min_ns = INT64_MAX, max_ns = INT64_MIN;
+
+    for (uint32_t row = first; row < end; row++) {
+        min_ns = times_ns[row] < min_ns ? times_ns[row] : min_ns;
+        max_ns = times_ns[row] > max_ns ? times_ns[row] : max_ns;
+    }
+    if (first < end && (min_ns < block->header.time_min_ns || max_ns > block->header.time_max_ns))
+        return err_set(ERR_CORRUPT, "block: rows %u to %u have times outside of the header's",
+                       first, end);
+    return ERR_OK;
+}
+
+enum err block_read_some_times(struct block *block, uint32_t section, uint32_t first, uint32_t end,
+                               int64_t *times_ns)
 {
     const struct loaded_section *loaded = section_at(block, section);
-    uint32_t runs = loaded->section.runs;
+    uint32_t runs = loaded->section.runs, start = 0, behind = 0;
     struct reader reader = loaded->times;
-    enum err err = read_runs(block, loaded);
+    const uint64_t *counts;
+    enum err err = block->counted == loaded ? ERR_OK : read_runs(block, loaded);
 
+    CHECK(first <= end);
+    CHECK(end <= runs);
     if (err != ERR_OK)
         return err;
-    column_time_get(&reader, block->scratch + runs, runs, loaded->section.rows, block->scratch,
-                    times_ns);
-    if (!reader_done(&reader))
+    counts = block->scratch + runs;
+    column_time_get_some(&reader, counts, runs, loaded->section.rows, first, end, block->scratch,
+                         times_ns);
+    if (reader.bad || (first == 0 && end == runs && !reader_done(&reader)))
         return err_set(ERR_CORRUPT, "block: bad column of %u times", loaded->section.rows);
-    for (uint32_t row = 0; row < loaded->section.rows; row++)
-        if (times_ns[row] < block->header.time_min_ns || times_ns[row] > block->header.time_max_ns)
-            return err_set(ERR_CORRUPT, "block: row %u has a time outside of the header's", row);
+    for (uint32_t run = 0; run < end; run++) {
+        start += run < first ? (uint32_t)counts[run] : 0;
+        behind += (uint32_t)counts[run];
+    }
+    return check_times(block, start, behind, times_ns);
+}
+
+enum err block_read_times(struct block *block, uint32_t section, int64_t *times_ns)
+{
+    return block_read_some_times(block, section, 0, section_at(block, section)->section.runs,
+                                 times_ns);
+}
+
+enum err block_read_some_values(struct block *block, uint32_t section, uint32_t field,
+                                uint32_t first, uint32_t end, uint8_t *present, uint64_t *values,
+                                const char **ret_strings)
+{
+    const struct loaded_field *loaded = field_at(block, section, field);
+    uint32_t rows = block->sections[section].section.rows, count = loaded->field.values;
+    struct reader reader = loaded->values;
+
+    CHECK(first <= end);
+    CHECK(end <= rows);
+    if (count < rows) { /* Where a row's value stands depends on all rows before. */
+        first = 0;
+        end = rows;
+    }
+    if (count == rows)
+        memset(present + first, 1, end - first);
+    else if (!column_get_presence(&loaded->presence, rows, present))
+        return err_set(ERR_CORRUPT, "block: field %.*s: bad presence of %u in %u rows",
+                       (int)loaded->field.name.size, loaded->field.name.data, count, rows);
+    column_get_some_values(&reader, loaded->field.type, count, first, end < count ? end : count,
+                           values, ret_strings);
+    if (reader.bad || (first == 0 && end == rows && !reader_done(&reader)))
+        return err_set(ERR_CORRUPT, "block: field %.*s: bad column of %u values",
+                       (int)loaded->field.name.size, loaded->field.name.data, count);
+    column_spread(present, rows, count, values);
     return ERR_OK;
 }
 
 enum err block_read_field(struct block *block, uint32_t section, uint32_t field, uint8_t *present,
                           uint64_t *values, const char **ret_strings)
 {
-    const struct loaded_field *loaded = field_at(block, section, field);
-    uint32_t rows = block->sections[section].section.rows;
-    struct reader reader = loaded->values;
-
-    if (!column_get_presence(&loaded->presence, rows, present))
-        return err_set(ERR_CORRUPT, "block: field %.*s: bad presence of %u in %u rows",
-                       (int)loaded->field.name.size, loaded->field.name.data, loaded->field.values,
-                       rows);
-    column_get_values(&reader, loaded->field.type, loaded->field.values, values, ret_strings);
-    if (!reader_done(&reader))
-        return err_set(ERR_CORRUPT, "block: field %.*s: bad column of %u values",
-                       (int)loaded->field.name.size, loaded->field.name.data, loaded->field.values);
-    column_spread(present, rows, loaded->field.values, values);
-    return ERR_OK;
+    return block_read_some_values(block, section, field, 0, block->sections[section].section.rows,
+                                  present, values, ret_strings);
 }
 
 struct reader block_packed_field(const struct block *block, uint32_t section, uint32_t field)

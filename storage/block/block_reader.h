@@ -108,6 +108,10 @@ MUST_CHECK enum err block_read_runs(struct block *block, uint32_t section, uint3
 /** Decode a section's times: room for section->rows. */
 MUST_CHECK enum err block_read_times(struct block *block, uint32_t section, int64_t *times_ns);
 
+/** Decode the times of runs `first` to `end` - 1, at their places. Others are undefined. */
+MUST_CHECK enum err block_read_some_times(struct block *block, uint32_t section, uint32_t first,
+                                          uint32_t end, int64_t *times_ns);
+
 /**
  * Decode one field.
  *
@@ -118,6 +122,11 @@ MUST_CHECK enum err block_read_times(struct block *block, uint32_t section, int6
  */
 MUST_CHECK enum err block_read_field(struct block *block, uint32_t section, uint32_t field,
                                      uint8_t *present, uint64_t *values, const char **ret_strings);
+
+/** The same of rows `first` to `end` - 1 alone, at their places. Others are undefined. */
+MUST_CHECK enum err block_read_some_values(struct block *block, uint32_t section, uint32_t field,
+                                           uint32_t first, uint32_t end, uint8_t *present,
+                                           uint64_t *values, const char **ret_strings);
 
 /** The packed values of a field, as column_put_values() wrote them. Borrowed from the block. */
 struct reader block_packed_field(const struct block *block, uint32_t section, uint32_t field);

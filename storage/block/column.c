@@ -167,22 +167,29 @@ void column_open_values(struct reader *reader)
         reader->bad = true;
 }
 
-void column_get_values(struct reader *reader, enum field_type type, uint32_t count,
-                       uint64_t *ret_values, const char **ret_text)
+void column_get_some_values(struct reader *reader, enum field_type type, uint32_t count,
+                            uint32_t first, uint32_t end, uint64_t *ret_values,
+                            const char **ret_text)
 {
     *ret_text = NULL;
     column_open_values(reader);
     if (reader->bad)
         return;
     if (type == FIELD_FLOAT)
-        column_float_get(reader, count, ret_values);
+        column_float_get_some(reader, count, first, end, ret_values);
     else if (type == FIELD_STRING)
         column_string_get(reader, count, ret_values, ret_text);
     else
-        column_int_get(reader, count, ret_values);
+        column_int_get_some(reader, count, first, end, ret_values);
     if (type == FIELD_BOOL)
-        for (uint32_t i = 0; i < count && !reader->bad; i++)
+        for (uint32_t i = first; i < end && !reader->bad; i++)
             reader->bad = ret_values[i] > 1;
+}
+
+void column_get_values(struct reader *reader, enum field_type type, uint32_t count,
+                       uint64_t *ret_values, const char **ret_text)
+{
+    column_get_some_values(reader, type, count, 0, count, ret_values, ret_text);
 }
 
 void column_spread(const uint8_t *present, uint32_t rows, uint32_t count, uint64_t *values)

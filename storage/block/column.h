@@ -54,6 +54,12 @@ void column_put_values(enum field_type type, const uint64_t *values, uint32_t co
 void column_get_values(struct reader *reader, enum field_type type, uint32_t count,
                        uint64_t *ret_values, const char **ret_text);
 
+/** Of `count` values at least `first` to `end` - 1, at their places; for FIELD_STRING all. The
+ * reader stops somewhere behind the last one. */
+void column_get_some_values(struct reader *reader, enum field_type type, uint32_t count,
+                            uint32_t first, uint32_t end, uint64_t *ret_values,
+                            const char **ret_text);
+
 /** Pass over the codec, as column_get_values() begins; sets reader->bad if it is unknown. Then come
  * the chunks: column_aggregate.h. */
 void column_open_values(struct reader *reader);

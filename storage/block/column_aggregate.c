@@ -135,6 +135,14 @@ bool column_aggregate_sums(struct reader *reader, enum field_type type, uint32_t
     return true;
 }
 
+void column_aggregate_skip(struct reader *reader, enum field_type type, uint32_t count)
+{
+    if (type == FIELD_FLOAT)
+        column_float_skip_chunk(reader, count);
+    else
+        column_int_skip_chunk(reader, count);
+}
+
 uint64_t column_aggregate_float(uint64_t integer, unsigned exponent)
 {
     return column_decimal_bits(integer, column_decimal(exponent));

@@ -54,6 +54,9 @@ void column_aggregate_chunk(struct reader *reader, enum field_type type, uint32_
 bool column_aggregate_sums(struct reader *reader, enum field_type type, uint32_t count,
                            uint8_t *ret_exponent, struct column_int_sums *ret_sums);
 
+/** Pass over a chunk. */
+void column_aggregate_skip(struct reader *reader, enum field_type type, uint32_t count);
+
 /** The bits of the float integer / 10^exponent: what an exact min or max of floats is. */
 uint64_t column_aggregate_float(uint64_t integer, unsigned exponent);
 

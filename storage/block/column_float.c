@@ -218,9 +218,32 @@ void column_float_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret
         reader->bad = true;
 }
 
+void column_float_skip_chunk(struct reader *reader, uint32_t count)
+{
+    uint8_t form = reader_u8(reader);
+    uint64_t exceptions = form <= EXPONENT_MAX ? reader_varint(reader) : 0;
+
+    column_int_skip_chunk(reader, count);
+    for (; exceptions > 0 && !reader->bad; exceptions--) {
+        (void)reader_varint(reader);
+        (void)reader_u64(reader);
+    }
+}
+
+void column_float_get_some(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
+                           uint64_t *ret_bits)
+{
+    for (uint32_t at = 0; at < end && !reader->bad; at += COLUMN_CHUNK) {
+        uint32_t size = count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK;
+
+        if (at + size > first)
+            column_float_get_chunk(reader, size, ret_bits + at);
+        else
+            column_float_skip_chunk(reader, size);
+    }
+}
+
 void column_float_get(struct reader *reader, uint32_t count, uint64_t *ret_bits)
 {
-    for (uint32_t at = 0; at < count && !reader->bad; at += COLUMN_CHUNK)
-        column_float_get_chunk(reader, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK,
-                               ret_bits + at);
+    column_float_get_some(reader, count, 0, count, ret_bits);
 }

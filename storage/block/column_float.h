@@ -26,7 +26,12 @@ void column_float_put(const uint64_t *bits, uint32_t count, struct bytes *out);
 /** Read `count` bit patterns; sets reader->bad if the bytes hold something else. */
 void column_float_get(struct reader *reader, uint32_t count, uint64_t *ret_bits);
 
+/** Some of `count`, as column_int_get_some(). */
+void column_float_get_some(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
+                           uint64_t *ret_bits);
+
 /** One chunk: 1 to COLUMN_CHUNK values. */
 void column_float_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_bits);
+void column_float_skip_chunk(struct reader *reader, uint32_t count);
 
 #endif

@@ -38,9 +38,15 @@ void column_int_put(const uint64_t *values, uint32_t count, struct bytes *out);
 /** Read `count` values; sets reader->bad if the bytes hold something else. */
 void column_int_get(struct reader *reader, uint32_t count, uint64_t *ret_values);
 
+/** Of `count` values at least `first` to `end` - 1, at their places; the reader stops behind the
+ * chunk of the last one. What stands at other places is undefined. */
+void column_int_get_some(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
+                         uint64_t *ret_values);
+
 /** One chunk: 1 to COLUMN_CHUNK values. */
 void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *out);
 void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_values);
+void column_int_skip_chunk(struct reader *reader, uint32_t count);
 
 /* Of some values of a chunk. The sum has 128 bits, in two's complement. */
 struct column_int_totals {

@@ -168,11 +168,34 @@ void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_v
         get_plain(reader, &chunk, ret_values);
 }
 
+void column_int_skip_chunk(struct reader *reader, uint32_t count)
+{
+    struct chunk chunk;
+
+    if (!read_head(reader, count, &chunk))
+        return;
+    for (uint64_t left = chunk.patches; left > 0 && !reader->bad; left--) {
+        (void)reader_varint(reader);
+        (void)reader_varint(reader);
+    }
+}
+
+void column_int_get_some(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
+                         uint64_t *ret_values)
+{
+    for (uint32_t at = 0; at < end && !reader->bad; at += COLUMN_CHUNK) {
+        uint32_t size = count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK;
+
+        if (at + size > first)
+            column_int_get_chunk(reader, size, ret_values + at);
+        else
+            column_int_skip_chunk(reader, size);
+    }
+}
+
 void column_int_get(struct reader *reader, uint32_t count, uint64_t *ret_values)
 {
-    for (uint32_t at = 0; at < count && !reader->bad; at += COLUMN_CHUNK)
-        column_int_get_chunk(reader, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK,
-                             ret_values + at);
+    column_int_get_some(reader, count, 0, count, ret_values);
 }
 
 /* ---- Totals -------------------------------------------------------------------------------- */

@@ -123,35 +123,58 @@ void column_time_put(const int64_t *times_ns, const uint64_t *counts, uint32_t r
 
 /* ---- Reading ------------------------------------------------------------------------------- */
 
-static void get_whole(struct reader *reader, const uint64_t *counts, uint32_t runs, uint32_t rows,
-                      unsigned unit, int64_t *ret_times_ns)
-{
-    for (uint32_t at = 0; at < rows && !reader->bad; at += COLUMN_CHUNK) {
-        uint32_t count = rows - at < COLUMN_CHUNK ? rows - at : COLUMN_CHUNK;
+/* Runs `first` to `end` - 1: rows `start` to behind - 1. */
+struct some {
+    uint32_t first, end;
+    uint32_t start, behind;
+};
 
+static struct some find_rows(const uint64_t *counts, uint32_t first, uint32_t end)
+{
+    struct some some = {first, end, 0, 0};
+
+    for (uint32_t run = 0; run < end; run++) {
+        some.start += run < first ? (uint32_t)counts[run] : 0;
+        some.behind += (uint32_t)counts[run];
+    }
+    return some;
+}
+
+static void get_whole(struct reader *reader, const uint64_t *counts, const struct some *some,
+                      uint32_t rows, unsigned unit, int64_t *ret_times_ns)
+{
+    for (uint32_t at = 0; at < some->behind && !reader->bad; at += COLUMN_CHUNK) {
+        uint32_t count = chunk_at(at, rows);
+
+        if (at + count <= some->start) {
+            column_int_skip_chunk(reader, count);
+            continue;
+        }
         column_int_get_chunk(reader, count, (uint64_t *)ret_times_ns + at);
         if (unit > 0 && !reader->bad &&
             !lanes_kernels()->multiply_times(ret_times_ns + at, count, unit))
             reader->bad = true;
     }
-    for (uint32_t run = 0; run < runs && !reader->bad; run++) {
+    ret_times_ns += some->start;
+    for (uint32_t run = some->first; run < some->end && !reader->bad; run++) {
         reader->bad = !lanes_kernels()->times_ascend(ret_times_ns, (uint32_t)counts[run]);
         ret_times_ns += counts[run];
     }
 }
 
 static void get_differences(struct reader *reader, const uint64_t *counts, uint32_t runs,
-                            uint32_t rows, int64_t unit_ns, uint64_t *scratch,
-                            int64_t *ret_times_ns)
+                            const struct some *some, uint32_t rows, int64_t unit_ns,
+                            uint64_t *scratch, int64_t *ret_times_ns)
 {
-    uint64_t *numbers = (uint64_t *)ret_times_ns;
-    uint64_t *delta = numbers + runs;
-    uint32_t at = 0;
+    uint64_t *deltas = (uint64_t *)ret_times_ns + runs;
+    uint64_t *delta = deltas + some->start - some->first;
+    uint32_t at = some->start;
 
     column_int_get(reader, runs, scratch);
     /* The differences stand at the end of the result: each is read before its place is written. */
-    column_int_get(reader, rows - runs, delta);
-    for (uint32_t run = 0; run < runs && !reader->bad; run++) {
+    column_int_get_some(reader, rows - runs, some->start - some->first, some->behind - some->end,
+                        deltas);
+    for (uint32_t run = some->first; run < some->end && !reader->bad; run++) {
         uint32_t end = at + (uint32_t)counts[run];
         int64_t time;
 
@@ -173,9 +196,11 @@ static void get_differences(struct reader *reader, const uint64_t *counts, uint3
     }
 }
 
-void column_time_get(struct reader *reader, const uint64_t *counts, uint32_t runs, uint32_t rows,
-                     uint64_t *scratch, int64_t *ret_times_ns)
+void column_time_get_some(struct reader *reader, const uint64_t *counts, uint32_t runs,
+                          uint32_t rows, uint32_t first, uint32_t end, uint64_t *scratch,
+                          int64_t *ret_times_ns)
 {
+    struct some some = find_rows(counts, first, end);
     uint8_t codec = reader_u8(reader);
     uint8_t unit = reader_u8(reader);
 
@@ -184,7 +209,13 @@ void column_time_get(struct reader *reader, const uint64_t *counts, uint32_t run
         return;
     }
     if ((unit & WHOLE) != 0)
-        get_whole(reader, counts, runs, rows, unit & UNIT, ret_times_ns);
+        get_whole(reader, counts, &some, rows, unit & UNIT, ret_times_ns);
     else
-        get_differences(reader, counts, runs, rows, units_ns[unit], scratch, ret_times_ns);
+        get_differences(reader, counts, runs, &some, rows, units_ns[unit], scratch, ret_times_ns);
+}
+
+void column_time_get(struct reader *reader, const uint64_t *counts, uint32_t runs, uint32_t rows,
+                     uint64_t *scratch, int64_t *ret_times_ns)
+{
+    column_time_get_some(reader, counts, runs, rows, 0, runs, scratch, ret_times_ns);
 }

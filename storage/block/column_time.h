@@ -28,4 +28,10 @@ void column_time_put(const int64_t *times_ns, const uint64_t *counts, uint32_t r
 void column_time_get(struct reader *reader, const uint64_t *counts, uint32_t runs, uint32_t rows,
                      uint64_t *scratch, int64_t *ret_times_ns);
 
+/** Of those, the times of runs `first` to `end` - 1, at their places. The reader stops somewhere
+ * behind. */
+void column_time_get_some(struct reader *reader, const uint64_t *counts, uint32_t runs,
+                          uint32_t rows, uint32_t first, uint32_t end, uint64_t *scratch,
+                          int64_t *ret_times_ns);
+
 #endif

@@ -64,12 +64,19 @@ static void read_section(struct block *block, uint32_t at)
     }
     if (block_read_times(block, at, times) == ERR_OK)
         CHECK(rows == section->rows);
+    if (block_read_some_times(block, at, section->runs / 2, section->runs, times) == ERR_OK)
+        CHECK(rows == section->rows);
     for (uint32_t field = 0; field < section->fields; field++) {
         const char *text;
 
         if (block_read_field(block, at, field, present, values, &text) == ERR_OK &&
             block_field(block, at, field)->type == FIELD_STRING)
             touch_strings(present, values, section->rows, text);
+        if (block_read_some_values(block, at, field, section->rows / 2, section->rows, present,
+                                   values, &text) == ERR_OK &&
+            block_field(block, at, field)->type == FIELD_STRING)
+            touch_strings(present + section->rows / 2, values + section->rows / 2,
+                          section->rows - section->rows / 2, text);
     }
     free(runs);
     free(times);

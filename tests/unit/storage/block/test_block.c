@@ -269,6 +269,39 @@ static void check_field(struct block *block, uint32_t at, uint32_t field_at,
     cr_assert_eq(count, field->values);
 }
 
+/* The last runs alone, and their values of each field. */
+static void check_some_runs(struct block *block, uint32_t at, const struct model_row *rows,
+                            const uint32_t *counts, int64_t *times)
+{
+    const struct block_section *section = block_section(block, at);
+    uint32_t first = section->runs * 2 / 3, start = 0;
+    uint8_t *present = malloc(section->rows);
+    uint64_t *values = malloc(section->rows * sizeof *values);
+    const char *strings;
+
+    cr_assert(present != NULL && values != NULL);
+    for (uint32_t run = 0; run < first; run++)
+        start += counts[run];
+    memset(times, 0xee, section->rows * sizeof *times);
+    cr_assert_eq(block_read_some_times(block, at, first, section->runs, times), ERR_OK);
+    for (uint32_t row = start; row < section->rows; row++)
+        cr_assert_eq(times[row], rows[row].time_ns);
+    for (uint32_t field = 0; field < section->fields; field++) {
+        uint32_t number = number_of_field(block_field(block, at, field)->name);
+
+        cr_assert_eq(block_read_some_values(block, at, field, start, section->rows, present, values,
+                                            &strings),
+                     ERR_OK);
+        for (uint32_t row = start; row < section->rows; row++) {
+            cr_assert_eq(present[row], rows[row].has >> number & 1);
+            if (present[row] && field_types[number] != FIELD_STRING)
+                cr_assert_eq(values[row], rows[row].bits[number]);
+        }
+    }
+    free(present);
+    free(values);
+}
+
 static void check_runs(struct block *block, uint32_t at, const struct model_row *rows)
 {
     const struct block_section *section = block_section(block, at);
@@ -286,6 +319,7 @@ static void check_runs(struct block *block, uint32_t at, const struct model_row 
             cr_assert_eq(times[row], rows[row].time_ns);
         }
     cr_assert_eq(row, section->rows);
+    check_some_runs(block, at, rows, counts, times);
     free(places);
     free(counts);
     free(times);

@@ -46,6 +46,27 @@ static const uint64_t specials[] = {
 };
 enum { SPECIALS = sizeof specials / sizeof specials[0] };
 
+/* Parts of it: the first chunk, the last one, something in between. */
+static void check_some(enum field_type type, const uint64_t *values, uint32_t count,
+                       const void *bytes, size_t size, uint64_t *back)
+{
+    const uint32_t ranges[][2] = {{0, count < 7 ? count : 7},
+                                  {count - 1, count},
+                                  {count / 3, count - count / 4},
+                                  {count / 2, count / 2}};
+
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges && type != FIELD_STRING; i++) {
+        uint32_t first = ranges[i][0], end = ranges[i][1];
+        struct reader reader = reader_on(bytes, size);
+        const char *text;
+
+        memset(back, 0xee, count * sizeof *back);
+        column_get_some_values(&reader, type, count, first, end, back, &text);
+        cr_assert(!reader.bad);
+        cr_assert_eq(memcmp(back + first, values + first, (end - first) * sizeof *back), 0);
+    }
+}
+
 static void check_bytes(enum field_type type, const uint64_t *values, uint32_t count,
                         const char *text, const void *bytes, size_t size)
 {
@@ -67,6 +88,7 @@ static void check_bytes(enum field_type type, const uint64_t *values, uint32_t c
                             text + column_string_offset(values[i]), column_string_size(values[i])),
                      0);
     }
+    check_some(type, values, count, bytes, size, back);
     free(back);
 }
 
@@ -430,6 +452,28 @@ Test(column, spread_moves_values_to_their_rows)
 
 /* ---- Times --------------------------------------------------------------------------------- */
 
+/* Any runs alone, at their places. */
+static void expect_some_runs(const struct bytes *bytes, const uint64_t *counts, uint32_t runs,
+                             uint32_t rows, const int64_t *times, uint64_t *state)
+{
+    uint32_t first = (uint32_t)seed_below(state, runs);
+    uint32_t end = first + (uint32_t)seed_below(state, runs - first + 1), start = 0, behind = 0;
+    int64_t *back = malloc(rows * sizeof *back);
+    uint64_t *scratch = malloc(runs * sizeof *scratch);
+    struct reader reader = reader_on(bytes->data, bytes->size);
+
+    cr_assert(back != NULL && scratch != NULL);
+    for (uint32_t run = 0; run < end; run++) {
+        start += run < first ? (uint32_t)counts[run] : 0;
+        behind += (uint32_t)counts[run];
+    }
+    column_time_get_some(&reader, counts, runs, rows, first, end, scratch, back);
+    cr_assert(!reader.bad);
+    cr_assert_eq(memcmp(times + start, back + start, (behind - start) * sizeof *times), 0);
+    free(back);
+    free(scratch);
+}
+
 Test(column_time, gives_back_runs_of_any_unit)
 {
     static const int64_t units[] = {1, 1000, 1000000, 1000000000};
@@ -460,6 +504,7 @@ Test(column_time, gives_back_runs_of_any_unit)
         column_time_get(&reader, counts, runs, rows, scratch, back);
         cr_assert(reader_done(&reader));
         cr_assert_eq(memcmp(times, back, rows * sizeof *times), 0);
+        expect_some_runs(&out, counts, runs, rows, times, &state);
         bytes_fini(&out);
     }
     free(times);
