@@ -54,7 +54,9 @@ enum err scan_batch_flush(struct scan_batch *batch)
                        batch->decode->limits->result_bytes);
     batch->bytes_left -= size;
     batch->page_left -= size < batch->page_left ? size : batch->page_left;
-    err = batch->take(batch->arg, &batch->columns);
+    err = scan_check(batch->decode->limits); /* A source may make many batches. */
+    if (err == ERR_OK)
+        err = batch->take(batch->arg, &batch->columns);
     columns_clear(&batch->columns);
     return err;
 }

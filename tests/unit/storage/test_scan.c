@@ -338,6 +338,51 @@ Test(scan, stops_when_it_is_canceled_and_at_its_deadline)
     world_free(&world);
 }
 
+/* Cancels the scan that hands it a batch. */
+static enum err cancel_it(void *arg, const struct columns *batch)
+{
+    atomic_bool *cancel = arg;
+
+    (void)batch;
+    cr_assert(!atomic_load(cancel), "a batch came after it was canceled");
+    atomic_store(cancel, true);
+    return ERR_OK;
+}
+
+/* Long strings make many batches of one segment, or of one head block. */
+Test(scan, stops_between_two_batches)
+{
+    enum { ROWS = 100, TEXT = 40000 };
+    static struct entries_value values[ROWS];
+    static char text[TEXT + 1];
+    struct query query = everything();
+    struct scan_limits limits = ample;
+    atomic_bool cancel = false;
+    struct replica replica;
+
+    memset(text, 'x', TEXT);
+    replica_init(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
+    for (uint32_t i = 0; i < ROWS; i++)
+        values[i] = (struct entries_value){.table = "cpu",
+                                           .host = "a",
+                                           .time_ns = i,
+                                           .field = "s",
+                                           .type = FIELD_STRING,
+                                           .text = text};
+    replica_write(&replica, &(struct entries_from){0}, values, ROWS);
+    limits.cancel = &cancel;
+    for (uint32_t sealed = 0; sealed < 2; sealed++) {
+        struct snapshot *snapshot = store_snapshot(replica.store);
+
+        atomic_store(&cancel, false);
+        cr_assert_eq(scan_rows(snapshot, &query, &limits, cancel_it, &cancel), ERR_CANCELED);
+        snapshot_free(snapshot);
+        cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
+    }
+    replica_fini(&replica);
+}
+
 Test(scan, says_so_when_result_or_memory_have_no_room)
 {
     static struct world world;
