@@ -149,6 +149,13 @@ static double extreme_of_floats(const uint64_t *bits, uint32_t rows, bool want_m
     double lanes[LANES], found = want_min ? INFINITY : -INFINITY;
     uint32_t i = 0;
 
+    if (rows < 2 * LANES) { /* Lanes would take longer to fill and to empty. */
+        for (; i < rows; i++) {
+            double value = as_float(bits[i]);
+            found = (want_min ? value < found : value > found) ? value : found;
+        }
+        return found;
+    }
     for (uint32_t lane = 0; lane < LANES; lane++)
         lanes[lane] = found;
     if (want_min) {
