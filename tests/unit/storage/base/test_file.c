@@ -142,6 +142,35 @@ Test(file, what_is_written_once_is_there_after_it_left_the_page_cache)
     disk->close(file);
 }
 
+Test(file, what_is_read_once_is_read_the_same_from_the_cache_and_from_the_disk)
+{
+    enum { SIZE = 3 * 4096 + 100 };
+    static uint8_t bytes[SIZE], read[SIZE];
+    struct file *file = open_ok("a", FILE_WRITE | FILE_CREATE | FILE_ONCE);
+
+    for (size_t i = 0; i < SIZE; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 256);
+    cr_assert_eq(disk->write(file, 0, bytes, SIZE), ERR_OK);
+    cr_assert_eq(disk->sync(file), ERR_OK); /* It leaves the cache. */
+    disk->close(file);
+    file = open_ok("a", FILE_READ | FILE_ONCE);
+    for (int round = 0; round < 2; round++) {
+        cr_assert_eq(disk->read(file, 0, read, SIZE), ERR_OK, "%s", err_detail());
+        cr_assert_arr_eq(read, bytes, SIZE);
+        cr_assert_eq(disk->read(file, 4000, read, 200), ERR_OK, "%s", err_detail());
+        cr_assert_arr_eq(read, bytes + 4000, 200);
+        cr_assert_eq(disk->read(file, SIZE - 10, read, 11), ERR_END);
+    }
+    disk->close(file);
+    file = open_ok("a", FILE_READ); /* From here on it is in the cache. */
+    cr_assert_eq(disk->read(file, 0, read, SIZE), ERR_OK);
+    disk->close(file);
+    file = open_ok("a", FILE_READ | FILE_ONCE);
+    cr_assert_eq(disk->read(file, 0, read, SIZE), ERR_OK);
+    cr_assert_arr_eq(read, bytes, SIZE);
+    disk->close(file);
+}
+
 Test(file, names_are_found_renamed_and_removed)
 {
     struct file *file = open_ok("a", FILE_WRITE | FILE_CREATE);
