@@ -122,19 +122,43 @@ void store_compact_done(struct store *store, struct compact_job *job, bool faile
 
 /* ---- The leader's choice ------------------------------------------------------------------- */
 
-/* Deletes up to the index hide something of it. */
-static bool has_deleted(const struct store *store, const struct segment_info *info, uint64_t index)
-{
-    struct reader reader = reader_on(store->tombstones.data, store->tombstones.size);
-    struct tombstone tombstone;
+/* A delete whose rows should be erased by now. */
+struct erased {
+    uint64_t index;
+    uint32_t database;
+    int64_t first_ns, last_ns;
+};
 
-    while (tombstones_next(&reader, &tombstone, NULL)) {
-        if (tombstone.index <= index && tombstone.index > info->clean_index &&
-            tombstone.first_ns <= info->time_max_ns && tombstone.last_ns >= info->time_min_ns &&
-            marks_compare(database_map_name(tombstone.table_key),
-                          store->databases.names[info->database]) == 0)
+/* Those up to a log index: worked out once for all segments. */
+static enum err list_erased(const struct store *store, uint64_t index, struct erased **ret_list,
+                            uint32_t *ret_count)
+{
+    struct tombstone *tombstones = NULL;
+    uint32_t count = 0;
+    enum err err = tombstones_parse(&store->tombstones, index, &tombstones, &count);
+    struct erased *list = err == ERR_OK ? calloc((size_t)count + 1, sizeof *list) : NULL;
+
+    if (err == ERR_OK && list == NULL)
+        err = err_set(ERR_NO_MEMORY, "%u deletes", count);
+    for (uint32_t i = 0; i < count && err == ERR_OK; i++)
+        list[i] = (struct erased){
+            tombstones[i].index,
+            database_map_find(&store->databases, database_map_name(tombstones[i].table_key)),
+            tombstones[i].first_ns, tombstones[i].last_ns};
+    free(tombstones);
+    if (err != ERR_OK)
+        return err;
+    *ret_list = list;
+    *ret_count = count;
+    return ERR_OK;
+}
+
+static bool has_erased(const struct erased *list, uint32_t count, const struct segment_info *info)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].index > info->clean_index && list[i].database == info->database &&
+            list[i].first_ns <= info->time_max_ns && list[i].last_ns >= info->time_min_ns)
             return true;
-    }
     return false;
 }
 
@@ -151,7 +175,7 @@ static bool is_mostly_hidden(const struct store *store, const struct segment_inf
 }
 
 static struct compact_segment describe(const struct store *store, const struct segment_info *info,
-                                       bool waits, uint64_t erase_index)
+                                       bool waits)
 {
     return (struct compact_segment){
         .number = info->number,
@@ -161,7 +185,6 @@ static struct compact_segment describe(const struct store *store, const struct s
         .last_index = info->last_index,
         .bytes = info->size,
         .busy = waits || store_is_gone(store, info),
-        .dead = !waits && (has_deleted(store, info, erase_index) || is_mostly_hidden(store, info)),
     };
 }
 
@@ -171,27 +194,32 @@ static enum err list_segments(const struct store *store, uint64_t erase_index,
 {
     struct compact_segment *segments =
         calloc((size_t)store->segment_count + store->compactions.count + 1, sizeof *segments);
+    struct erased *erased = NULL;
     uint64_t *inputs = NULL;
-    uint32_t input_count = 0, count = 0;
+    uint32_t input_count = 0, erased_count = 0, count = 0;
     enum err err = compactions_inputs(&store->compactions, &inputs, &input_count);
 
+    if (err == ERR_OK)
+        err = list_erased(store, erase_index, &erased, &erased_count);
     if (err == ERR_OK && segments == NULL)
         err = err_set(ERR_NO_MEMORY, "a plan for %u segments", store->segment_count);
     for (uint32_t i = 0; i < store->segment_count && err == ERR_OK; i++) {
         const struct segment_info *info = segment_info(store->segments[i]);
 
-        if (!compactions_have(inputs, input_count, info->number))
-            segments[count++] = describe(store, info, false, erase_index);
+        if (compactions_have(inputs, input_count, info->number))
+            continue;
+        segments[count] = describe(store, info, false);
+        segments[count++].dead =
+            has_erased(erased, erased_count, info) || is_mostly_hidden(store, info);
     }
     for (uint32_t i = 0; i < store->compactions.count && err == ERR_OK; i++) {
         const struct compaction *compaction = &store->compactions.items[i];
         struct compact_segment own =
-            describe(store, &compaction->info, compaction->input_count > 0, 0);
+            describe(store, &compaction->info, compaction->input_count > 0);
         uint32_t at = count;
 
         if (compactions_have(inputs, input_count, own.number))
             continue;
-        own.dead = false;
         while (at > 0 && (segments[at - 1].last_index > own.last_index ||
                           (segments[at - 1].last_index == own.last_index &&
                            segments[at - 1].number > own.number)))
@@ -200,6 +228,7 @@ static enum err list_segments(const struct store *store, uint64_t erase_index,
         segments[at] = own;
     }
     free(inputs);
+    free(erased);
     if (err != ERR_OK) {
         free(segments);
         return err;
