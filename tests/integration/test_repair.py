@@ -118,6 +118,7 @@ def damage_running(site, kind, count, chance):
         path = chance.choice(site.files(node, kind))
         found = node.status()["scrub"]["found"]
         before = path.read_bytes()
+        flipped_ns = time.time_ns()
         at = flip(path, chance)
         start = time.monotonic()
         if kind == "segment" and turn % 2:  # A reader may be the first to meet it.
@@ -128,7 +129,9 @@ def damage_running(site, kind, count, chance):
         took.append(time.monotonic() - start)
         assert node.status()["scrub"]["found"] > found, (path, at)
         deadline = time.monotonic() + 5
-        while path.read_bytes() != before:  # meta.mrc: its owner writes it at the next tick.
+        # meta.mrc: its owner writes it at its next tick, and the copy behind it.
+        while path.read_bytes() != before or kind == "meta" and any(
+                copy.stat().st_mtime_ns < flipped_ns for copy in site.files(node, kind)):
             assert time.monotonic() < deadline, (path, at)
             time.sleep(0.02)
         if turn % 10 == 0 or count < 50:
