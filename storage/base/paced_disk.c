@@ -6,7 +6,11 @@
 
 #include "storage/base/check.h"
 
-enum { ALIGNMENT = 4096 };
+enum {
+    ALIGNMENT = 4096,
+    JUMP =
+        128 * 1024, /* A window that does not follow the last one: most of it may be for nothing. */
+};
 
 /* One file, opened twice below. */
 struct file {
@@ -79,8 +83,12 @@ static enum err fill(struct file *file, uint64_t offset)
 {
     struct paced_disk *paced = file->paced;
     uint64_t start = window_of(file, offset);
+    /* Less for nothing, where a reader jumps. */
+    bool follows = paced->of == file && start >= paced->offset &&
+                   start / ALIGNMENT == (paced->offset + paced->filled) / ALIGNMENT;
+    size_t room = follows ? PACED_DISK_WINDOW : JUMP;
     uint64_t left = file->size - start;
-    size_t size = left < PACED_DISK_WINDOW ? (size_t)left : PACED_DISK_WINDOW;
+    size_t size = left < room ? (size_t)left : room;
     size_t whole = size / ALIGNMENT * ALIGNMENT;
     enum err err;
 
