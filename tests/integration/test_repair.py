@@ -142,6 +142,8 @@ def damage_running(site, kind, count, chance):
         while not is_restored(site, node, kind, path, before, flipped_ns):
             assert time.monotonic() < deadline, (path, at)
             time.sleep(0.02)
+        if kind == "meta":
+            time.sleep(0.3)  # One that is being written would take the next flip with it.
         if turn % 10 == 0 or count < 50:
             for level in LEVELS:
                 reader = chance.choice(site.nodes)
