@@ -54,7 +54,7 @@ enum {
     EPOCH_SIZE_MAX = 64,
     META_SIZE_MAX = 512 * 1024 * 1024,
     META_HEADER = 20, /* Magic, crc of bytes 8 to the end, version, u64 log index: node/meta.c. */
-    META_VERSION = 1,
+    META_VERSION = 2, /* As node/meta.c writes it. */
 };
 
 struct fsck {
