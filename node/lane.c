@@ -304,6 +304,14 @@ static void refused_for_good(struct lane *lane, struct lane_block *block,
     }
 }
 
+/* Also of a block that was refused: a shard that takes no new series says which it has. */
+static void learn_ids(struct lane *lane, const struct lane_block *block,
+                      const struct write_request *request)
+{
+    if (!block->refused && request->id_count == block->fresh_count && block->fresh_count > 0)
+        lane->ids(lane->ctx, lane->shard, block->fresh, request->ids, block->fresh_count);
+}
+
 static void block_answered(struct route *route)
 {
     struct lane_write *write = (struct lane_write *)route;
@@ -318,13 +326,12 @@ static void block_answered(struct route *route)
         lane->full = false;
         lane->last_refusal.code = ERR_OK;
         settle_block(block, answer);
-        if (!block->refused && write->request.id_count == block->fresh_count &&
-            block->fresh_count > 0)
-            lane->ids(lane->ctx, lane->shard, block->fresh, write->request.ids, block->fresh_count);
+        learn_ids(lane, block, &write->request);
         drop_done(lane);
     } else if (may_pass(answer->code)) {
         refused_for_now(lane, block, answer);
     } else {
+        learn_ids(lane, block, &write->request);
         refused_for_good(lane, block, answer);
     }
     router_free_write(&write->request);

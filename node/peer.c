@@ -29,15 +29,23 @@ static void send_bytes(struct worker *worker, uint64_t to, uint16_t type, uint64
     bytes_fini(bytes);
 }
 
-void peer_encode_answer(const struct answer *answer, struct bytes *out)
+static void put_answer(const struct answer *answer, const uint32_t *ids, uint32_t id_count,
+                       struct bytes *out)
 {
     struct message_error message = {.code = answer->code,
                                     .leader = answer->leader,
                                     .retry_ms = answer->retry_ms,
                                     .cutoff_ns = answer->cutoff_ns,
-                                    .text = {answer->text, strlen(answer->text)}};
+                                    .text = {answer->text, strlen(answer->text)},
+                                    .id_count = id_count,
+                                    .ids = (const uint8_t *)ids};
 
     message_put_error(&message, out);
+}
+
+void peer_encode_answer(const struct answer *answer, struct bytes *out)
+{
+    put_answer(answer, NULL, 0, out);
 }
 
 static void send_error(struct worker *worker, uint64_t to, uint64_t number,
@@ -70,8 +78,11 @@ static void write_done(struct route *route)
     struct peer_write *write = (struct peer_write *)route;
     struct write_request *request = &write->request;
 
+    struct bytes bytes = {0};
+
     if (route->answer.code != ERR_OK) {
-        send_error(route->origin, write->from, write->number, &route->answer);
+        put_answer(&route->answer, request->ids, request->id_count, &bytes);
+        send_bytes(route->origin, write->from, FRAME_ERROR, write->number, &bytes, true);
     } else {
         struct message_write_ok message = {.shard = request->shard,
                                            .index = request->index,
@@ -79,7 +90,6 @@ static void write_done(struct route *route)
                                            .duplicate = request->duplicate,
                                            .id_count = request->id_count,
                                            .ids = (const uint8_t *)request->ids};
-        struct bytes bytes = {0};
 
         message_put_write_ok(&message, &bytes);
         send_bytes(route->origin, write->from, FRAME_WRITE_OK, write->number, &bytes, true);

@@ -13,6 +13,18 @@
 
 enum { RETRY_MS = 50 };
 
+/* Without memory the sender goes on with keys: longer, and right. */
+static void take_ids(struct write_request *request, const uint8_t *ids, uint32_t count)
+{
+    free(request->ids);
+    request->id_count = 0;
+    request->ids = count == 0 ? NULL : malloc(count * sizeof *request->ids);
+    if (request->ids == NULL)
+        return;
+    request->id_count = count;
+    memcpy(request->ids, ids, count * sizeof *request->ids);
+}
+
 static enum err take_write_ok(struct write_request *request, const struct buf *payload)
 {
     struct message_write_ok message;
@@ -23,13 +35,7 @@ static enum err take_write_ok(struct write_request *request, const struct buf *p
     request->duplicate = message.duplicate;
     request->index = message.index;
     request->rows = message.rows;
-    if (message.id_count == 0)
-        return ERR_OK;
-    request->ids = malloc(message.id_count * sizeof *request->ids);
-    if (request->ids == NULL)
-        return ERR_OK; /* Goes on with keys. */
-    request->id_count = message.id_count;
-    memcpy(request->ids, message.ids, message.id_count * sizeof *request->ids);
+    take_ids(request, message.ids, message.id_count);
     return ERR_OK;
 }
 
@@ -112,6 +118,8 @@ static enum err take_error(struct route *route, const struct buf *payload)
     route->answer.cutoff_ns = message.cutoff_ns;
     (void)snprintf(route->answer.text, sizeof route->answer.text, "%.*s", (int)message.text.size,
                    message.text.data);
+    if (route->kind == ROUTE_WRITE)
+        take_ids((struct write_request *)route, message.ids, message.id_count);
     return ERR_OK;
 }
 

@@ -145,6 +145,8 @@ static void admit(struct shard *shard, struct write_request *request, struct blo
     if (err != ERR_OK) {
         if (err == ERR_TOO_OLD)
             request->route.answer.cutoff_ns = store_refused_before(shard->store);
+        if (err == ERR_LIMIT)
+            fill_ids(shard, request); /* Rows of series that are known are taken by themselves. */
         router_fail(shard->worker, &request->route, err,
                     err == ERR_BUSY || err == ERR_SEQUENCE ? RETRY_BUSY_MS : 0);
         return;

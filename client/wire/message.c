@@ -129,6 +129,8 @@ void message_put_error(const struct message_error *message, struct bytes *out)
     bytes_put_u32(out, message->retry_ms);
     bytes_put_u64(out, (uint64_t)message->cutoff_ns);
     put_text(message->text, out);
+    bytes_put_u32(out, message->id_count);
+    bytes_put(out, message->ids, (size_t)message->id_count * sizeof(uint32_t));
 }
 
 enum err message_get_error(const void *bytes, size_t size, struct message_error *ret)
@@ -140,6 +142,8 @@ enum err message_get_error(const void *bytes, size_t size, struct message_error 
     ret->retry_ms = reader_u32(&r);
     ret->cutoff_ns = (int64_t)reader_u64(&r);
     ret->text = get_string(&r, MESSAGE_TEXT_MAX);
+    ret->id_count = reader_u32(&r);
+    ret->ids = reader_take(&r, (size_t)ret->id_count * sizeof(uint32_t));
     if (!reader_done(&r))
         return malformed("ERROR", size);
     if (ret->code == ERR_OK || ret->code >= ERR_COUNT)

@@ -55,6 +55,8 @@ struct message_error {
     uint32_t retry_ms; /* Transient errors: come back after this; 0: do not retry as it is. */
     int64_t cutoff_ns; /* ERR_TOO_OLD: rows from this time on are taken; else 0. */
     struct slice text;
+    uint32_t id_count;  /* ERR_LIMIT to a write: of the block's fresh keys, in its order, the ids */
+    const uint8_t *ids; /* of those that are known all the same; u32 each, not aligned. */
 };
 void message_put_error(const struct message_error *message, struct bytes *out);
 MUST_CHECK enum err message_get_error(const void *bytes, size_t size, struct message_error *ret);

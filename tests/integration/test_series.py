@@ -30,8 +30,7 @@ def post_until(node, database, text, codes):
 
 
 def test_a_database_takes_no_more_series_than_it_may(make_cluster):
-    # One worker: it is the workers that learn which series are there, each for itself.
-    cluster = make_cluster(workers=1)
+    cluster = make_cluster(workers=2)  # Each learns for itself which series are there.
     cluster.start()
     made = cluster.run("db", "create", "plant", "--series-max", "40")
     assert made.returncode == 0, made.stderr

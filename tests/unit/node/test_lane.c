@@ -432,8 +432,12 @@ Test(lane, where_no_new_series_fits_the_others_are_to_come_again)
     cr_assert_eq(try_row(1, BLOCK_ID_NONE), ERR_OK);
     cr_assert_eq(lane_check_series(&lane, any, BLOCK_ID_NONE), ERR_OK);
     flush_later(0);
+    sent[0]->id_count = 1; /* It was there all the same. */
+    sent[0]->ids = malloc(sizeof *sent[0]->ids);
+    sent[0]->ids[0] = 77;
     answer(0, ERR_LIMIT);
     expect_told(0, ERR_UNAVAILABLE);
+    cr_assert_eq(learnt[1], 77);
     cr_assert_eq(lane_check_series(&lane, any, BLOCK_ID_NONE), ERR_LIMIT);
     cr_assert_eq(lane_check_series(&lane, any, 5), ERR_OK);
     flush_later(100);

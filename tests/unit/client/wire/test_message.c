@@ -195,13 +195,19 @@ Test(message, brings_errors_back)
 Test(message, cuts_long_texts_to_what_the_receiver_takes)
 {
     static char text[2 * MESSAGE_TEXT_MAX];
-    struct message_error sent = {.code = ERR_LIMIT, .text = {text, sizeof text}}, back;
+    struct message_error sent = {.code = ERR_LIMIT,
+                                 .text = {text, sizeof text},
+                                 .id_count = 1,
+                                 .ids = (const uint8_t *)"abcd"},
+                         back;
     struct bytes bytes = {0};
 
     memset(text, 'x', sizeof text);
     message_put_error(&sent, &bytes);
     cr_assert_eq(message_get_error(bytes.data, bytes.size, &back), ERR_OK);
     cr_assert_eq(back.text.size, MESSAGE_TEXT_MAX);
+    cr_assert_eq(back.id_count, 1);
+    cr_assert_eq(memcmp(back.ids, "abcd", 4), 0);
     bytes_fini(&bytes);
 }
 
@@ -679,7 +685,8 @@ static void put_samples(struct bytes *frames)
     static struct message_topology topology;
     static struct message_declare declare;
     struct message_hello_ok hello_ok = {PROTOCOL_VERSION, 7, 3, 8, FRAME_PAYLOAD_MAX, {"n", 1}};
-    struct message_error error = {ERR_NOT_LEADER, 2, 50, -3, SLICE("ask node 2")};
+    struct message_error error = {
+        ERR_NOT_LEADER, 2, 50, -3, SLICE("ask node 2"), 1, (const uint8_t *)"\1\2\3\4"};
     struct message_write_ok write_ok = {5, 12, 345, 4096, true, 1, (const uint8_t *)"\1\2\3\4"};
     struct message_query_end end = {ERR_TIMEOUT, 5, 250, 3, SLICE("after 30 s"), {9, -1}};
     struct message_database_info info = {SLICE("plant"), 1, 2, 4, 3};
