@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from cluster import shard_files
+
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 # Damages of each kind of file: few for each change, 1000 by hand.
 COUNT = int(os.environ.get("DAMAGES", "4"))
@@ -62,8 +64,8 @@ class Site:
 
     def digests(self, node):
         """Of all files that replicas have in common."""
-        return {str(path.relative_to(node.dir)): hashlib.sha256(path.read_bytes()).hexdigest()
-                for path in sorted(node.dir.glob("shard-*/*"))}
+        return {name: hashlib.sha256(contents).hexdigest()
+                for name, contents in sorted(shard_files(node).items())}
 
     def is_equal(self):
         return len({json.dumps(self.digests(node)) for node in self.nodes}) == 1
