@@ -59,6 +59,8 @@ static void merge_done(struct compact_task *compact_task)
 
 void shard_compact_end(struct shard *shard, struct compact_job *job, enum err err)
 {
+    if (err == ERR_CORRUPT && store_compact_is_stale(shard->store, job))
+        err = ERR_CANCELED; /* What is damaged indeed is met again. */
     if (err != ERR_OK && err != ERR_CANCELED && !shard->compact_failed)
         log_warn("shard=%u compaction failed, what it was to merge stays, and it is tried again "
                  "every %d s: %s: %s",

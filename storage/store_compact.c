@@ -72,6 +72,11 @@ enum err store_compact_begin(struct store *store, struct compact_job **ret_job)
     return ERR_OK;
 }
 
+bool store_compact_is_stale(const struct store *store, const struct compact_job *job)
+{
+    return store->seals_out > 0 || compactions_find(&store->compactions, job->number) == NULL;
+}
+
 void store_compact_ready(struct store *store, struct compact_job *job)
 {
     catalog_view_fini(&job->series);

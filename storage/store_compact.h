@@ -16,6 +16,9 @@ bool store_wants_compaction(const struct store *store);
 /** Take the next one out: compact_run() in any thread, store_compact_ready(), compact_adopt() in
  * the pool while no seal of the store is there, store_compact_done(). ERR_NO_MEMORY. */
 MUST_CHECK enum err store_compact_begin(struct store *store, struct compact_job **ret_job);
+/** Its inputs were dropped meanwhile, files and all, or a seal that is out may have done so: what
+ * seems to be damaged in them says nothing. */
+bool store_compact_is_stale(const struct store *store, const struct compact_job *job);
 void store_compact_ready(struct store *store, struct compact_job *job);
 /** The job is gone. After an error (`failed` true) it is wanted again later. */
 void store_compact_done(struct store *store, struct compact_job *job, bool failed);

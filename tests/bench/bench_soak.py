@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Full load for minutes: bench_soak.py BIN [--minutes M] [--retention 4m] [--svg FILE]
+"""Full load for minutes: bench_soak.py BIN [--minutes M] [--retention 2GiB] [--svg FILE]
 
 Three nodes on this machine, sealing and whatever else runs in the background on, and the load
 generator at full speed. Each second: points acknowledged, resident memory of the largest node, bytes
@@ -112,7 +112,7 @@ def main():
     parser.add_argument("bin", type=pathlib.Path, help="directory with the programs")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--settings", default="", help="lines of YAML for each node")
-    parser.add_argument("--retention", default="0", help="of the database, as 4m; 0: for ever")
+    parser.add_argument("--retention", default="0", help="bytes of a node, as 2GiB; 0: for ever")
     parser.add_argument("--verify", action="store_true", help="read everything back at the end")
     parser.add_argument("--json", help="file for the figures")
     parser.add_argument("--svg", help="file for the plot")
@@ -125,7 +125,7 @@ def main():
                           settings=arguments.settings.replace("\\n", "\n"))
         cluster.start()
         try:
-            made = cluster.run("db", "create", "soak", "--retention", arguments.retention)
+            made = cluster.run("db", "create", "soak", "--retention-bytes", arguments.retention)
             if made.returncode != 0:
                 raise SystemExit(made.stderr)
             seconds = run(cluster, arguments)

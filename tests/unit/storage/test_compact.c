@@ -373,6 +373,22 @@ Test(compact, what_was_dropped_while_it_was_made_is_thrown_away)
     expect_no_orphans(&replica);
 }
 
+Test(compact, what_was_dropped_before_it_was_made_is_no_damage)
+{
+    struct compact_job *job;
+
+    write_sample();
+    order((uint64_t[]){1, 2, 3}, 3);
+    cr_assert_eq(store_compact_begin(replica.store, &job), ERR_OK);
+    cr_assert_not(store_compact_is_stale(replica.store, job));
+    cut(INT64_MIN, 1);
+    cr_assert_eq(compact_run(job), ERR_CORRUPT); /* The files are gone. */
+    cr_assert(store_compact_is_stale(replica.store, job));
+    store_compact_done(replica.store, job, true);
+    cr_assert_eq(stats().segments, 1);
+    expect_no_orphans(&replica);
+}
+
 /* ---- Failures ------------------------------------------------------------------------------ */
 
 static const char *const places[] = {"compact.merge", "compact.segment", "compact.manifest",
