@@ -7,55 +7,72 @@
 
 #include "loadgen/run.h"
 
-enum { SLICE_ROWS = 100000, SHARDS_MAX = 4096, SETTLE_MS = 250 };
+enum { SLICE_ROWS = 100000, SHARDS_MAX = 4096, SETTLE_MS = 250, SETTLE_TRIES = 80 };
 
 /* ---- Status -------------------------------------------------------------------------------- */
 
-static void add_shards(const json_t *shards, uint64_t *rows_of)
+/* What a shard's leader says once it has applied all that was committed before: others may be
+ * behind, or have just started. */
+static void add_ready_shards(const json_t *shards, uint8_t *leaders, uint64_t *rows)
 {
     const json_t *shard;
     size_t at;
 
     json_array_foreach(shards, at, shard)
     {
-        size_t number = (size_t)json_integer_value(json_object_get(shard, "shard"));
-        uint64_t rows = (uint64_t)json_integer_value(json_object_get(shard, "rows"));
-
-        /* Replicas lag behind each other by moments: the one that is ahead counts. */
-        if (number < SHARDS_MAX && rows > rows_of[number])
-            rows_of[number] = rows;
+        if (at >= SHARDS_MAX || !json_is_true(json_object_get(shard, "ready")))
+            continue;
+        *rows += (uint64_t)json_integer_value(json_object_get(shard, "rows"));
+        leaders[at]++;
     }
 }
 
-bool verify_status(struct run *run, uint64_t *ret_rows, uint64_t *ret_cpu_ms)
+/* *ret_missing: shards that have no leader who is ready just now, or two while it moves. */
+static bool read_status(struct run *run, uint64_t *ret_rows, uint64_t *ret_cpu_ms,
+                        size_t *ret_missing)
 {
-    static uint64_t rows_of[SHARDS_MAX];
-    const struct timespec settle = {.tv_nsec = SETTLE_MS * 1000000};
+    uint8_t leaders[SHARDS_MAX] = {0};
+    size_t shards = 0, at;
     const json_t *node;
     char *text = NULL;
     json_t *root;
-    size_t at;
 
-    /* A node's figures of its shards are up to 100 ms old. */
-    (void)nanosleep(&settle, NULL);
     if (millrace_status(run->client, 1, &text) != MILLRACE_OK)
         return false;
     root = json_loads(text, 0, NULL);
     free(text);
-    if (root == NULL)
-        return false;
-    memset(rows_of, 0, sizeof rows_of);
     *ret_rows = 0;
     *ret_cpu_ms = 0;
+    *ret_missing = 0;
     json_array_foreach(json_object_get(root, "nodes"), at, node)
     {
+        const json_t *list = json_object_get(node, "shards");
+
         *ret_cpu_ms += (uint64_t)(json_real_value(json_object_get(node, "cpu_s")) * 1000);
-        add_shards(json_object_get(node, "shards"), rows_of);
+        shards = json_array_size(list) > shards ? json_array_size(list) : shards;
+        add_ready_shards(list, leaders, ret_rows);
     }
-    for (size_t i = 0; i < SHARDS_MAX; i++)
-        *ret_rows += rows_of[i];
     json_decref(root);
-    return true;
+    for (size_t i = 0; i < shards && i < SHARDS_MAX; i++)
+        *ret_missing += leaders[i] != 1;
+    return shards > 0;
+}
+
+bool verify_status(struct run *run, uint64_t *ret_rows, uint64_t *ret_cpu_ms)
+{
+    const struct timespec settle = {.tv_nsec = SETTLE_MS * 1000000};
+    size_t missing = 0;
+
+    for (int i = 0; i < SETTLE_TRIES; i++) {
+        /* A node's figures of its shards are up to 100 ms old. */
+        (void)nanosleep(&settle, NULL);
+        if (!read_status(run, ret_rows, ret_cpu_ms, &missing))
+            return false; /* No node answers: the client's error says why. */
+        if (missing == 0)
+            return true;
+    }
+    fprintf(stderr, "millrace-loadgen: %zu shards have no leader that is ready\n", missing);
+    return false;
 }
 
 /* ---- Reading back -------------------------------------------------------------------------- */

@@ -158,6 +158,7 @@ static json_t *shard_json(struct node *node, uint32_t group)
                       json_number(board.group.term), "commit", json_number(board.group.commit),
                       "applied", json_number(board.group.applied), "last",
                       json_number(board.group.last), "replicas", replicas_json(&board.group));
+    (void)json_object_set_new(shard, "ready", json_boolean(board.group.ready));
     (void)json_object_set_new(shard, "age_ms", json_number(worker_now_ms() - board.at_ms));
     (void)json_object_set_new(shard, "series", json_number(store->series));
     (void)json_object_set_new(shard, "rows", json_number(store->rows));
