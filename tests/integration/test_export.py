@@ -129,7 +129,7 @@ def test_bad_lines_are_named_and_the_others_stored(cluster, tmp_path):
 
 
 def test_an_import_survives_its_leaders(cluster):
-    count, pieces = 300_000, 12
+    count, pieces = 60_000, 12
     command = subprocess.Popen(
         [BIN / "millrace", "import", "--json", "--node", cluster.natives()], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
