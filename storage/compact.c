@@ -56,25 +56,8 @@ static void sources_fini(const struct compact_job *job, struct sources *sources)
 
 static void add_groups(struct sources *sources, struct segment *segment)
 {
-    const struct segment_info *info = segment_info(segment);
-
-    for (uint32_t i = 0; i < info->groups; i++) {
-        const struct segment_group *group = segment_group(segment, i);
-        uint32_t table = segment_table(segment, i)->number;
-
-        sources->sources[sources->count++] =
-            (struct snapshot_source){.segment = segment,
-                                     .index = info->last_index,
-                                     .clean_index = info->clean_index,
-                                     .group = i,
-                                     .rows = group->rows,
-                                     .time_min_ns = group->time_min_ns,
-                                     .time_max_ns = group->time_max_ns,
-                                     .series_min = group->series_min,
-                                     .series_max = group->series_max,
-                                     .table_min = table,
-                                     .table_max = table};
-    }
+    for (uint32_t i = 0; i < segment_groups(segment); i++)
+        sources->sources[sources->count++] = snapshot_group(segment, i);
 }
 
 static enum err sources_init(const struct compact_job *job, struct sources *sources)

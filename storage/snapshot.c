@@ -23,6 +23,24 @@ void snapshot_free(struct snapshot *snapshot)
     free(snapshot);
 }
 
+struct snapshot_source snapshot_group(struct segment *segment, uint32_t group)
+{
+    const struct segment_group *of = segment_group(segment, group);
+    uint32_t table = segment_table(segment, group)->number;
+
+    return (struct snapshot_source){.segment = segment,
+                                    .index = segment_info(segment)->last_index,
+                                    .clean_index = segment_info(segment)->clean_index,
+                                    .group = group,
+                                    .rows = of->rows,
+                                    .time_min_ns = of->time_min_ns,
+                                    .time_max_ns = of->time_max_ns,
+                                    .series_min = of->series_min,
+                                    .series_max = of->series_max,
+                                    .table_min = table,
+                                    .table_max = table};
+}
+
 bool snapshot_hide(struct snapshot *snapshot, const struct bytes *tombstones)
 {
     if (tombstones->size == 0)

@@ -46,6 +46,9 @@ struct snapshot {
 
 void snapshot_free(struct snapshot *snapshot); /* NULL is allowed. */
 
+/** One group of a segment as a source, which takes over the caller's count of it. */
+struct snapshot_source snapshot_group(struct segment *segment, uint32_t group);
+
 /** Take in a list of tombstones. False: no memory. */
 bool snapshot_hide(struct snapshot *snapshot, const struct bytes *tombstones);
 /** The next tombstone, from `at` on, that may hide rows of a table in the source, with a time from

@@ -383,23 +383,8 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
 
 static void add_segment(struct snapshot *snapshot, struct segment *segment)
 {
-    for (uint32_t i = 0; i < segment_groups(segment); i++) {
-        const struct segment_group *group = segment_group(segment, i);
-        uint32_t table = segment_table(segment, i)->number;
-
-        snapshot->sources[snapshot->source_count++] =
-            (struct snapshot_source){.segment = segment_ref(segment),
-                                     .index = segment_info(segment)->last_index,
-                                     .clean_index = segment_info(segment)->clean_index,
-                                     .group = i,
-                                     .rows = group->rows,
-                                     .time_min_ns = group->time_min_ns,
-                                     .time_max_ns = group->time_max_ns,
-                                     .series_min = group->series_min,
-                                     .series_max = group->series_max,
-                                     .table_min = table,
-                                     .table_max = table};
-    }
+    for (uint32_t i = 0; i < segment_groups(segment); i++)
+        snapshot->sources[snapshot->source_count++] = snapshot_group(segment_ref(segment), i);
 }
 
 static void add_head(struct snapshot *snapshot, const struct head *head)
