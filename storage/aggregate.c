@@ -257,12 +257,12 @@ enum err aggregate_run_values(struct aggregate *aggregate, uint32_t run_at, uint
     return err == ERR_OK ? aggregate_table_check(aggregate) : err;
 }
 
-bool aggregate_one_window(const struct aggregate *aggregate, int64_t first_ns, int64_t last_ns)
+bool aggregate_one_window(const struct aggregate *aggregate, int64_t time_ns, int64_t other_ns)
 {
-    int64_t window_last_ns;
+    int64_t last_ns;
 
-    (void)aggregate_table_window(aggregate, first_ns, &window_last_ns);
-    return last_ns <= window_last_ns;
+    return aggregate_table_window(aggregate, time_ns, &last_ns) ==
+           aggregate_table_window(aggregate, other_ns, &last_ns);
 }
 
 /* ---- As bytes ------------------------------------------------------------------------------

@@ -87,8 +87,8 @@ MUST_CHECK enum err aggregate_values(struct aggregate *aggregate, uint32_t field
  */
 MUST_CHECK enum err aggregate_part(struct aggregate *aggregate, uint32_t group, int64_t time_ns,
                                    uint32_t field, const struct aggregate_cell *part);
-/** Whether all times from first_ns to last_ns lie in one window. */
-bool aggregate_one_window(const struct aggregate *aggregate, int64_t first_ns, int64_t last_ns);
+/** Whether two times lie in one window, and all between them; either may be the earlier one. */
+bool aggregate_one_window(const struct aggregate *aggregate, int64_t time_ns, int64_t other_ns);
 
 /** The runs that aggregate_rows() made since aggregate_begin(), in the order of their rows.
  * Borrowed until the next call. */

@@ -666,6 +666,40 @@ Test(scan, says_the_same_of_head_and_segments_to_the_bit)
     replica_fini(&head);
 }
 
+/* Chunks of series stand one behind the other: the first of the next one may be of an earlier window
+ * than the last of the one before. */
+Test(scan, keeps_windows_apart_whose_chunks_are_neighbours)
+{
+    enum { ROWS = 2000, EVERY = 10000 };
+    static const char *const hosts[] = {"a", "b"};
+    static const int64_t begins[] = {EVERY, 0};
+    struct entries_value *values = calloc((size_t)2 * ROWS, sizeof *values);
+    struct query query = everything();
+    struct replica replica;
+    struct lines lines;
+
+    for (uint32_t i = 0; i < 2 * ROWS; i++)
+        values[i] = (struct entries_value){.table = "cpu",
+                                           .host = hosts[i / ROWS],
+                                           .time_ns = begins[i / ROWS] + i % ROWS,
+                                           .field = "i",
+                                           .type = FIELD_INT,
+                                           .bits = 1};
+    replica_init(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
+    replica_write(&replica, &(struct entries_from){0}, values, (size_t)2 * ROWS);
+    cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
+    query.agg = QUERY_COUNT;
+    query.every_ns = EVERY;
+    lines = aggregate_of_store(replica.store, &query, &ample);
+    cr_assert_eq(lines.count, 2);
+    cr_expect_str_eq(lines.lines[0], "time=0 i:unsigned=7d0");
+    cr_expect_str_eq(lines.lines[1], "time=10000 i:unsigned=7d0");
+    lines_free(&lines);
+    replica_fini(&replica);
+    free(values);
+}
+
 static struct lines rows_of_store(struct store *store, const struct query *query,
                                   const struct scan_limits *limits)
 {
