@@ -5,7 +5,7 @@ A unit test program counts as the Criterion tests in it, a pytest file as its te
 everything else as one. A step that failed without a failed test counts as one failure. Skipped
 tests count as nothing, but are named.
 
-    summary.py LOGS             prints each failure, then "N passed, N failed"; exits 1 if any failed
+    summary.py LOGS             prints each failure with its last lines, then "N passed, N failed"; exits 1 if any failed
     summary.py --self-test      shows that failures of every kind are counted
 """
 import pathlib
@@ -18,6 +18,20 @@ CRITERION = re.compile(
     r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)")
 
 
+QUOTED_LINES = 20
+
+
+def text_of(case):
+    """What it printed. Criterion colours its output even into a file."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", "".join(case.itertext()))
+
+
+def quote(case):
+    """The last lines of a failure: seeds, the assertion, the log of a node."""
+    lines = [line for line in text_of(case).splitlines() if line.strip()]
+    return ["    " + line for line in lines[-QUOTED_LINES:]]
+
+
 def outcome(case):
     """(passed, failed) of one <testcase>."""
     bad = case.find("failure") is not None or case.find("error") is not None
@@ -26,9 +40,7 @@ def outcome(case):
         on_purpose = case.get("status") is None or \
             case.find("skipped").get("message", "").startswith("SKIP_")
         return (0, 0) if on_purpose else (0, 1)
-    # Criterion colours its numbers even into a file.
-    output = re.sub(r"\x1b\[[0-9;]*m", "", "".join(case.itertext()))
-    counted = CRITERION.search(output)
+    counted = CRITERION.search(text_of(case))
     if counted:
         tested, passing = int(counted[1]), int(counted[2])
         failed = tested - passing
@@ -50,6 +62,7 @@ def add_up(logs):
             if bad:
                 lines.append(f"FAILED {case.get('name')} ({path.stem}), "
                              f"see {path.with_suffix('.log')}")
+                lines += quote(case)
             elif not good:
                 lines.append(f"skipped {case.get('name')} ({path.stem})")
         failed += bad_here
@@ -75,7 +88,7 @@ def self_test():
          "Failing: 0 | Crashing: 0</system-out></testcase>", "", (7, 0)),
         ('<testcase name="a" status="fail"><failure/><system-out>Synthesis: Tested: 7 | '
          "Passing: 4 | Failing: 2 | Crashing: 1</system-out></testcase>", "", (4, 3)),
-        ('<testcase name="a" status="fail"><failure/><system-out>Synthesis: Tested: 7 | '
+        ('<testcase name="a" status="fail"><failure/><system-out>SEED=7\nSynthesis: Tested: 7 | '
          "Passing: 7 | Failing: 0 | Crashing: 0</system-out></testcase>", "", (7, 1)),
         ('<testcase name="a" status="run"/>', "x", (1, 1)),
         ('<testcase name="a" status="run"/>', "dev-build", (1, 1)),
@@ -86,10 +99,10 @@ def self_test():
             logs = pathlib.Path(scratch)
             (logs / "x.xml").write_text(f"<testsuite>{xml}</testsuite>")
             (logs / "failed-steps").write_text(steps)
-            found = add_up(logs)[:2]
-            if found != expected:
+            *found, lines = add_up(logs)
+            if tuple(found) != expected or ("SEED=7" in xml) != ("    SEED=7" in lines):
                 failures += 1
-                print(f"{xml} {steps}: expected {expected}, found {found}")
+                print(f"{xml} {steps}: expected {expected}, found {found}, {lines}")
     print(f"self-test: {len(cases)} cases, {failures} failures")
     return 1 if failures else 0
 
