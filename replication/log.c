@@ -68,7 +68,7 @@ static enum err flush_stage(struct log *log)
     log->dirty = true;
     log->written_bytes += size;
     log->stage_at += size;
-    return disk->write(log->current->file, log->stage_at - size, log->stage, size);
+    return disk->write(log->current->part.file, log->stage_at - size, log->stage, size);
 }
 
 static enum err stage(struct log *log, const void *bytes, size_t size)
@@ -111,9 +111,9 @@ static enum err put_record(struct log *log, struct log_record *record)
         .index = record->index,
         .term = record->term,
         .aux = record->aux,
-        .position = log_position(log->current->number, at),
+        .position = log_position(log->current->part.number, at),
         .synced = log->synced,
-        .file_id = log->current->id,
+        .file_id = log->current->part.id,
     };
     uint64_t end = at + log_record_bytes(header.size);
     enum err err;
@@ -246,7 +246,7 @@ static enum err next_file(struct log *log)
 /* How many of the records fit into what is left of the current file. */
 static size_t count_fitting(const struct log *log, struct log_record *const *records, size_t count)
 {
-    uint64_t room = log->current->bytes - log->at;
+    uint64_t room = log->current->part.bytes - log->at;
 
     for (size_t i = 0; i < count; i++) {
         const struct buf *payload = records[i]->payload;
@@ -283,7 +283,9 @@ enum err log_write(struct log *log, struct log_record *const *records, size_t co
                                      log->dir, records[i]->group, records[i]->payload->size));
     }
     while (count > 0 && err == ERR_OK) {
-        size_t fitting = count_fitting(log, records, count);
+        size_t fitting = atomic_load_explicit(&log->current->condemned, memory_order_relaxed)
+                             ? 0
+                             : count_fitting(log, records, count);
 
         err = fitting > 0 ? write_group(log, records, fitting) : next_file(log);
         records += fitting;
@@ -299,13 +301,13 @@ enum err log_sync(struct log *log)
     if (log->failed.code != ERR_OK)
         return err_restore(&log->failed);
     if (log->dirty) {
-        err = log->options.disk->sync(log->current->file);
+        err = log->options.disk->sync(log->current->part.file);
         if (err != ERR_OK)
             return fail(log, err);
         log->dirty = false;
         log->claimed = log->claiming;
         log->syncs++;
-        log->synced = log_position(log->current->number, log->end);
+        log->synced = log_position(log->current->part.number, log->end);
     }
 
     (void)pthread_mutex_lock(&log->lock);
@@ -325,27 +327,6 @@ enum err log_sync(struct log *log)
 
 /* ---- Reading back, from any thread --------------------------------------------------------- */
 
-/* The file of that number, kept from being recycled until unpin(). NULL: it is gone. */
-static struct log_file *pin(struct log *log, uint32_t number)
-{
-    struct log_file *file = NULL;
-
-    (void)pthread_mutex_lock(&log->lock);
-    if (number >= log->files[0]->number && number - log->files[0]->number < log->file_count) {
-        file = log->files[number - log->files[0]->number];
-        file->readers++;
-    }
-    (void)pthread_mutex_unlock(&log->lock);
-    return file;
-}
-
-static void unpin(struct log *log, struct log_file *file)
-{
-    (void)pthread_mutex_lock(&log->lock);
-    file->readers--;
-    (void)pthread_mutex_unlock(&log->lock);
-}
-
 /* Read `size` bytes at `from` (both aligned) into new memory behind the `have` bytes of `head`. */
 static enum err read_behind(const struct log *log, const struct log_file *file, uint64_t from,
                             size_t size, const uint8_t *head, size_t have, uint8_t **ret_bytes)
@@ -357,7 +338,7 @@ static enum err read_behind(const struct log *log, const struct log_file *file, 
         return err_set(ERR_NO_MEMORY, "log: read of %zu bytes", size);
     if (have > 0)
         memcpy(bytes, head, have);
-    err = log->options.disk->read(file->file, from + have, bytes + have, size - have);
+    err = log->options.disk->read(file->part.file, from + have, bytes + have, size - have);
     if (err != ERR_OK) {
         free(bytes);
         return err;
@@ -385,16 +366,16 @@ static enum err read_entry(const struct log *log, const struct log_file *file, u
     uint8_t *bytes, *more;
     enum err err;
 
-    if (offset + sizeof header > file->bytes)
+    if (offset + sizeof header > file->part.bytes)
         return damaged(log, position);
-    have = file->bytes - from < FIRST_READ ? (size_t)(file->bytes - from) : FIRST_READ;
+    have = file->part.bytes - from < FIRST_READ ? (size_t)(file->part.bytes - from) : FIRST_READ;
     err = read_behind(log, file, from, have, NULL, 0, &bytes);
     if (err != ERR_OK)
         return err;
 
     memcpy(&header, bytes + skip, sizeof header);
     err = damaged(log, position);
-    if (!log_record_plausible(&header, position, file->id, file->bytes - offset) ||
+    if (!log_record_plausible(&header, position, file->part.id, file->part.bytes - offset) ||
         header.kind != LOG_ENTRY || header.group != group || header.index != index)
         goto free_bytes;
     need = (size_t)log_align(skip + sizeof header + header.size);
@@ -426,7 +407,7 @@ free_bytes:
 enum err log_read(struct log *log, uint64_t position, uint32_t group, uint64_t index,
                   struct buf **ret_payload)
 {
-    struct log_file *file = pin(log, log_position_file(position));
+    struct log_file *file = log_files_pin(log, log_position_file(position));
     enum err err;
 
     if (file == NULL)
@@ -434,7 +415,7 @@ enum err log_read(struct log *log, uint64_t position, uint32_t group, uint64_t i
                        "log %s: file %" PRIu32 " of group %u's entry %" PRIu64 " is gone", log->dir,
                        log_position_file(position), group, index);
     err = read_entry(log, file, position, group, index, ret_payload);
-    unpin(log, file);
+    log_files_unpin(log, file);
     return err;
 }
 
@@ -445,8 +426,8 @@ void log_stats(struct log *log, struct log_stats *ret_stats)
     ret_stats->files = log->file_count + log->spare_count;
     ret_stats->bytes = log->spare_count * log->options.file_bytes;
     for (uint32_t i = 0; i < log->file_count; i++)
-        ret_stats->bytes += log->files[i]->bytes;
-    ret_stats->direct = log->options.disk->is_direct(log->files[0]->file);
+        ret_stats->bytes += log->files[i]->part.bytes;
+    ret_stats->direct = log->options.disk->is_direct(log->files[0]->part.file);
     (void)pthread_mutex_unlock(&log->lock);
 }
 
@@ -495,7 +476,7 @@ static enum err settle(struct log *log)
     log->dirty = true;
     if ((err = log_sync(log)) != ERR_OK)
         return err;
-    if (states_bytes(log) <= log->current->bytes - log->at)
+    if (states_bytes(log) <= log->current->part.bytes - log->at)
         err = write_states(log);
     else
         err = next_file(log);

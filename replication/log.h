@@ -116,6 +116,24 @@ bool log_lacks_next(struct log *log);
 MUST_CHECK enum err log_read(struct log *log, uint64_t position, uint32_t group, uint64_t index,
                              struct buf **ret_payload);
 
+/* ---- Damage on the disk. Any thread ------------------------------------------------------- */
+
+/** Numbers of the oldest file and of the one that is written now. */
+void log_range(struct log *log, uint32_t *ret_first, uint32_t *ret_current);
+/**
+ * Read all that was synced of a file, from the disk with `disk`: every record, and the zeros between
+ * them. The file stays meanwhile.
+ *
+ * Errors  ERR_CORRUPT names file and offset; ERR_NOT_FOUND: there is no such file any more; the
+ *         disk's
+ */
+MUST_CHECK enum err log_verify(struct log *log, const struct disk *disk, uint32_t number);
+/** The file is damaged: nothing more is put into it, and once it is released it is removed. */
+void log_condemn(struct log *log, uint32_t number);
+/** The group's highest entry that stands in this file or in an older one; 0: none. False: the file
+ * is still written, nobody knows yet. */
+bool log_last_index(struct log *log, uint32_t group, uint32_t number, uint64_t *ret_index);
+
 /** Files from one position to a later one. */
 static inline uint64_t log_files_between(uint64_t from, uint64_t to)
 {

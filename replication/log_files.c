@@ -53,10 +53,8 @@ enum err log_files_open(struct log *log, const struct log_file_header *header, s
 
     if (entry == NULL)
         return err_set(ERR_NO_MEMORY, "log: file %u", header->number);
-    entry->number = header->number;
-    entry->id = header->id;
-    entry->bytes = header->file_bytes;
-    entry->file = file;
+    entry->part = (struct log_part){
+        .number = header->number, .id = header->id, .bytes = header->file_bytes, .file = file};
 
     (void)pthread_mutex_lock(&log->lock);
     files = grow(log->files, &log->file_capacity, log->file_count, sizeof(struct log_file *));
@@ -101,16 +99,38 @@ void log_files_advance(struct log *log)
 {
     (void)pthread_mutex_lock(&log->lock);
     CHECK(log->current_at + 1 < log->file_count);
+    log->current->end = log->end;
     log->current = log->files[++log->current_at];
     (void)pthread_mutex_unlock(&log->lock);
     log->at = LOG_ALIGN;
     log->end = LOG_ALIGN;
 }
 
+struct log_file *log_files_pin(struct log *log, uint32_t number)
+{
+    struct log_file *file = NULL;
+
+    (void)pthread_mutex_lock(&log->lock);
+    if (number >= log->files[0]->part.number &&
+        number - log->files[0]->part.number < log->file_count) {
+        file = log->files[number - log->files[0]->part.number];
+        file->readers++;
+    }
+    (void)pthread_mutex_unlock(&log->lock);
+    return file;
+}
+
+void log_files_unpin(struct log *log, struct log_file *file)
+{
+    (void)pthread_mutex_lock(&log->lock);
+    file->readers--;
+    (void)pthread_mutex_unlock(&log->lock);
+}
+
 void log_files_fini(struct log *log)
 {
     for (uint32_t i = 0; i < log->file_count; i++) {
-        log->options.disk->close(log->files[i]->file);
+        log->options.disk->close(log->files[i]->part.file);
         free(log->files[i]);
     }
     free(log->files);
@@ -236,7 +256,7 @@ enum err log_files_ensure_next(struct log *log)
         return ERR_OK;
     }
     log->preparing = true;
-    number = log->files[log->file_count - 1]->number + 1;
+    number = log->files[log->file_count - 1]->part.number + 1;
     if (log->spare_count > 0)
         spare = log->spares[--log->spare_count];
     (void)pthread_mutex_unlock(&log->lock);
@@ -258,7 +278,7 @@ static uint64_t bytes_on_disk(const struct log *log)
     uint64_t bytes = log->spare_count * log->options.file_bytes;
 
     for (uint32_t i = 0; i < log->file_count; i++)
-        bytes += log->files[i]->bytes;
+        bytes += log->files[i]->part.bytes;
     return bytes;
 }
 
@@ -272,7 +292,7 @@ static bool can_release_oldest(const struct log *log)
 
     if (log->current_at == 0 || oldest->readers > 0)
         return false;
-    if (log->claimed_seen <= log_position(log->files[1]->number, LOG_ALIGN))
+    if (log->claimed_seen <= log_position(log->files[1]->part.number, LOG_ALIGN))
         return false;
     for (uint32_t g = 0; g < log->options.groups; g++) {
         const struct log_group *group = &log->groups[g];
@@ -299,13 +319,14 @@ static struct log_file *take_oldest(struct log *log)
 static enum err release(struct log *log, struct log_file *oldest, bool keep)
 {
     const struct disk *disk = log->options.disk;
-    uint32_t number = oldest->number;
+    uint32_t number = oldest->part.number;
     char path[PATH_MAX];
     char target[PATH_MAX];
     enum err err;
 
-    keep = keep && oldest->bytes == log->options.file_bytes;
-    disk->close(oldest->file);
+    keep =
+        keep && oldest->part.bytes == log->options.file_bytes && !atomic_load(&oldest->condemned);
+    disk->close(oldest->part.file);
     free(oldest);
 
     log_files_path(log, number, "log", path);

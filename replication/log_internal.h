@@ -4,6 +4,8 @@
  *     log.c            open, write, sync, read
  *     log_files.c      the files: make, recycle, release; the table that all threads look at
  *     log_recovery.c   what a start finds in them
+ *     log_verify.c     what a scrub finds in them
+ *     log_reader.c     records, one by one
  *     log_format.c     the bytes
  *
  * THREADS   Fields are grouped by who may touch them. The writing thread owns the end of the log;
@@ -13,22 +15,22 @@
 #define REPLICATION_LOG_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "replication/log.h"
-#include "replication/log_format.h"
+#include "replication/log_reader.h"
 
 enum {
-    LOG_STAGE_BYTES = 1024 * 1024, /* One write; at 1 MiB a disk gives its full speed. */
+    LOG_STAGE_BYTES = LOG_WINDOW_BYTES, /* One write; at 1 MiB a disk gives its full speed. */
     LOG_CONFIGURATION_MAX = 64 * 1024,
     LOG_PATH_ROOM = 32, /* Bytes a path needs behind the directory's. */
 };
 
 struct log_file {
-    uint32_t number;
-    uint64_t id;
-    uint64_t bytes;
-    struct file *file;     /* Positioned reads and writes: any thread. */
-    uint32_t readers;      /* Lock: log_read() calls under way. */
+    struct log_part part;  /* Its file is owned; positioned reads and writes: any thread. */
+    uint64_t end;          /* Lock: where its last record ended; 0 while it is written. */
+    uint32_t readers;      /* Lock: of threads that read it. */
+    atomic_bool condemned; /* It is damaged: log_condemn(). */
     uint64_t last_index[]; /* Of each group, its highest LOG_ENTRY in here, 0: none. Written by the
                               writing thread while it is the current file, then only read. */
 };
@@ -105,6 +107,11 @@ void log_files_advance(struct log *log);
 
 /** Remember a spare. */
 MUST_CHECK enum err log_files_add_spare(struct log *log, uint32_t number);
+
+/** The file of that number, kept from being recycled until it is unpinned. NULL: it is gone. Any
+ * thread. */
+struct log_file *log_files_pin(struct log *log, uint32_t number);
+void log_files_unpin(struct log *log, struct log_file *file);
 
 void log_files_fini(struct log *log);
 

@@ -26,12 +26,7 @@ struct recovery {
     struct log *log;
     log_replay_cb replay;
     void *arg;
-    struct buf *payload; /* Of the record read last. Replaced when the replay kept it. */
-
-    uint8_t *window; /* LOG_STAGE_BYTES of `window_file`, from `window_at` on. */
-    const struct log_file *window_file;
-    uint64_t window_at;
-    uint64_t window_end;
+    struct log_reader reader; /* Its window is the log's stage. */
 
     uint32_t current_at; /* The file of the last record in order, and where that one ended. */
     uint64_t end;
@@ -150,9 +145,9 @@ static enum err open_file(struct recovery *recovery, uint32_t number)
     if (err == ERR_OK && size < LOG_ALIGN)
         err = corrupt(recovery, number, size, "the file ends inside its header");
     if (err == ERR_OK)
-        err = disk->read(file, 0, recovery->window, LOG_ALIGN);
+        err = disk->read(file, 0, recovery->reader.window, LOG_ALIGN);
     if (err == ERR_OK)
-        err = log_file_header_get(recovery->window, &header);
+        err = log_file_header_get(recovery->reader.window, &header);
     if (err == ERR_CORRUPT)
         err = corrupt(recovery, number, 0, "the file's header is damaged");
     if (err == ERR_OK)
@@ -227,105 +222,6 @@ static enum err open_files(struct recovery *recovery)
         err = log_files_create(log, 1, bytes < LOG_STAGE_BYTES ? bytes : LOG_STAGE_BYTES);
     }
     listing_fini(&listing);
-    return err;
-}
-
-/* ---- Reading records ----------------------------------------------------------------------- */
-
-/* Make the window hold the byte at `offset`. */
-static enum err load_window(struct recovery *recovery, const struct log_file *file, uint64_t offset)
-{
-    uint64_t from = offset / LOG_ALIGN * LOG_ALIGN;
-    uint64_t size = file->bytes - from;
-    enum err err;
-
-    if (file == recovery->window_file && offset >= recovery->window_at &&
-        offset < recovery->window_end)
-        return ERR_OK;
-    if (size > LOG_STAGE_BYTES)
-        size = LOG_STAGE_BYTES;
-    recovery->window_file = NULL;
-    err = recovery->log->options.disk->read(file->file, from, recovery->window, (size_t)size);
-    if (err != ERR_OK)
-        return err;
-    recovery->window_file = file;
-    recovery->window_at = from;
-    recovery->window_end = from + size;
-    return ERR_OK;
-}
-
-/* Copy out bytes that are all inside the file. */
-static enum err read_bytes(struct recovery *recovery, const struct log_file *file, uint64_t offset,
-                           void *out, size_t size)
-{
-    uint8_t *to = out;
-
-    while (size > 0) {
-        enum err err = load_window(recovery, file, offset);
-        uint64_t there;
-        size_t piece;
-
-        if (err != ERR_OK)
-            return err;
-        there = recovery->window_end - offset;
-        piece = size < there ? size : (size_t)there;
-        memcpy(to, recovery->window + (offset - recovery->window_at), piece);
-        to += piece;
-        offset += piece;
-        size -= piece;
-    }
-    return ERR_OK;
-}
-
-static enum err make_payload(struct recovery *recovery, uint32_t size)
-{
-    struct buf *payload = recovery->payload;
-
-    /* Only we hold it: the replay had no use for it. */
-    if (payload == NULL || payload->capacity < size ||
-        atomic_load_explicit(&payload->refs, memory_order_acquire) > 1) {
-        buf_unref(payload);
-        recovery->payload = buf_new(size);
-        if (recovery->payload == NULL)
-            return err_set(ERR_NO_MEMORY, "log: record of %" PRIu32 " bytes", size);
-    }
-    recovery->payload->size = size;
-    return ERR_OK;
-}
-
-/* Is there a good record at `offset`? Its payload is then in recovery->payload. */
-static enum err try_record(struct recovery *recovery, const struct log_file *file, uint64_t offset,
-                           struct log_record_header *ret_header, bool *ret_good)
-{
-    uint64_t position = log_position(file->number, offset);
-    enum err err;
-
-    *ret_good = false;
-    if (offset + sizeof *ret_header > file->bytes)
-        return ERR_OK;
-    err = read_bytes(recovery, file, offset, ret_header, sizeof *ret_header);
-    if (err != ERR_OK ||
-        !log_record_plausible(ret_header, position, file->id, file->bytes - offset))
-        return err;
-    if ((err = make_payload(recovery, ret_header->size)) != ERR_OK ||
-        (err = read_bytes(recovery, file, offset + sizeof *ret_header, recovery->payload->bytes,
-                          ret_header->size)) != ERR_OK)
-        return err;
-    *ret_good = log_record_intact(ret_header, recovery->payload->bytes);
-    return ERR_OK;
-}
-
-/* The record that follows on `end` in order, at once or at the next multiple of LOG_ALIGN. */
-static enum err try_next(struct recovery *recovery, const struct log_file *file, uint64_t end,
-                         struct log_record_header *ret_header, bool *ret_found)
-{
-    enum err err = try_record(recovery, file, end, ret_header, ret_found);
-
-    *ret_found = *ret_found && ret_header->gap == 0;
-    if (err != ERR_OK || *ret_found || end % LOG_ALIGN == 0)
-        return err;
-    err = try_record(recovery, file, log_align(end), ret_header, ret_found);
-    *ret_found = *ret_found && ret_header->gap == log_align(end) - end;
     return err;
 }
 
@@ -404,16 +300,16 @@ static enum err replay_record(struct recovery *recovery, struct log_file *file,
                                 .index = header->index,
                                 .term = header->term,
                                 .aux = header->aux,
-                                .payload = header->size == 0 ? NULL : recovery->payload,
+                                .payload = header->size == 0 ? NULL : recovery->reader.payload,
                                 .position = header->position};
 
     if (header->kind < LOG_ENTRY || header->kind > LOG_STATE)
-        return corrupt(recovery, file->number, offset, "a record of an unknown kind");
+        return corrupt(recovery, file->part.number, offset, "a record of an unknown kind");
     if (header->group >= recovery->log->options.groups)
         return err_set(ERR_INVALID,
                        "log %s/%08" PRIu32 ".log has records of group %" PRIu32
                        ", but only %" PRIu32 " groups are configured",
-                       recovery->log->dir, file->number, header->group,
+                       recovery->log->dir, file->part.number, header->group,
                        recovery->log->options.groups);
     if (header->kind == LOG_STATE)
         return replay_state(recovery, &record);
@@ -431,7 +327,8 @@ static enum err replay_file(struct recovery *recovery)
 
     recovery->end = LOG_ALIGN;
     for (;;) {
-        enum err err = try_next(recovery, file, recovery->end, &header, &found);
+        enum err err =
+            log_reader_next(&recovery->reader, &file->part, recovery->end, &header, &found);
 
         if (err == ERR_OK && found)
             err = replay_record(recovery, file, &header);
@@ -451,21 +348,21 @@ static enum err replay_files(struct recovery *recovery)
     enum err err = replay_file(recovery);
 
     while (err == ERR_OK && recovery->current_at + 1 < log->file_count) {
-        uint32_t number = log->files[recovery->current_at]->number;
+        uint32_t number = log->files[recovery->current_at]->part.number;
         const struct log_file *next = log->files[recovery->current_at + 1];
 
-        err = try_next(recovery, next, LOG_ALIGN, &header, &begun);
+        err = log_reader_next(&recovery->reader, &next->part, LOG_ALIGN, &header, &begun);
         if (err != ERR_OK || !begun)
             break;
         if (header.synced != log_position(number, recovery->end))
             return corrupt(recovery, number, recovery->end,
                            "a damaged record: the next file proves that it was synced");
-        recovery->current_at++;
+        log->files[recovery->current_at++]->end = recovery->end;
         err = replay_file(recovery);
     }
     if (err == ERR_OK && recovery->current_at == 0 && recovery->end == LOG_ALIGN &&
-        log->files[0]->number > 1)
-        return corrupt(recovery, log->files[0]->number, LOG_ALIGN,
+        log->files[0]->part.number > 1)
+        return corrupt(recovery, log->files[0]->part.number, LOG_ALIGN,
                        "no states, though an older file was released for them");
     return err;
 }
@@ -476,22 +373,22 @@ static enum err replay_files(struct recovery *recovery)
 static enum err find_magic(struct recovery *recovery, const struct log_file *file, uint64_t offset,
                            uint64_t *ret_offset)
 {
-    while (offset < file->bytes) {
-        enum err err = load_window(recovery, file, offset);
+    while (offset < file->part.bytes) {
+        enum err err = log_reader_load(&recovery->reader, &file->part, offset);
 
         if (err != ERR_OK)
             return err;
-        for (; offset < recovery->window_end; offset += 8) {
+        for (; offset < recovery->reader.window_end; offset += 8) {
             uint32_t magic;
 
-            memcpy(&magic, recovery->window + (offset - recovery->window_at), sizeof magic);
+            memcpy(&magic, log_reader_at(&recovery->reader, offset), sizeof magic);
             if (magic == LOG_RECORD_MAGIC) {
                 *ret_offset = offset;
                 return ERR_OK;
             }
         }
     }
-    *ret_offset = file->bytes;
+    *ret_offset = file->part.bytes;
     return ERR_OK;
 }
 
@@ -501,23 +398,23 @@ static enum err zero(struct recovery *recovery, const struct log_file *file, uin
     const struct disk *disk = recovery->log->options.disk;
     enum err err = ERR_OK;
 
-    recovery->window_file = NULL;
-    memset(recovery->window, 0, to - from < LOG_STAGE_BYTES ? to - from : LOG_STAGE_BYTES);
+    recovery->reader.number = 0;
+    memset(recovery->reader.window, 0, to - from < LOG_STAGE_BYTES ? to - from : LOG_STAGE_BYTES);
     while (from < to && err == ERR_OK) {
         uint64_t left = to - from;
         size_t piece = left < LOG_STAGE_BYTES ? (size_t)left : LOG_STAGE_BYTES;
 
-        err = disk->write(file->file, from, recovery->window, piece);
+        err = disk->write(file->part.file, from, recovery->reader.window, piece);
         from += piece;
     }
-    return err == ERR_OK ? disk->sync(file->file) : err;
+    return err == ERR_OK ? disk->sync(file->part.file) : err;
 }
 
 /* Look for good records behind the end: do they prove corruption? Returns the end of the last. */
 static enum err check_behind(struct recovery *recovery, const struct log_file *file, uint64_t from,
                              uint64_t *ret_last)
 {
-    uint32_t number = recovery->log->files[recovery->current_at]->number;
+    uint32_t number = recovery->log->files[recovery->current_at]->part.number;
     uint64_t end = log_position(number, recovery->end);
 
     *ret_last = 0;
@@ -526,9 +423,9 @@ static enum err check_behind(struct recovery *recovery, const struct log_file *f
         bool good;
         enum err err = find_magic(recovery, file, from, &from);
 
-        if (err != ERR_OK || from == file->bytes)
+        if (err != ERR_OK || from == file->part.bytes)
             return err;
-        err = try_record(recovery, file, from, &header, &good);
+        err = log_reader_try(&recovery->reader, &file->part, from, &header, &good);
         if (err != ERR_OK)
             return err;
         if (good && header.synced > end)
@@ -565,12 +462,13 @@ static enum err cut(struct recovery *recovery)
 
 enum err log_recovery_run(struct log *log, log_replay_cb replay_cb, void *arg)
 {
-    struct recovery recovery = {.log = log, .replay = replay_cb, .arg = arg, .window = log->stage};
+    struct recovery recovery = {.log = log, .replay = replay_cb, .arg = arg};
     enum err err;
 
+    log_reader_init(&recovery.reader, log->options.disk, log->stage);
     if ((err = open_files(&recovery)) == ERR_OK && (err = replay_files(&recovery)) == ERR_OK)
         err = cut(&recovery);
-    buf_unref(recovery.payload);
+    log_reader_fini(&recovery.reader);
     if (err != ERR_OK)
         return err;
 
@@ -578,6 +476,6 @@ enum err log_recovery_run(struct log *log, log_replay_cb replay_cb, void *arg)
     log->current = log->files[recovery.current_at];
     log->end = recovery.end;
     log->at = log_align(recovery.end);
-    log->synced = log_position(log->current->number, log->end);
+    log->synced = log_position(log->current->part.number, log->end);
     return ERR_OK;
 }
