@@ -98,10 +98,14 @@ static void print_node(int64_t server, const json_t *node)
            server, integer(scrub, "files"), bytes, integer(scrub, "found"),
            integer(scrub, "mended"));
     json_array_foreach(damaged, at, file)
-        printf("  damaged: shard-%" PRId64 "/%s: %s; %s\n", integer(file, "shard"),
-               json_string_value(json_object_get(file, "file")),
+    {
+        fputs("  damaged: ", stdout);
+        if (integer(file, "shard") >= 0) /* Else it is of the log. */
+            printf("shard-%" PRId64 "/", integer(file, "shard"));
+        printf("%s: %s; %s\n", json_string_value(json_object_get(file, "file")),
                json_string_value(json_object_get(file, "damage")),
                json_string_value(json_object_get(file, "state")));
+    }
 }
 
 static int print_all(const json_t *begun, const json_t *site)

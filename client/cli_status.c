@@ -57,10 +57,15 @@ static void print_damaged(const json_t *damaged)
     const json_t *file;
     size_t at;
 
-    json_array_foreach(damaged, at, file) printf(
-        "      damaged: shard-%" PRId64 "/%s, since %.0f s: %s; %s\n", integer(file, "shard"),
-        string(file, "file"), json_number_value(json_object_get(file, "since_s")),
-        string(file, "damage"), string(file, "state"));
+    json_array_foreach(damaged, at, file)
+    {
+        fputs("      damaged: ", stdout);
+        if (integer(file, "shard") >= 0) /* Else it is of the log. */
+            printf("shard-%" PRId64 "/", integer(file, "shard"));
+        printf("%s, since %.0f s: %s; %s\n", string(file, "file"),
+               json_number_value(json_object_get(file, "since_s")), string(file, "damage"),
+               string(file, "state"));
+    }
 }
 
 static void print_nodes(const json_t *nodes, const json_t *unreachable, bool colours)

@@ -505,6 +505,11 @@ static void save_done(struct pool_job *job)
     free(task);
 }
 
+uint64_t meta_saved(const struct meta *meta)
+{
+    return meta->saved;
+}
+
 enum err meta_verify(const struct disk *disk, const char *dir)
 {
     return twin_verify(disk, dir, META_FILE, META_FILE_MAX, meta_check);

@@ -31,6 +31,8 @@ MUST_CHECK enum err meta_open(struct shard *shard, struct meta **ret_meta);
 void meta_close(struct meta *meta);
 /** The log index that the saved state covers, then the last one applied. */
 uint64_t meta_applied(const struct meta *meta);
+/** The log index that what is saved covers. Worker 0. */
+uint64_t meta_saved(const struct meta *meta);
 /** What is known; worker 0 may look while it runs, others before they start. */
 const struct schema_map *meta_schema(const struct meta *meta);
 

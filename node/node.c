@@ -169,8 +169,10 @@ static enum err allocate(struct node *node)
     node->board = calloc(node->groups, sizeof *node->board);
     node->damage_heard =
         calloc((size_t)node->options.cluster.node_count * node->groups, sizeof *node->damage_heard);
+    node->seal_asks =
+        calloc((size_t)node->options.cluster.node_count * node->groups, sizeof *node->seal_asks);
     if (node->workers == NULL || node->leaders == NULL || node->takes_writes == NULL ||
-        node->board == NULL || node->damage_heard == NULL)
+        node->board == NULL || node->damage_heard == NULL || node->seal_asks == NULL)
         return err_set(ERR_NO_MEMORY, "%u groups", node->groups);
     memset(node->workers, 0, node->worker_count * sizeof *node->workers);
     return ERR_OK;
@@ -240,5 +242,6 @@ void node_stop(struct node *node)
     free(node->takes_writes);
     free(node->board);
     free(node->damage_heard);
+    free(node->seal_asks);
     free(node);
 }

@@ -37,6 +37,13 @@ struct board_group {
     uint64_t at_ms;           /* When: worker_now_ms(). */
 };
 
+/** What a node says of a group: its rows up to that index have to be sealed for the sake of a
+ * damaged log (shard_log.c). */
+struct seal_ask {
+    _Atomic uint64_t index; /* 0: nothing. */
+    _Atomic uint64_t heard_ms;
+};
+
 struct node {
     struct options options;
     const struct disk *disk;
@@ -62,6 +69,7 @@ struct node {
     atomic_uint workers_idle;      /* Stopping: those that wait for nothing any more. */
     _Atomic uint64_t points_per_s; /* Applied during the last second; worker 0 writes it. */
     struct scrub *scrub;
+    struct seal_ask *seal_asks;     /* By node and group; this one's own as well. */
     _Atomic uint64_t *damage_heard; /* By node and group: when it said that files are damaged. */
     uv_mutex_t board_lock;
     struct board_group *board; /* For each group. */

@@ -341,9 +341,10 @@ static bool begin_pass(struct scrub *scrub)
 
 static void run_pass(struct scrub *scrub)
 {
-    enum err err = ERR_OK;
+    enum err err;
 
     check_meta(scrub);
+    err = scrub_check_log(scrub);
     for (uint32_t i = 0; i < scrub->node->shards && err == ERR_OK; i++)
         err = check_shard(scrub, i, false);
     (void)pthread_mutex_lock(&scrub->lock);
@@ -382,6 +383,7 @@ static void run(void *arg)
         struct scrub_item *item;
 
         look_at_suspects(scrub);
+        scrub_look_at_log(scrub);
         item = due_item(scrub);
         if (item != NULL) {
             scrub->hurry = true;
@@ -457,6 +459,7 @@ void scrub_free(struct scrub *scrub)
         return;
     while (scrub->items != NULL)
         scrub_remove(scrub, scrub->items);
+    scrub_free_wounds(scrub);
     for (uint32_t i = 0; i < scrub->node->shards; i++)
         if (scrub->shards[i].fresh != NULL)
             store_close(scrub->shards[i].fresh);
@@ -488,6 +491,8 @@ void scrub_status(struct scrub *scrub, struct scrub_status *ret_status)
     ret_status->damaged = 0;
     for (const struct scrub_item *item = scrub->items; item != NULL; item = item->next)
         ret_status->damaged++;
+    for (const struct scrub_wound *wound = scrub->wounds; wound != NULL; wound = wound->next)
+        ret_status->damaged++;
     (void)pthread_mutex_unlock(&scrub->lock);
 }
 
@@ -499,13 +504,24 @@ void scrub_each(struct scrub *scrub, void (*each)(void *arg, const struct scrub_
     (void)pthread_mutex_lock(&scrub->lock);
     for (const struct scrub_item *item = scrub->items; item != NULL; item = item->next) {
         char name[STORE_FILE_NAME_SIZE];
-        struct scrub_damage damage = {.shard = item->shard,
+        struct scrub_damage damage = {.shard = (int)item->shard,
                                       .file = name,
                                       .what = item->what,
                                       .state = item->state,
                                       .since_ms = now_ms - item->found_ms};
 
         store_file_name(&item->file, name);
+        each(arg, &damage);
+    }
+    for (const struct scrub_wound *wound = scrub->wounds; wound != NULL; wound = wound->next) {
+        char name[STORE_FILE_NAME_SIZE];
+        struct scrub_damage damage = {.shard = -1,
+                                      .file = name,
+                                      .what = wound->what,
+                                      .state = "is removed when what stands in it is sealed",
+                                      .since_ms = now_ms - wound->found_ms};
+
+        (void)snprintf(name, sizeof name, "log/%08" PRIu32 ".log", wound->number);
         each(arg, &damage);
     }
     (void)pthread_mutex_unlock(&scrub->lock);

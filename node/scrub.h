@@ -1,8 +1,8 @@
 /*
  * scrub.h - looks for damage in this node's files, and mends it from other nodes: one thread.
  *
- *     pass:  shard 0: manifest, catalog, segments -> shard 1 ... -> meta.mrc      every 24 h
- *                 |                                                    or when it is asked for
+ *     pass:  meta.mrc -> log -> shard 0: manifest, catalog, segments -> shard 1 ...
+ *                 |                                      every 24 h, or when it is asked for
  *     damaged ----+<--- a scan or a merge met it (scrub_report)
  *        |
  *        v                                 other nodes, one after the other
@@ -47,6 +47,9 @@ void scrub_suspect(struct scrub *scrub, uint32_t shard);
 
 /** Files of the shard that are damaged. */
 uint32_t scrub_count(const struct scrub *scrub, uint32_t shard);
+/** Highest number of a log file that is damaged; 0: none is. What stands in it and in older ones
+ * has to be sealed. */
+uint32_t scrub_damaged_log(const struct scrub *scrub);
 /** The shard's worker: tell the store what is damaged, and take in what was mended. The store of a
  * shard that waited for its catalog is replaced; true: so it was, and it can begin. */
 bool scrub_sync(struct scrub *scrub, uint32_t shard, struct store **store);
@@ -64,7 +67,7 @@ void scrub_status(struct scrub *scrub, struct scrub_status *ret_status);
 
 /** A file that is damaged now. Borrowed during the call. */
 struct scrub_damage {
-    uint32_t shard;
+    int shard; /* -1: it is of the log. */
     const char *file, *what, *state;
     uint64_t since_ms; /* Ago. */
 };

@@ -1,6 +1,6 @@
 /*
- * scrub_internal.h - what the two halves of the scrub share: scrub.c has the thread, the pass and
- * the list, scrub_mend.c gets a good file.
+ * scrub_internal.h - what the parts of the scrub share: scrub.c has the thread, the pass and the
+ * list, scrub_mend.c gets a good file, scrub_log.c has what there is to do about the log.
  */
 #ifndef NODE_SCRUB_INTERNAL_H
 #define NODE_SCRUB_INTERNAL_H
@@ -31,6 +31,14 @@ struct scrub_item {
     char state[ERR_DETAIL_MAX]; /* Why it is not mended yet. */
 };
 
+/** One damaged file of the log. Only the thread changes the list, under the lock. */
+struct scrub_wound {
+    struct scrub_wound *next;
+    uint32_t number;
+    uint64_t found_ms;
+    char what[ERR_DETAIL_MAX];
+};
+
 struct scrub_shard {
     struct store *store; /* The thread's, to look at what any thread may; borrowed. */
     struct store *fresh; /* Under the lock: opened now that there is a catalog; for the worker. */
@@ -48,10 +56,12 @@ struct scrub {
     uint64_t due_ns; /* When the next window may be read. */
     bool hurry;
     struct scrub_shard *shards; /* Owned: node->shards. */
+    atomic_uint log_damaged;    /* Highest number among the wounds. 0: there are none. */
 
     pthread_mutex_t lock;
     pthread_cond_t wake; /* For the thread: something was asked, answered, reported. */
     struct scrub_item *items;
+    struct scrub_wound *wounds;
     bool asked, running, fast;
     uint64_t next_pass_ms;
     struct scrub_status status;
@@ -63,5 +73,11 @@ struct scrub {
 void scrub_mend(struct scrub *scrub, struct scrub_item *item);
 /** Take it off the list. Under the lock. */
 void scrub_remove(struct scrub *scrub, struct scrub_item *item);
+
+/** All files of the log. ERR_CANCELED: the node stops. The thread. */
+MUST_CHECK enum err scrub_check_log(struct scrub *scrub);
+/** Forget the damaged files that are gone. The thread. */
+void scrub_look_at_log(struct scrub *scrub);
+void scrub_free_wounds(struct scrub *scrub);
 
 #endif

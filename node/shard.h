@@ -56,7 +56,9 @@ struct shard {
     uint64_t led_since_ms;          /* 0: we do not lead. */
     uint64_t damaged_ms;            /* Files are damaged since then; 0: none is. */
     uint64_t left_ms;               /* Last tried to hand over for that. */
-    struct read_wait *reads;        /* Linearizable queries that wait for their round. */
+    uint64_t asked_ms;              /* Last seal for the sake of a damaged log. */
+    uint64_t held_ms;        /* Since then others lack what stands in one here; 0: they do not. */
+    struct read_wait *reads; /* Linearizable queries that wait for their round. */
     uint64_t read_token;
 };
 

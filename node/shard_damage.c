@@ -46,12 +46,13 @@ static uint64_t find_healthy(const struct shard *shard, const struct group_state
     for (uint32_t i = 0; i < state->servers; i++)
         if (state->peers[i].server != state->server && state->peers[i].online &&
             state->peers[i].match + LAG_MAX >= state->last &&
-            !shard_is_damaged_at(shard->worker->node, state->peers[i].server, shard->number))
+            !shard_is_damaged_at(shard->worker->node, state->peers[i].server, shard->number) &&
+            !shard_asks_seal(shard->worker->node, state->peers[i].server, shard->number))
             return state->peers[i].server;
     return 0;
 }
 
-static void leave(struct shard *shard, const struct group_state *state, uint64_t now_ms)
+void shard_leave(struct shard *shard, const struct group_state *state, uint64_t now_ms)
 {
     uint64_t server = find_healthy(shard, state);
 
@@ -81,7 +82,7 @@ bool shard_care(struct shard *shard, const struct group_state *state, uint64_t n
     if (shard->damaged_ms == 0)
         shard->damaged_ms = now_ms;
     if (state->leading && now_ms - shard->damaged_ms >= LEAVE_AFTER_MS)
-        leave(shard, state, now_ms);
+        shard_leave(shard, state, now_ms);
     return true;
 }
 
@@ -118,7 +119,7 @@ void shard_hear_damage(struct node *node, uint64_t server, const struct buf *pay
 {
     struct fetch_damaged *damaged = malloc(sizeof *damaged);
     uint64_t now_ms = worker_now_ms();
-    uint32_t next = 0;
+    uint32_t next = 0, next_ask = 0;
 
     if (damaged == NULL || fetch_get_damaged(payload->bytes, payload->size, damaged) != ERR_OK ||
         heard(node, server, 0) == NULL) {
@@ -130,6 +131,12 @@ void shard_hear_damage(struct node *node, uint64_t server, const struct buf *pay
 
         next += is;
         atomic_store_explicit(heard(node, server, i + 1), is ? now_ms : 0, memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < node->groups; i++) {
+        bool asks = next_ask < damaged->ask_count && damaged->asks[next_ask].group == i;
+
+        shard_hear_ask(node, server, i, asks ? damaged->asks[next_ask].index : 0, now_ms);
+        next_ask += asks;
     }
     free(damaged);
 }
@@ -147,12 +154,19 @@ void shard_tell_damage(struct worker *worker, uint64_t now_ms)
     for (uint32_t i = 0; damaged != NULL && i < node->shards; i++)
         if (scrub_count(node->scrub, i) > 0)
             damaged->shards[damaged->count++] = i;
-    if (damaged == NULL || (damaged->count == 0 && !worker->told_damage)) {
+    for (uint32_t i = 0; damaged != NULL && i < node->groups; i++) {
+        uint64_t index = shard_own_ask(node, i);
+
+        if (index != 0)
+            damaged->asks[damaged->ask_count++] = (struct fetch_ask){i, index};
+    }
+    if (damaged == NULL || (damaged->count + damaged->ask_count == 0 && !worker->told_damage)) {
         free(damaged);
         return;
     }
     worker->told_ms = now_ms;
-    worker->told_damage = damaged->count > 0; /* That all is well is said once. */
+    worker->told_damage =
+        damaged->count + damaged->ask_count > 0; /* That all is well is said once. */
     fetch_put_damaged(damaged, &bytes);
     free(damaged);
     buf = bytes.failed ? NULL : buf_new((uint32_t)bytes.size);

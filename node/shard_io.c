@@ -407,7 +407,8 @@ static bool holds_the_log(struct shard *shard, const struct store_stats *stats, 
 
 static void seal_now_and_then(struct shard *shard, const struct store_stats *stats, uint64_t now_ms)
 {
-    bool wanted = store_wants_seal(shard->store) || holds_the_log(shard, stats, now_ms);
+    bool wanted = store_wants_seal(shard->store) || holds_the_log(shard, stats, now_ms) ||
+                  (!stats->sealing && shard_is_asked(shard, stats->sealed_index, now_ms));
 
     if (wanted || shard_looks_for_drops(shard, now_ms))
         propose_seal(shard, wanted);
@@ -428,7 +429,8 @@ static void balance(struct shard *shard, const struct group_state *state, uint64
     for (uint32_t i = 0; i < state->servers; i++) {
         if (state->peers[i].server != preferred || !state->peers[i].online ||
             state->peers[i].match + BALANCE_LAG_MAX < state->last ||
-            shard_is_damaged_at(node, preferred, shard->number))
+            shard_is_damaged_at(node, preferred, shard->number) ||
+            shard_asks_seal(node, preferred, shard->number))
             continue;
         shard->led_since_ms = now_ms; /* Not again before BALANCE_AFTER_MS if it fails. */
         err = group_transfer(shard->group, preferred);
@@ -462,7 +464,7 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
 {
     struct node *node = shard->worker->node;
     struct board_group board = {.at_ms = now_ms};
-    uint64_t keep_after = group_keep_after(shard->group);
+    uint64_t keep_after = group_keep_after(shard->group), sealed;
     bool may_propose, damaged;
 
     group_state(shard->group, &board.group);
@@ -474,16 +476,21 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
     node->board[shard->number] = board;
     uv_mutex_unlock(&node->board_lock);
 
+    sealed = shard->meta != NULL ? meta_saved(shard->meta) : board.store.sealed_index;
+    shard_ask_seal(shard, &board.group, sealed);
+    shard_leave_for_log(shard, &board.group, sealed, now_ms);
     if (keep_after > shard->kept_after) {
         shard->kept_after = keep_after;
         log_port_keep_after(shard->worker->log, shard->number, keep_after);
     }
     if (shard->store != NULL)
         shard_compact_tick(shard, now_ms);
-    if (shard->meta != NULL)
+    if (shard->meta != NULL) {
+        shard_save_for_log(shard, &board.group, now_ms);
         meta_tick(shard->meta, now_ms);
-    else if (may_propose && shard->seal_index == 0)
+    } else if (may_propose && shard->seal_index == 0) {
         seal_now_and_then(shard, &board.store, now_ms);
+    }
     if (may_propose && log_writer_is_short(node->writer))
         leave_to_others(shard);
     else if (may_propose && !damaged)

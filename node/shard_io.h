@@ -1,7 +1,7 @@
 /*
  * shard_io.h - the inner seam of a shard: shard.c decides, shard_io.c connects the group to log,
- * links, store and pool, shard_retention.c says what goes, shard_compact.c what is merged. For
- * these files and meta.c only.
+ * links, store and pool, shard_retention.c says what goes, shard_compact.c what is merged,
+ * shard_damage.c and shard_log.c what to do about damage. For these files and meta.c only.
  */
 #ifndef NODE_SHARD_IO_H
 #define NODE_SHARD_IO_H
@@ -19,6 +19,27 @@ void shard_leader_changed(struct shard *shard, bool leading);
 /** Every tick: what is damaged, what was mended. True: something is damaged, so others had better
  * lead. */
 bool shard_care(struct shard *shard, const struct group_state *state, uint64_t now_ms);
+/** Hand over, if somebody is up to date and well; at most once a second. */
+void shard_leave(struct shard *shard, const struct group_state *state, uint64_t now_ms);
+
+/** Every tick: how far the group has to be sealed for the sake of this node's log. `sealed`: how
+ * far it is. */
+void shard_ask_seal(struct shard *shard, const struct group_state *state, uint64_t sealed);
+/** Up to which index this node asks for it; 0: it does not. */
+uint64_t shard_own_ask(const struct node *node, uint32_t group);
+/** A node asks for it, or (0) does not. */
+void shard_hear_ask(struct node *node, uint64_t server, uint32_t group, uint64_t index,
+                    uint64_t now_ms);
+/** That node has said so a short time ago. */
+bool shard_asks_seal(const struct node *node, uint64_t server, uint32_t group);
+/** Some node asks for it and it is not done; at most once a second. */
+bool shard_is_asked(struct shard *shard, uint64_t sealed, uint64_t now_ms);
+/** Every tick of the meta group, which each node saves for itself. */
+void shard_save_for_log(struct shard *shard, const struct group_state *state, uint64_t now_ms);
+/** As the leader of a group: let another one lead that can give others what they lack. */
+void shard_leave_for_log(struct shard *shard, const struct group_state *state, uint64_t sealed,
+                         uint64_t now_ms);
+
 /** A reader has failed with that error: if it was damage, look for it. */
 void shard_suspect(struct shard *shard, enum err err);
 

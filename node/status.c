@@ -182,7 +182,7 @@ static void add_damage(void *arg, const struct scrub_damage *damage)
 
     if (json_array_size(list) < DAMAGE_SHOWN)
         (void)json_array_append_new(
-            list, json_pack("{s:i, s:s, s:s, s:s, s:f}", "shard", (int)damage->shard, "file",
+            list, json_pack("{s:i, s:s, s:s, s:s, s:f}", "shard", damage->shard, "file",
                             damage->file, "damage", damage->what, "state",
                             damage->state[0] != '\0' ? damage->state : "is being mended", "since_s",
                             (double)damage->since_ms / 1000));

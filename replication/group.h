@@ -139,6 +139,7 @@ struct group_state {
     uint32_t number;
     uint64_t server, leader, term; /* leader: 0 when unknown */
     uint64_t first, last, commit, applied, durable;
+    uint64_t all_have; /* Every server has the entries up to here, as far as we know. */
     uint64_t cached_bytes, inflight_bytes;
     uint64_t silent_ms; /* As follower: since the leader's last word; since the start if none. */
     bool leading, ready;

@@ -121,7 +121,7 @@ MUST_CHECK enum err log_read(struct log *log, uint64_t position, uint32_t group,
 /** Numbers of the oldest file and of the one that is written now. */
 void log_range(struct log *log, uint32_t *ret_first, uint32_t *ret_current);
 /**
- * Read all that was synced of a file, from the disk with `disk`: every record, and the zeros between
+ * Read all that was synced of a file, from the disk with `disk`: records, and the zeros between
  * them. The file stays meanwhile.
  *
  * Errors  ERR_CORRUPT names file and offset; ERR_NOT_FOUND: there is no such file any more; the

@@ -47,11 +47,35 @@ void fetch_put_damaged(const struct fetch_damaged *damaged, struct bytes *out)
     bytes_put_u32(out, damaged->count);
     for (uint32_t i = 0; i < damaged->count; i++)
         bytes_put_u32(out, damaged->shards[i]);
+    CHECK(damaged->ask_count <= FETCH_SHARDS_MAX + 1);
+    bytes_put_u32(out, damaged->ask_count);
+    for (uint32_t i = 0; i < damaged->ask_count; i++) {
+        bytes_put_u32(out, damaged->asks[i].group);
+        bytes_put_u64(out, damaged->asks[i].index);
+    }
+}
+
+static enum err get_asks(struct reader *reader, struct fetch_damaged *ret)
+{
+    ret->ask_count = reader_u32(reader);
+    if (reader->bad || ret->ask_count > FETCH_SHARDS_MAX + 1)
+        return err_set(ERR_INVALID, "DAMAGED: %" PRIu32 " groups", ret->ask_count);
+    for (uint32_t i = 0; i < ret->ask_count; i++) {
+        struct fetch_ask *ask = &ret->asks[i];
+
+        ask->group = reader_u32(reader);
+        ask->index = reader_u64(reader);
+        if (ask->group > FETCH_SHARDS_MAX || ask->index == 0 ||
+            (i > 0 && ask->group <= ret->asks[i - 1].group))
+            return err_set(ERR_INVALID, "DAMAGED: group %" PRIu32 " at %" PRIu32, ask->group, i);
+    }
+    return ERR_OK;
 }
 
 enum err fetch_get_damaged(const void *bytes, size_t size, struct fetch_damaged *ret)
 {
     struct reader reader = reader_on(bytes, size);
+    enum err err;
 
     ret->count = reader_u32(&reader);
     if (reader.bad || ret->count > FETCH_SHARDS_MAX)
@@ -62,5 +86,8 @@ enum err fetch_get_damaged(const void *bytes, size_t size, struct fetch_damaged 
             return err_set(ERR_INVALID, "DAMAGED: shard %" PRIu32 " at %" PRIu32, ret->shards[i],
                            i);
     }
-    return reader_done(&reader) ? ERR_OK : err_set(ERR_INVALID, "DAMAGED: %zu bytes", size);
+    err = get_asks(&reader, ret);
+    if (err == ERR_OK && !reader_done(&reader))
+        err = err_set(ERR_INVALID, "DAMAGED: %zu bytes", size);
+    return err;
 }

@@ -5,6 +5,7 @@
  *     FETCH      u32 shard | u8 kind | u64 number, size, hash | u64 offset | u32 length
  *     FETCH_OK   the bytes
  *     DAMAGED    u32 count | u32 shard, ascending, for each
+ *                u32 count | u32 group, ascending, u64 log index, for each
  *
  * A file is named by all that makes it what it is, so an answer is of that very file or none.
  * docs/protocol.md is the specification.
@@ -36,10 +37,18 @@ struct fetch_piece {
 void fetch_put_piece(const struct fetch_piece *piece, struct bytes *out);
 MUST_CHECK enum err fetch_get_piece(const void *bytes, size_t size, struct fetch_piece *ret);
 
-/** Shards of which the sender has damaged files. */
+/** A group whose entries up to that index stand in a damaged file of the sender's log. */
+struct fetch_ask {
+    uint32_t group; /* At most FETCH_SHARDS_MAX. */
+    uint64_t index; /* Not 0. */
+};
+
+/** Shards of which the sender has damaged files, and groups that it asks to have sealed. */
 struct fetch_damaged {
     uint32_t count;
     uint32_t shards[FETCH_SHARDS_MAX];
+    uint32_t ask_count;
+    struct fetch_ask asks[FETCH_SHARDS_MAX + 1];
 };
 void fetch_put_damaged(const struct fetch_damaged *damaged, struct bytes *out);
 MUST_CHECK enum err fetch_get_damaged(const void *bytes, size_t size, struct fetch_damaged *ret);

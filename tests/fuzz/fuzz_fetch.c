@@ -38,6 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(damaged.count <= FETCH_SHARDS_MAX);
         for (uint32_t i = 0; i < damaged.count; i++)
             CHECK(damaged.shards[i] < FETCH_SHARDS_MAX);
+        CHECK(damaged.ask_count <= FETCH_SHARDS_MAX + 1);
+        for (uint32_t i = 0; i < damaged.ask_count; i++)
+            CHECK(damaged.asks[i].group <= FETCH_SHARDS_MAX && damaged.asks[i].index > 0);
         fetch_put_damaged(&damaged, &again);
         expect_same(&again, data + 1, size - 1);
     }

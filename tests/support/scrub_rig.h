@@ -31,6 +31,7 @@ struct rig {
     struct shard shard;
     struct shard *groups[2];
     struct scrub *scrub;
+    struct log *log; /* On the replica's disk; nothing is in it. */
     unsigned pieces, meta_saves;
 };
 static struct rig rig;
@@ -128,15 +129,37 @@ static inline void rig_turn(void)
     (void)nanosleep(&pause, NULL);
 }
 
+static inline enum err rig_replay(void *arg, const struct log_record *record)
+{
+    (void)arg;
+    (void)record;
+    return ERR_OK;
+}
+
+static inline void rig_open_log(void)
+{
+    struct log_options options = {.disk = mem_disk_table(rig.replica.disk),
+                                  .dir = "log",
+                                  .node = 1,
+                                  .cluster = 1,
+                                  .groups = 2,
+                                  .file_bytes = 64 * 1024,
+                                  .bytes_max = 1024 * 1024};
+
+    CHECK(log_open(&options, rig_replay, NULL, &rig.log) == ERR_OK);
+}
+
 /* The replica is open and as it shall be; every other node has the same files. */
 static inline void rig_start(uint32_t nodes)
 {
+    rig_open_log();
     rig.node = (struct node){.shards = 1,
                              .groups = 2,
                              .worker_count = 1,
                              .server = 1,
                              .disk = mem_disk_table(rig.replica.disk),
-                             .workers = &rig.worker};
+                             .workers = &rig.worker,
+                             .log = rig.log};
     rig.node.options.cluster.node_count = nodes;
     for (uint32_t i = 0; i < nodes; i++) {
         rig.node.options.cluster.nodes[i].id = i + 1;
@@ -154,6 +177,7 @@ static inline void rig_stop(void)
     scrub_serve(rig.scrub, &rig.worker); /* What was asked for is answered to nobody. */
     scrub_free(rig.scrub);
     rig.scrub = NULL;
+    log_close(rig.log);
     for (uint32_t i = 0; i < RIG_NODES; i++) {
         if (rig.others[i] != NULL)
             mem_disk_free(rig.others[i]);

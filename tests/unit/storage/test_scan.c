@@ -666,8 +666,8 @@ Test(scan, says_the_same_of_head_and_segments_to_the_bit)
     replica_fini(&head);
 }
 
-/* Chunks of series stand one behind the other: the first of the next one may be of an earlier window
- * than the last of the one before. */
+/* Chunks of series stand one behind the other: the first of the next one may be of an earlier
+ * window than the last of the one before. */
 Test(scan, keeps_windows_apart_whose_chunks_are_neighbours)
 {
     enum { ROWS = 2000, EVERY = 10000 };

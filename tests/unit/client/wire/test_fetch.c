@@ -66,24 +66,35 @@ Test(fetch, a_piece_that_makes_no_sense_is_refused)
 
 Test(fetch, shards_with_damage_come_through_ascending)
 {
-    static struct fetch_damaged damaged = {3, {0, 5, 1023}}, read;
+    static struct fetch_damaged damaged = {3, {0, 5, 1023}, 2, {{0, 7}, {1024, UINT64_MAX}}}, read;
     struct bytes bytes = {0};
 
     fetch_put_damaged(&damaged, &bytes);
     cr_assert_eq(fetch_get_damaged(bytes.data, bytes.size, &read), ERR_OK);
     cr_assert_eq(read.count, 3);
     cr_assert_eq(memcmp(read.shards, damaged.shards, 12), 0);
+    cr_assert_eq(read.ask_count, 2);
+    cr_assert_eq(memcmp(read.asks, damaged.asks, 2 * sizeof *read.asks), 0);
     bytes.data[4] = 5; /* Twice. */
     cr_assert_eq(fetch_get_damaged(bytes.data, bytes.size, &read), ERR_INVALID);
     bytes.data[4] = 0;
     bytes.data[13] = 4; /* 1279 */
+    cr_assert_eq(fetch_get_damaged(bytes.data, bytes.size, &read), ERR_INVALID);
+    bytes.data[13] = 3;
+    bytes.data[24] = 0; /* Up to index 0. */
+    cr_assert_eq(fetch_get_damaged(bytes.data, bytes.size, &read), ERR_INVALID);
+    bytes.data[24] = 7;
+    bytes.data[32] = 1; /* Group 1025. */
+    cr_assert_eq(fetch_get_damaged(bytes.data, bytes.size, &read), ERR_INVALID);
+    bytes.data[32] = 0;
+    bytes.data[33] = 0; /* Group 0 again. */
     cr_assert_eq(fetch_get_damaged(bytes.data, bytes.size, &read), ERR_INVALID);
     bytes_fini(&bytes);
 }
 
 Test(fetch, every_cut_is_refused)
 {
-    static struct fetch_damaged damaged = {3, {0, 5, 1023}}, read;
+    static struct fetch_damaged damaged = {3, {0, 5, 1023}, 2, {{0, 7}, {1024, UINT64_MAX}}}, read;
     struct fetch_piece piece = sample();
     struct bytes bytes = {0};
 

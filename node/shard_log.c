@@ -1,0 +1,122 @@
+/*
+ * What a group does about damage in this node's log, and in that of others.
+ *
+ * ASKING   A file of the log goes when no group needs an entry in it: when those up to some index
+ *          are sealed, and every server has them. So each group asks for a seal up to that index as
+ *          long as it holds a damaged file back; nodes tell each other with DAMAGED.
+ * SEALING  is ordered by the leader, for all. What was asked for is done when its own sealed index
+ *          is there. The meta group is saved by each node for itself.
+ * LEAVING  A server that lacks such entries gets them from a leader whose log is whole.
+ */
+#include "node/meta.h"
+#include "node/scrub.h"
+#include "node/shard_io.h"
+
+enum {
+    AGAIN_MS = 1000,       /* Between two seals that were asked for. */
+    HEARD_MS = 2000,       /* What others say is believed so long. */
+    LEAVE_AFTER_MS = 3000, /* Who is only late has what he lacks by then. */
+};
+
+static struct seal_ask *ask_of(const struct node *node, uint64_t server, uint32_t group)
+{
+    int at = node_find_server(node, server);
+
+    return at < 0 ? NULL : &node->seal_asks[(size_t)at * node->groups + group];
+}
+
+/* Up to which index this group has to be sealed, so that no damaged file is needed; 0: none is. */
+static uint64_t endangered(const struct shard *shard, const struct group_state *state,
+                           uint64_t sealed)
+{
+    const struct node *node = shard->worker->node;
+    uint32_t number = scrub_damaged_log(node->scrub);
+    uint64_t index;
+
+    if (number == 0)
+        return 0;
+    if (!log_last_index(node->log, shard->number, number, &index))
+        return shard->meta != NULL ? 0 : sealed + 1; /* The order of a seal begins the next one. */
+    if (index <= group_keep_after(shard->group))
+        return 0;
+    /* A seal after this one lets go of what everybody has by now. */
+    return index <= sealed && state->all_have >= index ? sealed + 1 : index;
+}
+
+void shard_ask_seal(struct shard *shard, const struct group_state *state, uint64_t sealed)
+{
+    struct seal_ask *ask = ask_of(shard->worker->node, state->server, shard->number);
+
+    if (ask != NULL)
+        atomic_store_explicit(&ask->index, endangered(shard, state, sealed), memory_order_relaxed);
+}
+
+uint64_t shard_own_ask(const struct node *node, uint32_t group)
+{
+    const struct seal_ask *ask = ask_of(node, node->server, group);
+
+    return ask == NULL ? 0 : atomic_load_explicit(&ask->index, memory_order_relaxed);
+}
+
+void shard_hear_ask(struct node *node, uint64_t server, uint32_t group, uint64_t index,
+                    uint64_t now_ms)
+{
+    struct seal_ask *ask = ask_of(node, server, group);
+
+    if (ask == NULL)
+        return;
+    atomic_store_explicit(&ask->index, index, memory_order_relaxed);
+    atomic_store_explicit(&ask->heard_ms, now_ms, memory_order_relaxed);
+}
+
+bool shard_asks_seal(const struct node *node, uint64_t server, uint32_t group)
+{
+    const struct seal_ask *ask = ask_of(node, server, group);
+
+    return ask != NULL && atomic_load_explicit(&ask->index, memory_order_relaxed) != 0 &&
+           worker_now_ms() - atomic_load_explicit(&ask->heard_ms, memory_order_relaxed) < HEARD_MS;
+}
+
+bool shard_is_asked(struct shard *shard, uint64_t sealed, uint64_t now_ms)
+{
+    const struct node *node = shard->worker->node;
+    uint64_t most = 0;
+
+    for (uint32_t i = 0; i < node->options.cluster.node_count; i++) {
+        const struct seal_ask *ask = &node->seal_asks[(size_t)i * node->groups + shard->number];
+        uint64_t index = atomic_load_explicit(&ask->index, memory_order_relaxed);
+
+        most = index > most ? index : most;
+    }
+    if (most <= sealed || now_ms - shard->asked_ms < AGAIN_MS)
+        return false;
+    shard->asked_ms = now_ms;
+    return true;
+}
+
+void shard_save_for_log(struct shard *shard, const struct group_state *state, uint64_t now_ms)
+{
+    uint64_t saved = meta_saved(shard->meta);
+
+    if (!shard_is_asked(shard, saved, now_ms))
+        return;
+    if (state->applied > saved)
+        meta_save_again(shard->meta);
+    else if (state->leading) /* Who leads next begins with an entry, behind which all can save. */
+        (void)(group_transfer(shard->group, 0) == ERR_OK); /* If not, then in a second. */
+}
+
+void shard_leave_for_log(struct shard *shard, const struct group_state *state, uint64_t sealed,
+                         uint64_t now_ms)
+{
+    uint64_t ask = shard_own_ask(shard->worker->node, shard->number);
+
+    if (ask == 0 || ask > sealed || state->all_have >= ask) {
+        shard->held_ms = 0;
+        return;
+    }
+    if (shard->held_ms == 0)
+        shard->held_ms = now_ms;
+    if (state->leading && now_ms - shard->held_ms >= LEAVE_AFTER_MS)
+        shard_leave(shard, state, now_ms);
+}
