@@ -22,8 +22,8 @@ static void send_bytes(struct worker *worker, uint64_t to, uint16_t type, uint64
         if (bytes->size > 0)
             memcpy(buf->bytes, bytes->data, bytes->size);
         buf->size = (uint32_t)bytes->size;
-        err = links_frame(worker->links, to, type, number, buf, urgent);
-        (void)err; /* The link is gone or full: the asker's time-out ends its request. */
+        err = links_answer(worker->links, to, type, number, buf, urgent);
+        (void)err; /* The link is full: the asker's time-out ends its request. */
         buf_unref(buf);
     }
     bytes_fini(bytes);
@@ -227,9 +227,9 @@ static void query_done(struct route *route)
     for (uint32_t i = 0;
          i < request->part_count && end.code == ERR_OK && worker->phase != WORKER_CLOSING; i++) {
         enum err err =
-            links_frame(worker->links, query->from,
-                        request->parts[i].aggregate ? FRAME_SHARD_PART : FRAME_SHARD_ROWS,
-                        query->number, request->parts[i].bytes, false);
+            links_answer(worker->links, query->from,
+                         request->parts[i].aggregate ? FRAME_SHARD_PART : FRAME_SHARD_ROWS,
+                         query->number, request->parts[i].bytes, false);
 
         if (err != ERR_OK) {
             end.code = err;
@@ -288,8 +288,8 @@ static void piece_done(struct route *route)
     if (route->answer.code != ERR_OK) {
         send_error(worker, piece->from, piece->number, &route->answer);
     } else if (worker->phase != WORKER_CLOSING) {
-        err = links_frame(worker->links, piece->from, FRAME_FETCH_OK, piece->number,
-                          piece->request.bytes, false);
+        err = links_answer(worker->links, piece->from, FRAME_FETCH_OK, piece->number,
+                           piece->request.bytes, false);
         (void)err; /* As in send_bytes(). */
     }
     router_free_piece(&piece->request);

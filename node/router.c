@@ -143,6 +143,8 @@ static enum err take_slot(struct worker *worker, struct route *route, uint64_t *
 
     if (router->free == router->count) {
         uint32_t count = router->count == 0 ? 64 : router->count * 2;
+        /* Answers to what this node asked before its last start are not taken for others. */
+        uint32_t generation = worker->node->epoch * 0x9e3779b1u;
         struct router_slot *slots;
 
         if (count > SLOTS_MAX)
@@ -151,7 +153,7 @@ static enum err take_slot(struct worker *worker, struct route *route, uint64_t *
         if (slots == NULL)
             return err_set(ERR_NO_MEMORY, "%u requests to other nodes", count);
         for (uint32_t i = router->count; i < count; i++)
-            slots[i] = (struct router_slot){.next_free = i + 1};
+            slots[i] = (struct router_slot){.generation = generation, .next_free = i + 1};
         router->slots = slots;
         router->count = count;
     }

@@ -61,6 +61,16 @@ enum err links_frame(struct links *links, uint64_t to, uint16_t type, uint64_t r
     return link_queue_frame(&out->queue, type, request, payload, urgent);
 }
 
+enum err links_answer(struct links *links, uint64_t to, uint16_t type, uint64_t request,
+                      struct buf *payload, bool urgent)
+{
+    struct link_out *out = links_find(links, to);
+
+    if (out == NULL)
+        return err_set(ERR_UNAVAILABLE, "node %llu is not known", (unsigned long long)to);
+    return link_queue_frame(&out->queue, type, request, payload, urgent);
+}
+
 bool links_queued(const struct links *links, uint64_t to, uint32_t group)
 {
     const struct link_out *out = links_find(links, to);

@@ -138,6 +138,7 @@ static void greet(struct link_in *in, const struct frame_header *header, const u
         turn_away(in, err);
         return;
     }
+    link_out_hurry(links_find(in->links, in->server));
     in->reader.payload_max = FRAME_PAYLOAD_MAX;
     message_put_hello_ok(&answer, &payload);
     send_answer(in, FRAME_HELLO_OK, &payload);

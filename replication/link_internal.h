@@ -88,6 +88,8 @@ struct link_out *links_find(const struct links *links, uint64_t server);
 MUST_CHECK enum err link_out_start(struct link_out *out, struct links *links,
                                    const struct link_peer *peer);
 void link_out_close(struct link_out *out);
+/** The peer is there: if we wait for the next attempt to connect, do not. */
+void link_out_hurry(struct link_out *out);
 bool link_out_is_up(const struct link_out *out);
 void link_out_flush(struct link_out *out);
 

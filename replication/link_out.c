@@ -345,6 +345,12 @@ enum err link_out_start(struct link_out *out, struct links *links, const struct 
     return ERR_OK;
 }
 
+void link_out_hurry(struct link_out *out)
+{
+    if (out->state.now == WAITING && !out->links->closing)
+        (void)uv_timer_start(&out->timer, attempt_cb, 0, 0);
+}
+
 static void timer_closed_cb(uv_handle_t *handle)
 {
     struct link_out *out = handle->data;

@@ -366,6 +366,33 @@ Test(link, connects_again_after_a_peer_was_away_and_says_that_it_was)
     site_close(&site);
 }
 
+/* Just after its start a node may ask over its own connection before ours to it stands. */
+Test(link, answers_wait_for_a_link_that_is_being_made)
+{
+    struct site site;
+    struct buf *payload = payload_of(1000);
+
+    site_open(&site, 2);
+    start_node(&site.nodes[0], 1 << 24);
+    start_node(&site.nodes[1], 1 << 24);
+    wait_until_up(&site);
+    stop_node(&site.nodes[1]);
+    while (links_is_up(site.nodes[0].links, 2))
+        turn(&site);
+    start_node(&site.nodes[1], 1 << 24);
+    cr_assert_eq(links_frame(site.nodes[0].links, 2, FRAME_SHARD_END, 7, payload, true),
+                 ERR_UNAVAILABLE);
+    cr_assert_eq(links_answer(site.nodes[0].links, 2, FRAME_SHARD_END, 8, payload, true), ERR_OK);
+    cr_assert_eq(links_answer(site.nodes[0].links, 9, FRAME_SHARD_END, 9, payload, true),
+                 ERR_UNAVAILABLE);
+    while (site.nodes[1].frames == 0)
+        turn(&site);
+    cr_assert_eq(site.nodes[1].last_request, 8);
+    cr_assert_eq(site.nodes[1].frame_bytes, 1000);
+    buf_unref(payload);
+    site_close(&site);
+}
+
 Test(link, drops_what_was_queued_for_a_peer_that_died)
 {
     struct site site;
