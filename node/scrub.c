@@ -15,6 +15,7 @@
 #include "storage/base/log_line.h"
 #include "storage/base/metric.h"
 #include "storage/catalog_run.h"
+#include "storage/store_compact.h"
 
 #define HOUR_MS (UINT64_C(3600) * 1000)
 
@@ -24,6 +25,7 @@ enum {
     LOOK_MS = 100,         /* A suspect, a retry, the next pass: looked at so often. */
     EXIT_SOFTWARE = 70,    /* EX_SOFTWARE, as in shard_io.c. */
     SLEEP_MS = 50,         /* The end of the node is noticed so soon. */
+    TAKE_OUTPUT_MS = 5000, /* A segment is taken in by then, or it is fetched again. */
 };
 
 #define PASS_EVERY_MS (24 * HOUR_MS)
@@ -91,11 +93,38 @@ uint32_t scrub_count(const struct scrub *scrub, uint32_t shard)
     return atomic_load(&scrub->shards[shard].items);
 }
 
+/* What others made of it and its neighbours, to be taken in between seals. It stays on the list
+ * until the manifest has that. */
+static void take_output(struct scrub *scrub, struct scrub_item *item)
+{
+    struct node *node = scrub->node;
+    struct shard *shard = node->workers[node_owner(node, item->shard + 1)].groups[item->shard + 1];
+    struct compact_job *job = NULL;
+    struct segment *segment = item->segment == NULL ? NULL : segment_ref(item->segment);
+    enum err err = store_compact_fetched(shard->store, item->output, segment, &job);
+
+    if (err == ERR_BUSY)
+        return; /* The next tick. */
+    segment_unref(item->segment);
+    item->segment = NULL;
+    item->mended = false;
+    item->retry_ms = worker_now_ms() + TAKE_OUTPUT_MS;
+    if (err == ERR_OK)
+        shard_adopt(shard, job);
+    else if (err != ERR_NOT_FOUND)
+        log_warn("shard=%u segment=%" PRIu64 " of another node is not taken: %s", item->shard,
+                 item->output, err_detail());
+}
+
 /* False: not yet. */
-static bool take_in(struct store *store, struct scrub_item *item)
+static bool take_in(struct scrub *scrub, struct store *store, struct scrub_item *item)
 {
     enum err err;
 
+    if (item->output != 0) {
+        take_output(scrub, item);
+        return false;
+    }
     if (item->file.kind == STORE_FILE_SEGMENT) {
         (void)store_take_segment(store, item->segment);
         item->segment = NULL;
@@ -126,7 +155,7 @@ bool scrub_sync(struct scrub *scrub, uint32_t number, struct store **store)
     }
     for (item = scrub->items; item != NULL; item = next) {
         next = item->next;
-        if (item->shard == number && item->mended && take_in(*store, item))
+        if (item->shard == number && item->mended && take_in(scrub, *store, item))
             scrub_remove(scrub, item);
     }
     for (item = scrub->items; item != NULL; item = item->next) {

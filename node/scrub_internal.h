@@ -23,7 +23,8 @@ struct scrub_item {
     uint32_t shard;
     struct store_file file;
     bool mended;
-    struct segment *segment; /* Mended, counted: one of these two. */
+    uint64_t output; /* Not 0: what is in its place is this segment, of which it is a part. */
+    struct segment *segment; /* Mended, counted: one of these two. An output may have none. */
     struct catalog_run *run;
     uint64_t found_ms, retry_ms, told_ms;
     uint32_t tries;

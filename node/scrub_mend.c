@@ -15,6 +15,7 @@
 #include "storage/base/log_line.h"
 #include "storage/base/metric.h"
 #include "storage/catalog_run.h"
+#include "storage/manifest.h"
 
 enum {
     /* For a piece. The other node's way back may not stand yet, just after a start: ask again soon.
@@ -26,6 +27,8 @@ enum {
     TELL_MS = 60000, /* Between two log lines about a file that nobody has. */
 };
 
+static_assert((int)MANIFEST_SEGMENT_SIZE == (int)FETCH_FACTS_SIZE,
+              "facts are sent as they are kept");
 static_assert((int)STORE_FILE_SEGMENT == (int)FETCH_KIND_SEGMENT &&
                   (int)STORE_FILE_CATALOG == (int)FETCH_KIND_CATALOG,
               "the kinds are sent as they are");
@@ -118,15 +121,15 @@ static enum err ask_piece(struct scrub *scrub, uint64_t server, const struct fet
 
 /* ---- One file ------------------------------------------------------------------------------ */
 
-static enum err fetch_into(struct scrub *scrub, const struct scrub_item *item, uint64_t server,
-                           struct file *file)
+static enum err fetch_into(struct scrub *scrub, const struct scrub_item *item,
+                           const struct store_file *wanted, uint64_t server, struct file *file)
 {
     const struct disk *disk = scrub->node->disk;
     struct fetch_piece piece = {.shard = item->shard,
-                                .kind = (uint8_t)item->file.kind,
-                                .number = item->file.number,
-                                .size = item->file.size,
-                                .hash = item->file.hash};
+                                .kind = (uint8_t)wanted->kind,
+                                .number = wanted->number,
+                                .size = wanted->size,
+                                .hash = wanted->hash};
     enum err err = ERR_OK;
 
     while (piece.offset < piece.size && err == ERR_OK) {
@@ -146,7 +149,8 @@ static enum err fetch_into(struct scrub *scrub, const struct scrub_item *item, u
 }
 
 /* What comes is verified as it stands on the disk, before it takes the damaged one's place. */
-static enum err fetch_from(struct scrub *scrub, const struct scrub_item *item, uint64_t server)
+static enum err fetch_file(struct scrub *scrub, const struct scrub_item *item,
+                           const struct store_file *wanted, uint64_t server)
 {
     const struct disk *disk = scrub->node->disk;
     struct store *store = scrub->shards[item->shard].store;
@@ -155,20 +159,93 @@ static enum err fetch_from(struct scrub *scrub, const struct scrub_item *item, u
     struct file *file;
     enum err err;
 
-    store_file_name(&item->file, name);
+    store_file_name(wanted, name);
     (void)snprintf(path, sizeof path, "%s/%s.mend.tmp", store_dir(store), name);
     err = disk->open(disk->ctx, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
     if (err != ERR_OK)
         return err;
-    err = fetch_into(scrub, item, server, file);
+    err = fetch_into(scrub, item, wanted, server, file);
     disk->close(file);
     if (err == ERR_OK)
-        err = store_verify_file(scrub->disk, path, item->shard, &item->file);
+        err = store_verify_file(scrub->disk, path, item->shard, wanted);
     if (err == ERR_OK)
-        return store_install(store, &item->file, path);
+        return store_install(store, wanted, path);
     err_save(&note, err);
     (void)disk->remove(disk->ctx, path); /* Else the next start removes it. */
     return err_restore(&note);
+}
+
+/* ---- What it became part of ----------------------------------------------------------------- */
+
+static enum err ask_facts(struct scrub *scrub, const struct scrub_item *item, uint64_t number,
+                          uint64_t server, struct segment_info *ret_info)
+{
+    struct fetch_piece piece = {.shard = item->shard,
+                                .kind = FETCH_KIND_FACTS,
+                                .number = number,
+                                .size = FETCH_FACTS_SIZE,
+                                .length = FETCH_FACTS_SIZE};
+    struct buf *bytes = NULL;
+    struct reader reader;
+    enum err err = ask_piece(scrub, server, &piece, item->tries, &bytes);
+
+    if (err != ERR_OK)
+        return err;
+    reader = reader_on(bytes->bytes, bytes->size);
+    *ret_info = manifest_get_segment(&reader);
+    buf_unref(bytes);
+    return ret_info->number == number
+               ? ERR_OK
+               : err_set(ERR_INVALID, "facts of segment %" PRIu64 ", not of %" PRIu64,
+                         ret_info->number, number);
+}
+
+static enum err fetch_output(struct scrub *scrub, struct scrub_item *item, uint64_t number,
+                             uint64_t server)
+{
+    struct store_file output = {.kind = STORE_FILE_SEGMENT, .number = number};
+    enum err err = ask_facts(scrub, item, number, server, &output.segment);
+
+    if (err == ERR_OK && output.segment.rows > 0) {
+        output.size = output.segment.size;
+        output.hash = output.segment.hash;
+        err = fetch_file(scrub, item, &output, server);
+    }
+    if (err == ERR_OK && output.segment.rows > 0)
+        err = segment_open(scrub->node->disk, store_dir(scrub->shards[item->shard].store),
+                           item->shard, &output.segment, &item->segment);
+    if (err == ERR_OK)
+        item->output = number;
+    return err;
+}
+
+/* The node does not have the file any more: it may have made of it and others what is still to be
+ * made here. */
+static enum err fetch_outputs(struct scrub *scrub, struct scrub_item *item, uint64_t server)
+{
+    uint64_t *numbers = NULL;
+    uint32_t count = 0;
+    struct err_note note;
+    enum err err;
+
+    err_save(&note, ERR_NOT_FOUND);
+    err = store_outputs(scrub->shards[item->shard].store, item->file.number, &numbers, &count);
+    if (err != ERR_OK)
+        return err;
+    err = ERR_NOT_FOUND;
+    for (uint32_t i = 0; i < count && err == ERR_NOT_FOUND; i++)
+        err = fetch_output(scrub, item, numbers[i], server);
+    free(numbers);
+    return err == ERR_NOT_FOUND ? err_restore(&note) : err;
+}
+
+static enum err fetch_from(struct scrub *scrub, struct scrub_item *item, uint64_t server)
+{
+    enum err err = fetch_file(scrub, item, &item->file, server);
+
+    return err == ERR_NOT_FOUND && item->file.kind == STORE_FILE_SEGMENT
+               ? fetch_outputs(scrub, item, server)
+               : err;
 }
 
 /* Each other node in turn. What they said stands in item->state. */
@@ -213,9 +290,10 @@ static void put_off(struct scrub *scrub, struct scrub_item *item)
 
     store_file_name(&item->file, name);
     if (tell)
-        log_error("shard=%u %s is damaged here and no other node gave a good one; it is asked for "
-                  "again, and kept until then: %s",
-                  item->shard, name, item->state);
+        log_error(
+            "shard=%u %s is damaged here and not mended yet; other nodes are asked for it again, "
+            "and it is kept until then: %s",
+            item->shard, name, item->state);
     (void)pthread_mutex_lock(&scrub->lock);
     item->told_ms = tell ? now_ms : item->told_ms;
     item->tries++;
@@ -230,6 +308,8 @@ static enum err open_good(struct scrub *scrub, const struct scrub_item *item,
     const struct scrub_shard *shard = &scrub->shards[item->shard];
     const struct disk *disk = scrub->node->disk;
 
+    if (item->output != 0)
+        return ERR_OK; /* It is open. */
     if (item->file.kind == STORE_FILE_SEGMENT)
         return segment_open(disk, store_dir(shard->store), item->shard, &item->file.segment,
                             ret_segment);
@@ -241,7 +321,8 @@ static void hand_over(struct scrub *scrub, struct scrub_item *item, struct segme
 {
     (void)pthread_mutex_lock(&scrub->lock);
     scrub->status.mended++;
-    item->segment = segment;
+    if (item->output == 0)
+        item->segment = segment;
     item->run = run;
     item->mended = true;
     if (scrub->shards[item->shard].waiting) /* It will be opened as a whole. */
@@ -257,8 +338,10 @@ void scrub_mend(struct scrub *scrub, struct scrub_item *item)
     struct catalog_run *run = NULL;
     char name[STORE_FILE_NAME_SIZE], path[SCRUB_PATH_SIZE];
     uint64_t server = 0;
+    bool good;
     enum err err;
 
+    item->output = 0;
     store_file_name(&item->file, name);
     (void)snprintf(path, sizeof path, "%s/%s", store_dir(store), name);
     if (!store_has_file(store, &item->file)) {
@@ -273,7 +356,8 @@ void scrub_mend(struct scrub *scrub, struct scrub_item *item)
         return;
     if (err != ERR_OK) /* It reads well again, if there was not enough of something. */
         err = fetch(scrub, item, &server);
-    if (err == ERR_OK)
+    good = err == ERR_OK;
+    if (good)
         err = open_good(scrub, item, &segment, &run);
     if (err == ERR_CANCELED || atomic_load(&scrub->stopping)) {
         segment_unref(segment);
@@ -281,10 +365,19 @@ void scrub_mend(struct scrub *scrub, struct scrub_item *item)
         return;
     }
     if (err != ERR_OK) {
+        if (good) {
+            (void)pthread_mutex_lock(&scrub->lock);
+            (void)snprintf(item->state, sizeof item->state, "%s", err_detail());
+            (void)pthread_mutex_unlock(&scrub->lock);
+        }
         put_off(scrub, item);
         return;
     }
-    if (server != 0)
+    if (item->output != 0)
+        log_info("shard=%u %s is replaced by segment %" PRIu64 ", which node %" PRIu64
+                 " has made of it and others",
+                 item->shard, name, item->output, server);
+    else if (server != 0)
         log_info("shard=%u %s is mended with what node %" PRIu64 " has", item->shard, name, server);
     else
         log_info("shard=%u %s reads well again", item->shard, name);

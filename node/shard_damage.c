@@ -2,6 +2,7 @@
  * What a shard does about damaged files: tells the scrub what readers met, refuses what needs them,
  * lets others lead, and gives pieces of its own files to other nodes.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,10 @@
 #include "node/scrub.h"
 #include "node/shard_io.h"
 #include "storage/base/log_line.h"
+#include "storage/manifest.h"
+
+static_assert((int)MANIFEST_SEGMENT_SIZE == (int)FETCH_FACTS_SIZE,
+              "facts are sent as they are kept");
 
 enum {
     TELL_MS = 500,         /* Others are told so often what is damaged here, */
@@ -240,6 +245,34 @@ static void piece_done(struct pool_job *job)
     free(task);
 }
 
+static enum err read_facts(struct store *store, struct piece_request *request)
+{
+    struct segment_info info;
+    struct bytes bytes = {0};
+    enum err err = store_facts(store, request->piece.number, &info);
+
+    if (err != ERR_OK)
+        return err;
+    manifest_put_segment(&info, &bytes);
+    request->bytes = bytes.failed ? NULL : buf_new(FETCH_FACTS_SIZE);
+    if (request->bytes != NULL) {
+        memcpy(request->bytes->bytes, bytes.data, FETCH_FACTS_SIZE);
+        request->bytes->size = FETCH_FACTS_SIZE;
+    }
+    bytes_fini(&bytes);
+    return request->bytes != NULL ? ERR_OK : err_set(ERR_NO_MEMORY, "what is known of a segment");
+}
+
+static void answer_facts(struct shard *shard, struct piece_request *request)
+{
+    enum err err = read_facts(shard->store, request);
+
+    if (err == ERR_OK)
+        router_answer(shard->worker, &request->route);
+    else
+        router_fail(shard->worker, &request->route, err, 0);
+}
+
 void shard_piece(struct shard *shard, struct piece_request *request)
 {
     const struct fetch_piece *piece = &request->piece;
@@ -250,6 +283,10 @@ void shard_piece(struct shard *shard, struct piece_request *request)
     char name[STORE_FILE_NAME_SIZE];
     struct piece_task *task;
 
+    if (piece->kind == FETCH_KIND_FACTS) {
+        answer_facts(shard, request);
+        return;
+    }
     if (file.kind == STORE_FILE_CATALOG) /* Its name is all that is asked of the run. */
         file.run.count = (uint32_t)piece->number;
     store_file_name(&file, name);

@@ -201,15 +201,19 @@ static enum err keep_tombstones(struct compact_job *job, const struct manifest *
     return err;
 }
 
-/* Inputs out of the manifest, and in their place what came of them. An empty one waits for ever. */
+/* All parts out of the manifest, and in their place what came of them. An empty one waits for ever.
+ */
 static enum err put_in_place(struct compact_job *job, struct manifest *manifest)
 {
     struct compactions *waiting = &manifest->compactions;
     struct compaction *compaction = compactions_find(waiting, job->number);
-    uint64_t *inputs = compaction->inputs;
-    uint32_t count = compaction->input_count;
-    enum err err = ERR_OK;
+    uint64_t *parts = NULL;
+    uint32_t count = 0;
+    enum err err = compactions_parts(waiting, compaction, &parts, &count);
 
+    if (err != ERR_OK)
+        return err;
+    free(compaction->inputs);
     compaction->inputs = NULL;
     compaction->input_count = 0;
     /* Those of its inputs may be known better here than where they were not made themselves. */
@@ -219,10 +223,9 @@ static enum err put_in_place(struct compact_job *job, struct manifest *manifest)
         err = manifest_add(manifest, &job->info);
     }
     for (uint32_t i = 0; i < count; i++)
-        compactions_remove(waiting, inputs[i]); /* Those that were empty. */
-    compactions_sort(inputs, count);
-    manifest_remove(manifest, inputs, count);
-    free(inputs);
+        compactions_remove(waiting, parts[i]); /* Those that were empty, or not made here. */
+    manifest_remove(manifest, parts, count);
+    free(parts);
     return err;
 }
 

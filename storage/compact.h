@@ -21,6 +21,8 @@
  *           more is removed there.
  * DROPPED   If its inputs were dropped meanwhile, compact_adopt() finds the order gone, and removes
  *           what was made.
+ * FETCHED   If an input is damaged here, and gone elsewhere since it was merged there, what others
+ *           made is fetched (store_damage.h) and taken in by the same steps, without compact_run().
  * MEMORY    As merge.h says, of `memory`. Inputs are read through files of their own, which leave
  *           in the page cache what they find there, and nothing else.
  */
@@ -41,7 +43,7 @@ struct compact_job {
     uint64_t number;          /* Of the segment to be. */
     struct segment_info info; /* What is known of it; all, once it is made. */
     int64_t cutoff_ns;        /* Of the order. */
-    struct segment **inputs;  /* Owned, counted, in log order. */
+    struct segment **inputs;  /* Owned, counted, in log order: all parts that have files. */
     uint32_t input_count;
     struct catalog_view series; /* Owned. */
     struct bytes tombstones;    /* Owned. Once it is adopted: those that are still needed. */

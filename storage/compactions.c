@@ -92,6 +92,37 @@ bool compactions_have(const uint64_t *numbers, uint32_t count, uint64_t number)
     return count > 0 && bsearch(&number, numbers, count, sizeof number, compare_numbers) != NULL;
 }
 
+static uint32_t add_inputs(const struct compaction *compaction, uint64_t *numbers, uint32_t count)
+{
+    for (uint32_t i = 0; i < compaction->input_count; i++)
+        numbers[count++] = compaction->inputs[i];
+    return count;
+}
+
+enum err compactions_parts(const struct compactions *list, const struct compaction *compaction,
+                           uint64_t **ret_numbers, uint32_t *ret_count)
+{
+    uint32_t most = compaction->input_count, count = 0;
+    uint64_t *numbers;
+
+    for (uint32_t i = 0; i < list->count; i++)
+        most += list->items[i].input_count; /* Each number is an input of one only. */
+    numbers = malloc(((size_t)most + 1) * sizeof *numbers);
+    if (numbers == NULL)
+        return err_set(ERR_NO_MEMORY, "what becomes part of %u segments", compaction->input_count);
+    count = add_inputs(compaction, numbers, 0);
+    for (uint32_t i = 0; i < count; i++) { /* It grows. */
+        const struct compaction *part = compactions_find(list, numbers[i]);
+
+        if (part != NULL)
+            count = add_inputs(part, numbers, count);
+    }
+    compactions_sort(numbers, count);
+    *ret_numbers = numbers;
+    *ret_count = count;
+    return ERR_OK;
+}
+
 enum err compactions_inputs(const struct compactions *list, uint64_t **ret_numbers,
                             uint32_t *ret_count)
 {

@@ -47,6 +47,11 @@ void compactions_remove(struct compactions *list, uint64_t number);
 /** The first one that is to be made, or NULL. */
 const struct compaction *compactions_next(const struct compactions *list);
 
+/** The numbers of all that becomes part of one of them, ascending: its inputs, and where those are
+ * not made yet, theirs. free() them. ERR_NO_MEMORY. */
+MUST_CHECK enum err compactions_parts(const struct compactions *list,
+                                      const struct compaction *compaction, uint64_t **ret_numbers,
+                                      uint32_t *ret_count);
 /** The numbers of all inputs, ascending: free() them. ERR_NO_MEMORY. */
 MUST_CHECK enum err compactions_inputs(const struct compactions *list, uint64_t **ret_numbers,
                                        uint32_t *ret_count);

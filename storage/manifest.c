@@ -13,7 +13,6 @@ enum {
     CRC_AT = 4,
     SUMMED_FROM = 8,
     SIZE_AT = 16,
-    SEGMENT_SIZE = 13 * 8 + 2 * 4,    /* Bytes of one segment, */
     COMPACTION_SIZE = 10 * 8 + 2 * 4, /* and of a compaction without its inputs. */
 };
 
@@ -171,7 +170,7 @@ enum err manifest_keep_tombstones(const struct manifest *manifest,
 
 /* ---- Bytes --------------------------------------------------------------------------------- */
 
-static void put_segment(const struct segment_info *info, struct bytes *out)
+void manifest_put_segment(const struct segment_info *info, struct bytes *out)
 {
     bytes_put_u64(out, info->number);
     bytes_put_u64(out, info->first_index);
@@ -190,7 +189,7 @@ static void put_segment(const struct segment_info *info, struct bytes *out)
     bytes_put_u32(out, info->groups);
 }
 
-static struct segment_info get_segment(struct reader *reader)
+struct segment_info manifest_get_segment(struct reader *reader)
 {
     struct segment_info info = {0};
 
@@ -272,7 +271,7 @@ void manifest_encode(const struct manifest *manifest, struct bytes *out)
     catalog_files_encode(&manifest->catalog, out);
     bytes_put_u32(out, manifest->segment_count);
     for (uint32_t i = 0; i < manifest->segment_count; i++)
-        put_segment(&manifest->segments[i], out);
+        manifest_put_segment(&manifest->segments[i], out);
     bytes_put_u32(out, manifest->compactions.count);
     for (uint32_t i = 0; i < manifest->compactions.count; i++)
         put_compaction(&manifest->compactions.items[i], out);
@@ -302,10 +301,10 @@ static enum err get_segments(struct manifest *manifest, struct reader *reader)
 {
     uint32_t count = reader_u32(reader);
 
-    if (reader->bad || count > reader_left(reader) / SEGMENT_SIZE)
+    if (reader->bad || count > reader_left(reader) / MANIFEST_SEGMENT_SIZE)
         return err_set(ERR_CORRUPT, "%u segments do not fit", count);
     for (uint32_t i = 0; i < count; i++) {
-        struct segment_info info = get_segment(reader);
+        struct segment_info info = manifest_get_segment(reader);
         enum err err;
 
         if (!is_sound(manifest, &info) ||

@@ -79,6 +79,12 @@ MUST_CHECK enum err manifest_keep_tombstones(const struct manifest *manifest,
                                              const struct database_map *databases,
                                              const struct bytes *list, struct bytes *ret_list);
 
+enum { MANIFEST_SEGMENT_SIZE = 13 * 8 + 2 * 4 };
+
+/** One segment's facts, MANIFEST_SEGMENT_SIZE bytes of them. Nothing of it is checked. */
+void manifest_put_segment(const struct segment_info *info, struct bytes *out);
+struct segment_info manifest_get_segment(struct reader *reader);
+
 void manifest_encode(const struct manifest *manifest, struct bytes *out);
 /** From untrusted bytes. ERR_CORRUPT, ERR_VERSION, ERR_NO_MEMORY. */
 MUST_CHECK enum err manifest_decode(const void *bytes, size_t size, struct manifest *ret_manifest);

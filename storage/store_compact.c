@@ -1,5 +1,6 @@
 #include "storage/store_compact.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,33 +22,39 @@ bool store_wants_compaction(const struct store *store)
            clk_now_ns() >= store->compact_retry_ns;
 }
 
-/* All inputs that have files; an empty one has none. */
+/* All parts that have files. Those of an input that is not made yet are parts, too: of the next
+ * one to be made there are none such. */
 static enum err hold_inputs(const struct store *store, const struct compaction *compaction,
                             struct compact_job *job)
 {
-    uint32_t found = 0;
+    uint64_t *parts;
+    uint32_t count, found = 0;
+    enum err err = compactions_parts(&store->compactions, compaction, &parts, &count);
 
-    job->inputs = malloc(((size_t)compaction->input_count + 1) * sizeof(struct segment *));
-    if (job->inputs == NULL)
-        return err_set(ERR_NO_MEMORY, "a compaction of %u segments", compaction->input_count);
-    for (uint32_t i = 0; i < compaction->input_count; i++)
-        for (uint32_t s = 0; s < store->segment_count; s++)
-            if (segment_info(store->segments[s])->number == compaction->inputs[i])
-                job->inputs[job->input_count++] = segment_ref(store->segments[s]);
-    for (uint32_t i = 0; i < compaction->input_count; i++)
-        found += compactions_find(&store->compactions, compaction->inputs[i]) != NULL;
-    CHECK(found + job->input_count == compaction->input_count); /* The manifest was checked. */
+    if (err != ERR_OK)
+        return err;
+    job->inputs = malloc(((size_t)count + 1) * sizeof(struct segment *));
+    if (job->inputs == NULL) {
+        free(parts);
+        return err_set(ERR_NO_MEMORY, "a compaction of %u segments", count);
+    }
+    for (uint32_t s = 0; s < store->segment_count; s++) /* They are in log order. */
+        if (compactions_have(parts, count, segment_info(store->segments[s])->number))
+            job->inputs[job->input_count++] = segment_ref(store->segments[s]);
+    for (uint32_t i = 0; i < count; i++)
+        found += compactions_find(&store->compactions, parts[i]) != NULL;
+    free(parts);
+    CHECK(found + job->input_count == count); /* The manifest was checked. */
     return ERR_OK;
 }
 
-enum err store_compact_begin(struct store *store, struct compact_job **ret_job)
+static enum err new_job(struct store *store, const struct compaction *compaction,
+                        struct compact_job **ret_job)
 {
-    const struct compaction *compaction = compactions_next(&store->compactions);
     struct compact_job *job = calloc(1, sizeof *job);
     enum err err;
 
     CHECK(!store->compacting);
-    CHECK(compaction != NULL);
     if (job == NULL)
         return err_set(ERR_NO_MEMORY, "a compaction");
     job->sealer = &store->sealer;
@@ -69,6 +76,51 @@ enum err store_compact_begin(struct store *store, struct compact_job **ret_job)
     }
     store->compacting = true;
     *ret_job = job;
+    return ERR_OK;
+}
+
+enum err store_compact_begin(struct store *store, struct compact_job **ret_job)
+{
+    const struct compaction *compaction = compactions_next(&store->compactions);
+
+    CHECK(compaction != NULL);
+    return new_job(store, compaction, ret_job);
+}
+
+/* What the order says of the segment to be holds for the one that came. */
+static bool is_as_ordered(const struct segment_info *ordered, const struct segment_info *made)
+{
+    return made->number == ordered->number && made->first_index == ordered->first_index &&
+           made->last_index == ordered->last_index && made->clean_index == ordered->clean_index &&
+           made->database == ordered->database &&
+           made->window_first_ns == ordered->window_first_ns &&
+           made->window_last_ns == ordered->window_last_ns && made->bound_ns == ordered->bound_ns &&
+           made->time_min_ns >= ordered->time_min_ns && made->time_max_ns <= ordered->time_max_ns;
+}
+
+enum err store_compact_fetched(struct store *store, uint64_t number, struct segment *segment,
+                               struct compact_job **ret_job)
+{
+    const struct compaction *compaction = compactions_find(&store->compactions, number);
+    enum err err;
+
+    if (store->compacting || store->seals_out > 0)
+        err = err_set(ERR_BUSY, "%s: a seal or a compaction is out", store->dir);
+    else if (compaction == NULL || compaction->input_count == 0)
+        err =
+            err_set(ERR_NOT_FOUND, "%s: segment %" PRIu64 " is not to be made", store->dir, number);
+    else if (segment != NULL && !is_as_ordered(&compaction->info, segment_info(segment)))
+        err = err_set(ERR_INVALID, "%s: segment %" PRIu64 " is not what was ordered", store->dir,
+                      number);
+    else
+        err = new_job(store, compaction, ret_job);
+    if (err != ERR_OK) {
+        segment_unref(segment);
+        return err;
+    }
+    (*ret_job)->segment = segment;
+    if (segment != NULL)
+        (*ret_job)->info = *segment_info(segment);
     return ERR_OK;
 }
 

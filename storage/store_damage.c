@@ -88,6 +88,16 @@ static bool counts(const struct manifest *manifest, const struct store_file *fil
     return false;
 }
 
+/* Under the lock. It was ordered, and is not made yet. */
+static bool is_awaited(const struct manifest *manifest, const struct store_file *file)
+{
+    const struct compaction *compaction =
+        file->kind == STORE_FILE_SEGMENT ? compactions_find(&manifest->compactions, file->number)
+                                         : NULL;
+
+    return compaction != NULL && compaction->input_count > 0;
+}
+
 bool store_has_file(struct store *store, const struct store_file *file)
 {
     bool has;
@@ -130,7 +140,7 @@ enum err store_install(struct store *store, const struct store_file *file, const
     /* A seal that drops it takes it from the manifest, under the lock, and then removes it: so it
      * either is not named here any more, or what is put in its place is removed. */
     (void)pthread_mutex_lock(&store->sealer.lock);
-    if (counts(&store->sealer.manifest, file))
+    if (counts(&store->sealer.manifest, file) || is_awaited(&store->sealer.manifest, file))
         err = disk->rename(disk->ctx, path, to);
     else
         err = err_set(ERR_NOT_FOUND, "%s: it does not count any more", to);
@@ -145,6 +155,69 @@ enum err store_install(struct store *store, const struct store_file *file, const
     if (FAULT("mend.install"))
         return err_set(ERR_IO, "injected behind the renaming of %s", to);
     return disk->sync_dir(disk->ctx, store->dir);
+}
+
+enum err store_facts(struct store *store, uint64_t number, struct segment_info *ret_info)
+{
+    const struct manifest *manifest = &store->sealer.manifest;
+    const struct compaction *made;
+    bool found = false;
+
+    (void)pthread_mutex_lock(&store->sealer.lock);
+    made = compactions_find(&manifest->compactions, number);
+    if (made != NULL && made->input_count == 0) {
+        *ret_info = made->info;
+        found = true;
+    }
+    for (uint32_t i = 0; i < manifest->segment_count; i++)
+        if (manifest->segments[i].number == number) {
+            *ret_info = manifest->segments[i];
+            found = true;
+        }
+    (void)pthread_mutex_unlock(&store->sealer.lock);
+    return found ? ERR_OK
+                 : err_set(ERR_NOT_FOUND, "%s: segment %" PRIu64 " does not count", store->dir,
+                           number);
+}
+
+/* Under the lock. */
+static enum err list_outputs(const struct compactions *list, uint64_t number, uint64_t *numbers,
+                             uint32_t *count)
+{
+    for (uint32_t i = list->count; i-- > 0;) { /* In order of their numbers. */
+        uint64_t *parts;
+        uint32_t part_count;
+        enum err err = compactions_parts(list, &list->items[i], &parts, &part_count);
+
+        if (err != ERR_OK)
+            return err;
+        if (compactions_have(parts, part_count, number))
+            numbers[(*count)++] = list->items[i].info.number;
+        free(parts);
+    }
+    return ERR_OK;
+}
+
+enum err store_outputs(struct store *store, uint64_t number, uint64_t **ret_numbers,
+                       uint32_t *ret_count)
+{
+    const struct compactions *list = &store->sealer.manifest.compactions;
+    enum err err = ERR_NO_MEMORY;
+    uint32_t count = 0;
+    uint64_t *numbers;
+
+    (void)pthread_mutex_lock(&store->sealer.lock);
+    numbers = malloc(((size_t)list->count + 1) * sizeof *numbers);
+    if (numbers != NULL)
+        err = list_outputs(list, number, numbers, &count);
+    (void)pthread_mutex_unlock(&store->sealer.lock);
+    if (err != ERR_OK) {
+        free(numbers);
+        return err_set(err, "%s: what segment %" PRIu64 " becomes part of", store->dir, number);
+    }
+    *ret_numbers = numbers;
+    *ret_count = count;
+    return ERR_OK;
 }
 
 enum err store_check_manifest(struct store *store, const struct disk *disk)

@@ -67,9 +67,18 @@ MUST_CHECK enum err store_verify_file(const struct disk *disk, const char *path,
                                       const struct store_file *file);
 
 /** Give a good file, written and synced as `path` in the shard's folder, its name. ERR_NOT_FOUND:
- * it does not count any more, and was removed; ERR_IO. */
+ * it neither counts nor waits to be made, and was removed; ERR_IO. */
 MUST_CHECK enum err store_install(struct store *store, const struct store_file *file,
                                   const char *path);
+
+/** What the manifest says of a segment that counts, for another node that has still to make it;
+ * rows 0: it was made, and has none. ERR_NOT_FOUND: it does not count. */
+MUST_CHECK enum err store_facts(struct store *store, uint64_t number,
+                                struct segment_info *ret_info);
+/** The segments that were ordered and not made, and of which this one becomes a part, the last
+ * first; owned by the caller, free(). ERR_NO_MEMORY. */
+MUST_CHECK enum err store_outputs(struct store *store, uint64_t number, uint64_t **ret_numbers,
+                                  uint32_t *ret_count);
 
 /** Check both copies of the manifest; if one is damaged write them again. ERR_CORRUPT: one was,
  * and is mended; ERR_IO, ERR_DISK_FULL: it is not. */

@@ -30,7 +30,8 @@ enum err fetch_get_piece(const void *bytes, size_t size, struct fetch_piece *ret
         return err_set(ERR_INVALID, "FETCH: %zu bytes", size);
     if (piece.shard >= FETCH_SHARDS_MAX)
         return err_set(ERR_INVALID, "FETCH: shard %" PRIu32, piece.shard);
-    if (piece.kind != FETCH_KIND_SEGMENT && piece.kind != FETCH_KIND_CATALOG)
+    if (piece.kind < FETCH_KIND_SEGMENT || piece.kind > FETCH_KIND_FACTS ||
+        (piece.kind == FETCH_KIND_FACTS && piece.length != FETCH_FACTS_SIZE))
         return err_set(ERR_INVALID, "FETCH: a file of kind %u", piece.kind);
     if (piece.length == 0 || piece.length > FETCH_PIECE_MAX || piece.offset > piece.size ||
         piece.length > piece.size - piece.offset)

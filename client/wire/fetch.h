@@ -25,6 +25,10 @@ enum {
     FETCH_SHARDS_MAX = 1024,      /* Of a DAMAGED. */
     FETCH_KIND_SEGMENT = 1,       /* number: of the segment; hash: of its contents */
     FETCH_KIND_CATALOG = 2,       /* number: series at its end; hash: its header's checksum */
+    /* number: of a segment; size and length: FETCH_FACTS_SIZE; hash: 0. What its manifest says of
+     * it; rows 0: it has no file. */
+    FETCH_KIND_FACTS = 3,
+    FETCH_FACTS_SIZE = 112,
 };
 
 struct fetch_piece {

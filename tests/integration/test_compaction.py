@@ -85,3 +85,43 @@ def test_deleted_rows_leave_the_files(make_cluster):
     assert rows_in_files(cluster, "k=k3 ") == 0
     assert rows_in_files(cluster, "k=k4 ") > 0
     assert count(cluster, "d") == 60_000 - 1_200
+
+
+def test_a_replica_with_a_damaged_input_takes_what_others_made(make_cluster):
+    """The others have merged it and removed it: nobody has it in a good state any more."""
+    cluster = make_cluster(shards=1, settings=SMALL)
+    cluster.start()
+    late = cluster.nodes[2]
+    late.kill()
+    late.start(environment={"MILLRACE_FAULT": "compact.merge:broken:1"})
+    cluster.wait_ready()
+    rows = 0
+    while min(metric(node, "millrace_segment_compacted_total") for node in cluster.nodes[:2]) < 8:
+        assert rows < 4_000_000, "nothing was compacted"
+        write(cluster, 40_000, first=rows)
+        rows += 40_000
+    wait_until(lambda: not any(total(cluster, "compactions")[:2]), "compactions do not end")
+    cluster.wait_equal()
+    names = [{path.name for path in node.dir.glob("shard-0/*.mrs")} for node in cluster.nodes]
+    only = sorted(names[2] - names[0] - names[1])
+    assert only, names
+    with open(late.dir / "shard-0" / only[0], "r+b") as file:
+        file.seek(100)
+        byte = file.read(1)[0]
+        file.seek(100)
+        file.write(bytes([byte ^ 1]))
+    must(cluster.run("scrub", "--no-wait"))
+    wait_until(lambda: not (late.dir / "shard-0" / only[0]).exists() and
+               not late.status()["damaged"], "it is not mended", 60)
+    assert "which node" in late.log.read_text(errors="replace")
+    assert count(cluster, "d") == rows
+    late.kill()
+    late.start()
+    cluster.wait_ready()
+    cluster.wait_equal()
+    wait_until(lambda: not any(total(cluster, "compactions")), "compactions do not end")
+    replica_files(cluster)
+    result = cluster.run("query", "--db", "plant", "--table", "d", "--agg", "count", "--field", "v",
+                         "--format", "csv", "--consistency", "any", "--node",
+                         f"127.0.0.1:{late.native}")
+    assert must(result).split()[1].endswith(str(rows))

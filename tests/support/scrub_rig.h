@@ -13,11 +13,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/wire/fetch.h"
 #include "node/meta.h"
 #include "node/scrub.h"
 #include "node/shard_io.h"
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
+#include "storage/manifest.h"
 #include "tests/support/replica.h"
 
 enum { RIG_NODES = 3 };
@@ -71,10 +73,47 @@ struct store_options shard_store_options(struct node *node, uint32_t shard, char
     return rig.replica.options;
 }
 
+void shard_adopt(struct shard *shard, struct compact_job *job)
+{
+    enum err err = compact_adopt(job);
+
+    store_compact_done(shard->store, job, err != ERR_OK);
+}
+
 void router_free_piece(struct piece_request *request)
 {
     buf_unref(request->bytes);
     free(request);
+}
+
+/* What the manifest of the played node says of a segment. */
+static enum err rig_facts(struct piece_request *request)
+{
+    uint64_t number = request->piece.number;
+    const struct segment_info *found = NULL;
+    const struct compaction *made;
+    struct bytes bytes = {0};
+    struct manifest manifest;
+
+    CHECK(manifest_load(mem_disk_table(rig.others[request->server - 1]), "data", 0, &manifest) ==
+          ERR_OK);
+    made = compactions_find(&manifest.compactions, number);
+    if (made != NULL && made->input_count == 0)
+        found = &made->info;
+    for (uint32_t i = 0; i < manifest.segment_count; i++)
+        if (manifest.segments[i].number == number)
+            found = &manifest.segments[i];
+    if (found != NULL)
+        manifest_put_segment(found, &bytes);
+    manifest_fini(&manifest);
+    if (found == NULL)
+        return err_set(ERR_NOT_FOUND, "no segment %u", (unsigned)number);
+    request->bytes = buf_new((uint32_t)bytes.size);
+    CHECK(request->bytes != NULL);
+    request->bytes->size = (uint32_t)bytes.size;
+    memcpy(request->bytes->bytes, bytes.data, bytes.size);
+    bytes_fini(&bytes);
+    return ERR_OK;
 }
 
 static enum err rig_answer(struct piece_request *request)
@@ -86,6 +125,8 @@ static enum err rig_answer(struct piece_request *request)
     uint8_t *bytes;
     size_t size = 0;
 
+    if (piece->kind == FETCH_KIND_FACTS && disk != NULL)
+        return rig_facts(request);
     file.run.count = (uint32_t)piece->number;
     store_file_name(&file, name);
     (void)snprintf(path, sizeof path, "data/%s", name);

@@ -56,6 +56,26 @@ Test(compactions, all_inputs_are_listed_in_order)
     compactions_fini(&list);
 }
 
+Test(compactions, parts_of_parts_are_listed_in_order)
+{
+    struct compactions list = sample();
+    uint64_t *numbers;
+    uint32_t count;
+
+    cr_assert_eq(compactions_parts(&list, compactions_find(&list, 9), &numbers, &count), ERR_OK);
+    cr_assert_eq(count, 5);
+    cr_expect_eq(memcmp(numbers, (uint64_t[]){2, 4, 6, 7, 8}, sizeof(uint64_t[5])), 0);
+    free(numbers);
+    cr_assert_eq(compactions_parts(&list, compactions_find(&list, 7), &numbers, &count), ERR_OK);
+    cr_assert_eq(count, 2);
+    cr_expect_eq(memcmp(numbers, (uint64_t[]){2, 6}, sizeof(uint64_t[2])), 0);
+    free(numbers);
+    cr_assert_eq(compactions_parts(&list, compactions_find(&list, 4), &numbers, &count), ERR_OK);
+    cr_assert_eq(count, 0);
+    free(numbers);
+    compactions_fini(&list);
+}
+
 Test(compactions, a_copy_has_inputs_of_its_own)
 {
     struct compactions list = sample(), copy = {0};
