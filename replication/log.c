@@ -259,6 +259,13 @@ static size_t count_fitting(const struct log *log, struct log_record *const *rec
     return count;
 }
 
+/* The current file is damaged. Where no other one is ready the disk may be full: it has to do. */
+static bool leaves_early(struct log *log)
+{
+    return atomic_load_explicit(&log->current->condemned, memory_order_relaxed) &&
+           !log_lacks_next(log);
+}
+
 static bool fits_nowhere(const struct log *log, const struct log_record *record)
 {
     uint32_t size = record->payload == NULL ? 0 : record->payload->size;
@@ -283,9 +290,7 @@ enum err log_write(struct log *log, struct log_record *const *records, size_t co
                                      log->dir, records[i]->group, records[i]->payload->size));
     }
     while (count > 0 && err == ERR_OK) {
-        size_t fitting = atomic_load_explicit(&log->current->condemned, memory_order_relaxed)
-                             ? 0
-                             : count_fitting(log, records, count);
+        size_t fitting = leaves_early(log) ? 0 : count_fitting(log, records, count);
 
         err = fitting > 0 ? write_group(log, records, fitting) : next_file(log);
         records += fitting;

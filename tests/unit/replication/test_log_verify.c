@@ -109,6 +109,11 @@ Test(log_verify, gets_rid_of_a_condemned_file)
     cr_assert_not(log_last_index(fixture->log, 2, 1, &index), "it is still written");
 
     log_condemn(fixture->log, 1);
+    fixture_add_entry(fixture, 0, 2, 12, 100);
+    cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    log_range(fixture->log, &first, &current);
+    cr_assert_eq(current, 1, "there is no other one yet");
+    cr_assert_eq(log_prepare(fixture->log), ERR_OK);
     fixture_add_entry(fixture, 0, 2, 13, 100);
     cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
     fixture_add_entry(fixture, 0, 2, 14, 100);
