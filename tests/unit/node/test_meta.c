@@ -511,7 +511,7 @@ Test(meta, replicas_of_one_log_are_equal)
         declare(seed_below(&chance, 2) == 0 ? "db" : "other", fields,
                 (enum field_type)(1 + seed_below(&chance, 5)));
         if (seed_below(&chance, 20) == 0)
-            change(DATABASE_CREATE + seed_below(&chance, 3), "db", HOUR_NS);
+            change((enum database_op)(DATABASE_CREATE + seed_below(&chance, 3)), "db", HOUR_NS);
         if (seed_below(&chance, 4) == 0)
             apply_all();
     }
