@@ -74,8 +74,7 @@ void links_message(struct links *links, uint64_t to, uint32_t group, struct grou
 MUST_CHECK enum err links_frame(struct links *links, uint64_t to, uint16_t type, uint64_t request,
                                 struct buf *payload, bool urgent);
 /** The same, to somebody who has just asked over a connection of his: if ours is not there yet, it
- * is being made, and the answer waits for it. It is lost if that fails. ERR_UNAVAILABLE: no such
- * node. */
+ * is being made, and the answer waits for it. ERR_UNAVAILABLE: no such node. */
 MUST_CHECK enum err links_answer(struct links *links, uint64_t to, uint16_t type, uint64_t request,
                                  struct buf *payload, bool urgent);
 /** Bulk messages of that group are still queued towards that peer. */

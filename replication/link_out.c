@@ -75,8 +75,10 @@ static void leave(struct link_out *out, const char *why)
                   out->peer.host, out->peer.port, sm_name(&out->state), why);
     sm_move(&out->state, CLOSING);
     stream_close(&out->stream);
-    if (was_up)
+    if (was_up) {
         out->links->stats.connected--;
+        out->links->stats.dropped += link_queue_clear(&out->queue);
+    } /* Else what is queued are answers (links_answer()), for the next attempt. */
     if (was_up && !out->links->closing)
         out->links->events.down(out->links->events.ctx, out->peer.server);
 }
@@ -86,7 +88,6 @@ static void closed(struct stream *stream)
     struct link_out *out = CONTAINER_OF(stream, struct link_out, stream);
 
     frame_reader_fini(&out->reader);
-    out->links->stats.dropped += link_queue_clear(&out->queue);
     if (out->links->closing)
         closed_for_good(out);
     else

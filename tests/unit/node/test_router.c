@@ -452,7 +452,7 @@ static struct message_declare declaration(uint32_t count)
 
     for (uint32_t i = 0; i < count; i++)
         message.fields[i] =
-            (struct message_declare_field){.name = {"abcdef" + i, 1}, .type = FIELD_INT};
+            (struct message_declare_field){.name = {&"abcdef"[i], 1}, .type = FIELD_INT};
     return message;
 }
 

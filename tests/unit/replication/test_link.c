@@ -379,16 +379,19 @@ Test(link, answers_wait_for_a_link_that_is_being_made)
     stop_node(&site.nodes[1]);
     while (links_is_up(site.nodes[0].links, 2))
         turn(&site);
+    cr_assert_eq(links_answer(site.nodes[0].links, 2, FRAME_SHARD_END, 6, payload, true), ERR_OK);
+    for (int i = 0; i < 20; i++) /* Attempts that fail. */
+        turn(&site);
     start_node(&site.nodes[1], 1 << 24);
     cr_assert_eq(links_frame(site.nodes[0].links, 2, FRAME_SHARD_END, 7, payload, true),
                  ERR_UNAVAILABLE);
     cr_assert_eq(links_answer(site.nodes[0].links, 2, FRAME_SHARD_END, 8, payload, true), ERR_OK);
     cr_assert_eq(links_answer(site.nodes[0].links, 9, FRAME_SHARD_END, 9, payload, true),
                  ERR_UNAVAILABLE);
-    while (site.nodes[1].frames == 0)
+    while (site.nodes[1].frames < 2)
         turn(&site);
     cr_assert_eq(site.nodes[1].last_request, 8);
-    cr_assert_eq(site.nodes[1].frame_bytes, 1000);
+    cr_assert_eq(site.nodes[1].frame_bytes, 2000);
     buf_unref(payload);
     site_close(&site);
 }
