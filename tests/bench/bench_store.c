@@ -3,6 +3,8 @@
  *
  *   wide      1000 series, rows of 10 two-decimal floats, blocks of 10000 rows: admission, apply,
  *             seal (which copies by slices: about 90 MB decoded)
+ *   fleet     25000 series, rows of 10 floats, blocks of 2500 rows, each of a tenth of the series:
+ *             what a shard of four gets from 100000 devices that report in turn
  *   narrow    100000 series, rows of one float, blocks of 10000 rows
  *   last      the newest value of one of 100000 series, in process: a million rows in a segment,
  *             then as many in 100 blocks of the head, too
@@ -24,7 +26,15 @@
 #include "storage/store.h"
 #include "tests/bench/meter.h"
 
-enum { SERIES = 1000000, BLOCK_ROWS = 10000, BLOCKS = 100, ASKS = 1000 };
+enum {
+    SERIES = 1000000,
+    ROWS = 1000000,
+    BLOCK_ROWS = 10000,
+    BLOCK_ROWS_MIN = 2500,
+    BLOCKS = 100,
+    SEALS = 7,
+    ASKS = 1000,
+};
 
 static size_t make_key(uint32_t number, char *ret_key, size_t room)
 {
@@ -53,16 +63,16 @@ static uint64_t random_float(void)
     return bits;
 }
 
-static struct buf *make_entry(struct block_builder *builder, uint32_t block, uint32_t series,
-                              uint32_t fields, const struct store *store)
+static struct buf *make_entry(struct block_builder *builder, uint32_t block, uint32_t rows,
+                              uint32_t series, uint32_t fields, const struct store *store)
 {
     struct entry_header header = {.kind = ENTRY_BLOCK};
     struct buf *entry;
     char key[256];
     char name[16];
 
-    for (uint32_t row = 0; row < BLOCK_ROWS; row++) {
-        uint64_t number = (uint64_t)block * BLOCK_ROWS + row;
+    for (uint32_t row = 0; row < rows; row++) {
+        uint64_t number = (uint64_t)block * rows + row;
         size_t size = make_key((uint32_t)(number % series), key, sizeof key);
         uint64_t hash = key_hash(key, size);
         uint32_t handle;
@@ -85,25 +95,34 @@ static struct buf *make_entry(struct block_builder *builder, uint32_t block, uin
     return entry;
 }
 
-static void seal(struct store *store, const char *name, double rows, double values)
+/* What the seal takes of the CPU. */
+static uint64_t seal_ns(struct store *store)
 {
     struct buf *entry =
         seal_order_entry(0, store_applied_index(store), &(struct seal_content){.databases = NULL});
     enum store_outcome outcome;
     struct seal_job *job;
-    struct store_stats stats;
     uint64_t start;
 
     CHECK(entry != NULL);
     meter_must(store_apply(store, store_applied_index(store) + 1, entry, &outcome, &job));
     start = meter_cpu_ns();
     meter_must(seal_run(job));
-    meter_report(name, "seal", (double)(meter_cpu_ns() - start) / rows, "ns a row");
-    meter_report(name, "seal", (double)(meter_cpu_ns() - start) / values, "ns a value");
+    start = meter_cpu_ns() - start;
     store_seal_done(store, job, false);
-    store_stats(store, &stats);
-    meter_report(name, "segment", (double)stats.segment_bytes / values, "bytes a value");
     buf_unref(entry);
+    return start;
+}
+
+static void seal(struct store *store, const char *name, double rows, double values)
+{
+    uint64_t ns = seal_ns(store);
+    struct store_stats stats;
+
+    store_stats(store, &stats);
+    meter_report(name, "seal", (double)ns / rows, "ns a row");
+    meter_report(name, "seal", (double)ns / values, "ns a value");
+    meter_report(name, "segment", (double)stats.segment_bytes / values, "bytes a value");
 }
 
 static struct store *open_store(const char *dir)
@@ -129,31 +148,47 @@ static void apply(struct store *store, struct buf *entry)
     CHECK(outcome == STORE_APPLIED);
 }
 
-static void bench_store(const char *name, uint32_t series, uint32_t fields)
+/* A seal of the same blocks as the first: the machine is noisy, so the quickest counts. */
+static uint64_t seal_again_ns(struct buf *const *entries, uint32_t count)
 {
-    double rows = (double)BLOCKS * BLOCK_ROWS;
+    const char *dir = meter_make_dir();
+    struct store *store = open_store(dir);
+    uint64_t ns;
+
+    for (uint32_t i = 0; i < count; i++)
+        apply(store, entries[i]);
+    ns = seal_ns(store);
+    store_close(store);
+    meter_remove_dir(dir);
+    return ns;
+}
+
+static void bench_store(const char *name, uint32_t series, uint32_t fields, uint32_t block_rows)
+{
+    static struct buf *entries[ROWS / BLOCK_ROWS_MIN];
+    double rows = ROWS;
     const char *dir;
     struct block_builder *builder;
     struct store *store;
     struct store_stats stats;
-    uint64_t admit_ns = 0, apply_ns = 0, start;
+    uint32_t count = ROWS / block_rows;
+    uint64_t admit_ns = 0, apply_ns = 0, best_ns = UINT64_MAX, start;
 
     if (!meter_wants(name))
         return;
     dir = meter_make_dir();
     meter_must(block_builder_new(&builder));
     store = open_store(dir);
-    for (uint32_t i = 0; i < BLOCKS; i++) {
-        struct buf *entry = make_entry(builder, i, series, fields, store);
+    for (uint32_t i = 0; i < count; i++) {
         bool duplicate;
 
+        entries[i] = make_entry(builder, i, block_rows, series, fields, store);
         start = meter_cpu_ns();
-        meter_must(store_admit(store, entry, 1, &duplicate));
+        meter_must(store_admit(store, entries[i], 1, &duplicate));
         admit_ns += meter_cpu_ns() - start;
         start = meter_cpu_ns();
-        apply(store, entry);
+        apply(store, entries[i]);
         apply_ns += meter_cpu_ns() - start;
-        buf_unref(entry);
     }
     store_stats(store, &stats);
     meter_report(name, "admit", (double)admit_ns / rows, "ns a row");
@@ -163,6 +198,13 @@ static void bench_store(const char *name, uint32_t series, uint32_t fields)
     store_close(store);
     block_builder_free(builder);
     meter_remove_dir(dir);
+    for (uint32_t i = 0; i < SEALS; i++) {
+        start = seal_again_ns(entries, count);
+        best_ns = start < best_ns ? start : best_ns;
+    }
+    meter_report(name, "seal, best of 7", (double)best_ns / rows / fields, "ns a value");
+    for (uint32_t i = 0; i < count; i++)
+        buf_unref(entries[i]);
 }
 
 /* Every row of a new series: a leader's admission and apply, the ids for the answer, and a
@@ -183,7 +225,7 @@ static void bench_fresh(const char *name)
         stores[i] = open_store(dirs[i]);
     }
     for (uint32_t i = 0; i < BLOCKS; i++) {
-        struct buf *entry = make_entry(builder, i, SERIES, 1, stores[0]);
+        struct buf *entry = make_entry(builder, i, BLOCK_ROWS, SERIES, 1, stores[0]);
         struct block_view view;
         bool duplicate;
 
@@ -261,7 +303,7 @@ static void bench_last(const char *name, uint32_t series)
     meter_must(block_builder_new(&builder));
     store = open_store(dir);
     for (uint32_t i = 0; i < BLOCKS; i++) {
-        struct buf *entry = make_entry(builder, i, series, 1, store);
+        struct buf *entry = make_entry(builder, i, BLOCK_ROWS, series, 1, store);
         bool duplicate;
 
         meter_must(store_admit(store, entry, 1, &duplicate));
@@ -271,7 +313,7 @@ static void bench_last(const char *name, uint32_t series)
     seal(store, name, (double)BLOCKS * BLOCK_ROWS, (double)BLOCKS * BLOCK_ROWS);
     ask_last(store, name, "last, sealed", series);
     for (uint32_t i = BLOCKS; i < 2 * BLOCKS; i++) {
-        struct buf *entry = make_entry(builder, i, series, 1, store);
+        struct buf *entry = make_entry(builder, i, BLOCK_ROWS, series, 1, store);
         bool duplicate;
 
         meter_must(store_admit(store, entry, 1, &duplicate));
@@ -287,8 +329,9 @@ static void bench_last(const char *name, uint32_t series)
 int main(int argc, char **argv)
 {
     (void)meter_init("store", argc, argv);
-    bench_store("wide", 1000, 10);
-    bench_store("narrow", 100000, 1);
+    bench_store("wide", 1000, 10, BLOCK_ROWS);
+    bench_store("fleet", 25000, 10, BLOCK_ROWS_MIN);
+    bench_store("narrow", 100000, 1, BLOCK_ROWS);
     bench_fresh("fresh");
     bench_last("last", 100000);
     meter_fini();
