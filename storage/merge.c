@@ -12,19 +12,15 @@ enum { GATHER_ROWS = 1024 }; /* Rows that are put in order and joined at once. *
 struct output {
     struct segment_writer *writer;
     const struct merge_table *table; /* That the writer is at. */
-    struct segment_column *columns;  /* Owned: a stage's, or those of the next three. */
-    uint64_t *values;                /* Owned: GATHER_ROWS for each field. */
-    uint8_t *present;
-    int64_t *times_ns;
-    uint32_t gather_rows; /* That there is room for. */
+    const char **texts;              /* Owned: one a field, of the stage. */
+    uint64_t *gathered;              /* Owned: rows. */
+    uint32_t gather_rows;            /* That there is room for. */
 };
 
 static void output_fini(struct output *output)
 {
-    free(output->columns);
-    free(output->values);
-    free(output->present);
-    free(output->times_ns);
+    free(output->texts);
+    free(output->gathered);
 }
 
 static enum err begin_table(struct output *output, const struct merge_table *table)
@@ -37,44 +33,33 @@ static enum err begin_table(struct output *output, const struct merge_table *tab
     output_fini(output);
     output->table = table;
     output->gather_rows = fields > 64 ? 64 : GATHER_ROWS;
-    output->columns = calloc(fields, sizeof *output->columns);
-    output->values = malloc(fields * output->gather_rows * sizeof *output->values);
-    output->present = malloc(fields * output->gather_rows);
-    output->times_ns = malloc(output->gather_rows * sizeof *output->times_ns);
-    if (output->columns == NULL || output->values == NULL || output->present == NULL ||
-        output->times_ns == NULL)
+    output->texts = calloc(fields, sizeof(char *));
+    output->gathered = malloc((size_t)output->gather_rows * segment_row_words(table->field_count) *
+                              sizeof *output->gathered);
+    if (output->texts == NULL || output->gathered == NULL)
         return err_set(ERR_NO_MEMORY, "merging %u fields", table->field_count);
     return segment_writer_table(output->writer, &next);
 }
 
-/* ---- Rows that are in order ---------------------------------------------------------------- */
-
-static bool times_ascend(const int64_t *times_ns, uint32_t count)
+static enum err put_rows(struct output *output, const struct merge_stage *stage,
+                         const uint64_t *rows, uint32_t count)
 {
-    for (uint32_t i = 1; i < count; i++)
-        if (times_ns[i] <= times_ns[i - 1])
+    for (uint32_t i = 0; i < stage->table->field_count; i++)
+        output->texts[i] = (const char *)stage->texts[i].data;
+    return segment_writer_rows(output->writer, rows, output->texts, count);
+}
+
+static bool times_ascend(const struct merge_stage *stage, uint32_t first, uint32_t count)
+{
+    const uint64_t *row = merge_stage_row(stage, first);
+
+    for (uint32_t i = 1; i < count; i++, row += stage->words)
+        if ((int64_t)row[stage->words] <= (int64_t)row[0])
             return false;
     return true;
 }
 
-static const char *text_of(const struct merge_column *column)
-{
-    return (const char *)column->text.data;
-}
-
-static enum err put_sorted(struct output *output, const struct merge_stage *stage, uint32_t first,
-                           uint32_t count)
-{
-    for (uint32_t i = 0; i < stage->table->field_count; i++) {
-        const struct merge_column *column = &stage->columns[i];
-
-        output->columns[i] =
-            (struct segment_column){column->values, column->present, text_of(column)};
-    }
-    return segment_writer_rows(output->writer, stage->times_ns, output->columns, first, count);
-}
-
-/* ---- Rows that are not --------------------------------------------------------------------- */
+/* ---- Rows that are not in order ------------------------------------------------------------ */
 
 /* A row of the stage, to sort by time; the row's number keeps the log's order. */
 struct ranked {
@@ -92,30 +77,28 @@ static int compare_ranked(const void *a, const void *b)
     return (left->row > right->row) - (left->row < right->row);
 }
 
-/* Rows of one time become row `at` of the gathered ones: field by field, the last counts. */
-static void join(struct output *output, const struct merge_stage *stage, uint32_t at,
-                 const struct ranked *ranked, uint32_t count)
+/* What the row has not is taken of one before it in the log. */
+static void fill_in(uint64_t *row, const uint64_t *before, uint32_t fields)
 {
-    output->times_ns[at] = ranked->time_ns;
-    for (uint32_t i = 0; i < stage->table->field_count; i++) {
-        const struct merge_column *column = &stage->columns[i];
-        size_t into = (size_t)i * output->gather_rows + at;
-        uint32_t left = count;
+    for (uint32_t word = 0; word < segment_row_bits(fields); word++) {
+        uint64_t missing = before[1 + word] & ~row[1 + word];
 
-        while (left > 0 && !column->present[ranked[left - 1].row])
-            left--;
-        output->present[into] = left > 0;
-        output->values[into] = left > 0 ? column->values[ranked[left - 1].row] : 0;
+        row[1 + word] |= missing;
+        for (; missing != 0; missing &= missing - 1) {
+            uint32_t at = segment_row_at(fields, 64 * word + (uint32_t)__builtin_ctzll(missing));
+
+            row[at] = before[at];
+        }
     }
 }
 
-static enum err put_gathered(struct output *output, const struct merge_stage *stage, uint32_t count)
+/* Rows of one time become one: field by field, the last counts. */
+static void join(const struct merge_stage *stage, const struct ranked *ranked, uint32_t count,
+                 uint64_t *ret_row)
 {
-    for (uint32_t i = 0; i < stage->table->field_count; i++)
-        output->columns[i] = (struct segment_column){
-            output->values + (size_t)i * output->gather_rows,
-            output->present + (size_t)i * output->gather_rows, text_of(&stage->columns[i])};
-    return segment_writer_rows(output->writer, output->times_ns, output->columns, 0, count);
+    memcpy(ret_row, merge_stage_row(stage, ranked[count - 1].row), stage->words * sizeof *ret_row);
+    for (uint32_t left = count - 1; left > 0; left--)
+        fill_in(ret_row, merge_stage_row(stage, ranked[left - 1].row), stage->table->field_count);
 }
 
 static enum err put_unsorted(struct output *output, const struct merge_stage *stage, uint32_t first,
@@ -128,14 +111,14 @@ static enum err put_unsorted(struct output *output, const struct merge_stage *st
     if (ranked == NULL)
         return err_set(ERR_NO_MEMORY, "sorting %u rows", count);
     for (uint32_t i = 0; i < count; i++)
-        ranked[i] = (struct ranked){stage->times_ns[first + i], first + i};
+        ranked[i] = (struct ranked){(int64_t)merge_stage_row(stage, first + i)[0], first + i};
     qsort(ranked, count, sizeof *ranked, compare_ranked);
     for (uint32_t i = 0; i < count && err == ERR_OK; i = end) {
         for (end = i; end < count && ranked[end].time_ns == ranked[i].time_ns; end++)
             continue;
-        join(output, stage, gathered++, ranked + i, end - i);
+        join(stage, ranked + i, end - i, output->gathered + (size_t)gathered++ * stage->words);
         if (gathered == output->gather_rows || end == count) {
-            err = put_gathered(output, stage, gathered);
+            err = put_rows(output, stage, output->gathered, gathered);
             gathered = 0;
         }
     }
@@ -157,25 +140,23 @@ static enum err put_series(struct output *output, const struct merge_plan *plan,
         err = segment_writer_series(output->writer, id, plan->rows[id]);
     if (err != ERR_OK)
         return err;
-    if (times_ascend(stage->times_ns + first, count))
-        return put_sorted(output, stage, first, count);
+    if (times_ascend(stage, first, count))
+        return put_rows(output, stage, merge_stage_row(stage, first), count);
     return put_unsorted(output, stage, first, count);
 }
 
 static enum err put_slice(struct output *output, const struct merge_plan *plan,
-                          const struct merge_slice *slice)
+                          const struct merge_slice *slice, struct merge_stages *stages)
 {
-    struct merge_stages stages;
-    enum err err = merge_stage_fill(plan, slice, &stages);
+    enum err err = merge_stage_fill(plan, slice, stages);
 
     for (uint32_t i = slice->first; i < slice->end && err == ERR_OK; i++) {
         uint32_t id = plan->order[i];
 
         err = merge_plan_go_on(plan);
         if (err == ERR_OK)
-            err = put_series(output, plan, slice, merge_stage_of(&stages, plan, id), id);
+            err = put_series(output, plan, slice, merge_stage_of(stages, plan, id), id);
     }
-    merge_stage_fini(&stages);
     return err;
 }
 
@@ -185,6 +166,7 @@ enum err merge_sources(const struct snapshot_source *sources, uint32_t count,
 {
     static const struct merge_filter all = {.from_ns = INT64_MIN, .last_ns = INT64_MAX};
     struct output output = {.writer = writer};
+    struct merge_stages stages = {0};
     struct merge_slice slice;
     struct merge_plan plan;
     enum err err = merge_plan_init(&plan, sources, count, series, filter == NULL ? &all : filter,
@@ -193,9 +175,10 @@ enum err merge_sources(const struct snapshot_source *sources, uint32_t count,
     if (err != ERR_OK)
         return err;
     while (err == ERR_OK && (err = merge_plan_next(&plan, &slice)) == ERR_OK)
-        err = put_slice(&output, &plan, &slice);
+        err = put_slice(&output, &plan, &slice, &stages);
     if (err == ERR_END)
         err = segment_writer_end_table(writer);
+    merge_stage_fini(&stages);
     output_fini(&output);
     merge_plan_fini(&plan);
     return err;

@@ -10,7 +10,7 @@
  *
  * The result depends on the rows alone, not on the memory: every replica makes the same bytes.
  *
- * MEMORY    `memory` for copied columns; besides, 4 bytes a series of the shard, one input source
+ * MEMORY    `memory` for copied rows; besides, 4 bytes a series of the shard, one input source
  *           opened, one group of the segment being built. A series too large for it is
  *           cut by time. Text is planned with its mean size, so one slice of very uneven strings
  *           may take more.

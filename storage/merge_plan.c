@@ -6,13 +6,13 @@
 
 #include "storage/base/bytes.h"
 #include "storage/merge_hidden.h"
+#include "storage/segment_row.h"
 
 #define NONE UINT32_MAX
 
 enum {
-    BUCKETS = 1024,      /* Of the times of a series that is too large. */
-    ROW_BYTES = 16,      /* A row's time, and its share of sorting. */
-    FIELD_BYTES = 8 + 1, /* A value and whether it is there. */
+    BUCKETS = 1024, /* Of the times of a series that is too large. */
+    ROW_BYTES = 8,  /* A row's share of sorting. */
 };
 
 /* A range of times of one series, with so many rows. */
@@ -526,7 +526,7 @@ static enum err cut_range(struct merge_plan *plan, uint32_t id, int64_t from_ns,
 
 static uint64_t row_bytes(const struct merge_table *table)
 {
-    return ROW_BYTES + (uint64_t)FIELD_BYTES * table->field_count +
+    return ROW_BYTES + segment_row_words(table->field_count) * sizeof(uint64_t) +
            table->text_bytes / (table->rows + 1);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/block/column_string.h"
 #include "storage/merge_hidden.h"
 
 #define NONE UINT32_MAX
@@ -13,13 +14,29 @@ struct piece {
     uint32_t from, to, count;
 };
 
+enum {
+    LANES_MAX = 64,        /* Fields of a section that are read, then put into its rows together. */
+    AHEAD = 16,            /* Pieces whose first row is fetched while others are written. */
+    LANE_VALUES = 1 << 17, /* Their values: as many as fit a core's cache, or one whole field. */
+};
+
+/* A field of the section, read. */
+struct lane {
+    const uint64_t *values;
+    const uint8_t *present; /* NULL: all rows have it. */
+    uint32_t field;         /* Of the table. */
+};
+
 /* Room for what is read of one section. */
 struct scratch {
     struct merge_source source;
     int64_t *times_ns;
     uint64_t *values;
     uint8_t *present;
+    struct lane lanes[LANES_MAX];
+    uint32_t lane_count;
     struct piece *pieces; /* A run may be cut by time, so up to one a row. */
+    uint32_t piece_count;
 };
 
 /* ---- Making stages ------------------------------------------------------------------------- */
@@ -35,19 +52,41 @@ struct merge_stage *merge_stage_of(const struct merge_stages *stages, const stru
     return &stages->stages[table_of(plan, id) - stages->first];
 }
 
-static enum err make_stage(struct merge_stage *stage)
+static void free_stages(struct merge_stages *stages)
 {
-    uint32_t fields = stage->table->field_count;
+    for (uint32_t i = 0; stages->stages != NULL && i < stages->count; i++) {
+        struct merge_stage *stage = &stages->stages[i];
 
-    stage->times_ns = malloc(((size_t)stage->rows + 1) * sizeof *stage->times_ns);
-    stage->columns = calloc((size_t)fields + 1, sizeof *stage->columns);
-    if (stage->times_ns == NULL || stage->columns == NULL)
-        return err_set(ERR_NO_MEMORY, "%u rows", stage->rows);
-    for (uint32_t i = 0; i < fields; i++) {
-        stage->columns[i].values = malloc(((size_t)stage->rows + 1) * sizeof(uint64_t));
-        stage->columns[i].present = calloc((size_t)stage->rows + 1, 1);
-        if (stage->columns[i].values == NULL || stage->columns[i].present == NULL)
-            return err_set(ERR_NO_MEMORY, "%u rows of %u fields", stage->rows, fields);
+        for (uint32_t f = 0; stage->texts != NULL && f < stage->table->field_count; f++)
+            bytes_fini(&stage->texts[f]);
+        free(stage->texts);
+    }
+    free(stages->stages);
+    free(stages->cursor);
+    stages->stages = NULL;
+    stages->cursor = NULL;
+}
+
+void merge_stage_fini(struct merge_stages *stages)
+{
+    free_stages(stages);
+    room_fini(&stages->room);
+}
+
+/* Each stage's part of the room. */
+static enum err make_room(struct merge_stages *stages)
+{
+    uint64_t *words;
+    size_t sum = 0;
+
+    for (uint32_t i = 0; i < stages->count; i++)
+        sum += (size_t)stages->stages[i].rows * stages->stages[i].words;
+    if (!room_make(&stages->room, (sum + 1) * sizeof *words))
+        return err_set(ERR_NO_MEMORY, "a slice of %zu bytes", sum * sizeof *words);
+    words = stages->room.bytes;
+    for (uint32_t i = 0; i < stages->count; i++) {
+        stages->stages[i].words_of_rows = words;
+        words += (size_t)stages->stages[i].rows * stages->stages[i].words;
     }
     return ERR_OK;
 }
@@ -55,14 +94,21 @@ static enum err make_stage(struct merge_stage *stage)
 static enum err make_stages(const struct merge_plan *plan, const struct merge_slice *slice,
                             struct merge_stages *stages)
 {
-    enum err err = ERR_OK;
-
     stages->first = table_of(plan, plan->order[slice->first]);
     stages->count = table_of(plan, plan->order[slice->end - 1]) - stages->first + 1;
     stages->stages = calloc(stages->count, sizeof *stages->stages);
     stages->cursor = malloc(((size_t)plan->series->count + 1) * sizeof *stages->cursor);
     if (stages->stages == NULL || stages->cursor == NULL)
         return err_set(ERR_NO_MEMORY, "a slice of %u tables", stages->count);
+    for (uint32_t i = 0; i < stages->count; i++) {
+        struct merge_stage *stage = &stages->stages[i];
+
+        stage->table = plan->tables[stages->first + i];
+        stage->words = segment_row_words(stage->table->field_count);
+        stage->texts = calloc((size_t)stage->table->field_count + 1, sizeof *stage->texts);
+        if (stage->texts == NULL)
+            return err_set(ERR_NO_MEMORY, "a slice of %u fields", stage->table->field_count);
+    }
     memset(stages->cursor, 0xff, (size_t)plan->series->count * sizeof *stages->cursor);
     for (uint32_t i = slice->first; i < slice->end; i++) {
         uint32_t id = plan->order[i];
@@ -71,29 +117,7 @@ static enum err make_stages(const struct merge_plan *plan, const struct merge_sl
         stages->cursor[id] = stage->rows;
         stage->rows += slice->cut ? (uint32_t)slice->rows : plan->rows[id];
     }
-    for (uint32_t i = 0; i < stages->count && err == ERR_OK; i++) {
-        stages->stages[i].table = plan->tables[stages->first + i];
-        err = make_stage(&stages->stages[i]);
-    }
-    return err;
-}
-
-void merge_stage_fini(struct merge_stages *stages)
-{
-    for (uint32_t i = 0; stages->stages != NULL && i < stages->count; i++) {
-        struct merge_stage *stage = &stages->stages[i];
-
-        for (uint32_t f = 0; stage->columns != NULL && f < stage->table->field_count; f++) {
-            free(stage->columns[f].values);
-            free(stage->columns[f].present);
-            bytes_fini(&stage->columns[f].text);
-        }
-        free(stage->columns);
-        free(stage->times_ns);
-    }
-    free(stages->stages);
-    free(stages->cursor);
-    *stages = (struct merge_stages){0};
+    return make_room(stages);
 }
 
 /* ---- Copying ------------------------------------------------------------------------------- */
@@ -102,8 +126,8 @@ static enum err scratch_init(struct scratch *scratch)
 {
     *scratch = (struct scratch){0};
     scratch->times_ns = malloc(BLOCK_ROWS_MAX * sizeof *scratch->times_ns);
-    scratch->values = malloc(BLOCK_ROWS_MAX * sizeof *scratch->values);
-    scratch->present = malloc(BLOCK_ROWS_MAX);
+    scratch->values = malloc(LANE_VALUES * sizeof *scratch->values);
+    scratch->present = malloc(LANE_VALUES);
     scratch->pieces = malloc(BLOCK_ROWS_MAX * sizeof *scratch->pieces);
     if (scratch->times_ns == NULL || scratch->values == NULL || scratch->present == NULL ||
         scratch->pieces == NULL)
@@ -128,100 +152,213 @@ static bool in_slice(const struct merge_slice *slice, const struct scratch *scra
            !merge_hidden_row(&scratch->source, row);
 }
 
-/* What of the section is in the slice: pieces, and their times into the stage. */
-static uint32_t find_pieces(const struct merge_slice *slice, uint32_t runs,
-                            struct merge_stages *stages, struct merge_stage *stage,
-                            struct scratch *scratch)
+static void add_piece(struct scratch *scratch, uint32_t from, uint32_t end, uint32_t *cursor)
 {
-    uint32_t pieces = 0;
+    if (from == end)
+        return;
+    scratch->pieces[scratch->piece_count++] = (struct piece){from, *cursor, end - from};
+    *cursor += end - from;
+}
+
+/* Pieces of a run of which not all rows may be in the slice. */
+static void cut_run(const struct merge_slice *slice, struct scratch *scratch, uint32_t row,
+                    uint32_t end, uint32_t *cursor)
+{
+    while (row < end) {
+        uint32_t from = row;
+
+        while (row < end && in_slice(slice, scratch, row))
+            row++;
+        add_piece(scratch, from, row, cursor);
+        while (row < end && !in_slice(slice, scratch, row))
+            row++;
+    }
+}
+
+/* What of the section is in the slice. */
+static void find_pieces(const struct merge_slice *slice, const struct merge_stages *stages,
+                        struct scratch *scratch)
+{
+    const struct merge_source *source = &scratch->source;
+    const struct section *section = &source->reader.section;
+    bool whole = section->time_min_ns >= slice->from_ns && section->time_max_ns <= slice->to_ns &&
+                 !source->has_deleted;
     uint32_t row = 0;
 
-    for (uint32_t run = 0; run < runs; run++) {
-        uint32_t *cursor = &stages->cursor[scratch->source.ids[run]];
-        uint32_t end = row + scratch->source.counts[run];
+    scratch->piece_count = 0;
+    for (uint32_t run = 0; run < section->runs; run++) {
+        uint32_t *cursor = &stages->cursor[source->ids[run]];
+        uint32_t end = row + source->counts[run];
 
-        while (*cursor != NONE && row < end) { /* Not of the slice: the whole run is passed over. */
-            struct piece piece = {row, *cursor, 0};
-
-            while (row < end && in_slice(slice, scratch, row))
-                row++;
-            piece.count = row - piece.from;
-            while (row < end && !in_slice(slice, scratch, row))
-                row++;
-            if (piece.count == 0)
-                continue;
-            memcpy(stage->times_ns + piece.to, scratch->times_ns + piece.from,
-                   piece.count * sizeof *stage->times_ns);
-            *cursor += piece.count;
-            scratch->pieces[pieces++] = piece;
-        }
+        if (*cursor != NONE && whole) /* Else it is not of the slice. */
+            add_piece(scratch, row, end, cursor);
+        else if (*cursor != NONE)
+            cut_run(slice, scratch, row, end, cursor);
         row = end;
     }
-    return pieces;
 }
 
-static enum err copy_text(struct merge_column *column, const struct piece *piece,
-                          const struct scratch *scratch, const char *text)
+/* Each piece is mostly one row, far from the one before: ask for those to come. */
+static void fetch_row(const struct merge_stage *stage, const struct scratch *scratch, uint32_t at)
 {
-    for (uint32_t i = 0; i < piece->count; i++) {
-        uint64_t bits = scratch->values[piece->from + i];
-        uint32_t size = (uint32_t)(bits >> 32);
-        size_t offset = column->text.size;
-
-        if (!scratch->present[piece->from + i])
-            continue;
-        if (offset + size > UINT32_MAX)
-            return err_set(ERR_LIMIT, "over 4 GiB of text in one slice");
-        bytes_put(&column->text, text + (uint32_t)bits, size);
-        column->values[piece->to + i] = offset | (uint64_t)size << 32;
-    }
-    return column->text.failed ? err_set(ERR_NO_MEMORY, "text of a slice") : ERR_OK;
+    if (at < scratch->piece_count)
+        __builtin_prefetch(merge_stage_row(stage, scratch->pieces[at].to), 1);
 }
 
-static enum err copy_field(struct merge_column *column, uint32_t pieces, uint32_t field,
-                           struct scratch *scratch)
+/* The rows' times, and that they have no field yet. */
+static void begin_rows(const struct merge_stage *stage, const struct scratch *scratch)
 {
-    const char *text = NULL;
-    enum err err = section_read_field(&scratch->source.reader, field, scratch->present,
-                                      scratch->values, &text);
+    uint32_t bits = segment_row_bits(stage->table->field_count);
 
-    for (uint32_t i = 0; i < pieces && err == ERR_OK; i++) {
+    for (uint32_t i = 0; i < scratch->piece_count; i++) {
         const struct piece *piece = &scratch->pieces[i];
+        uint64_t *row = merge_stage_row(stage, piece->to);
 
-        if (text != NULL) {
-            memcpy(column->present + piece->to, scratch->present + piece->from, piece->count);
-            err = copy_text(column, piece, scratch, text);
-        } else if (piece->count == 1) { /* What clients send has mostly a row of each series. */
-            column->present[piece->to] = scratch->present[piece->from];
-            column->values[piece->to] = scratch->values[piece->from];
-        } else {
-            memcpy(column->present + piece->to, scratch->present + piece->from, piece->count);
-            memcpy(column->values + piece->to, scratch->values + piece->from,
-                   piece->count * sizeof *column->values);
+        fetch_row(stage, scratch, i + AHEAD);
+        for (uint32_t from = piece->from; from < piece->from + piece->count; from++) {
+            row[0] = (uint64_t)scratch->times_ns[from];
+            for (uint32_t word = 0; word < bits; word++)
+                row[1 + word] = 0;
+            row += stage->words;
         }
     }
+}
+
+/* Strings of the pieces' rows go into the stage's text, and their places change. */
+static enum err copy_text(struct bytes *into, const struct scratch *scratch, const uint8_t *present,
+                          uint64_t *values, const char *text)
+{
+    for (uint32_t i = 0; i < scratch->piece_count; i++) {
+        const struct piece *piece = &scratch->pieces[i];
+
+        for (uint32_t row = piece->from; row < piece->from + piece->count; row++) {
+            uint32_t size = column_string_size(values[row]);
+            size_t offset = into->size;
+
+            if (!present[row])
+                continue;
+            if (offset + size > UINT32_MAX)
+                return err_set(ERR_LIMIT, "over 4 GiB of text in one slice");
+            bytes_put(into, text + column_string_offset(values[row]), size);
+            values[row] = column_string_make((uint32_t)offset, size);
+        }
+    }
+    return into->failed ? err_set(ERR_NO_MEMORY, "text of a slice") : ERR_OK;
+}
+
+/* Read a field of the section into the next lane. */
+static enum err read_lane(struct merge_stage *stage, struct scratch *scratch, uint32_t field,
+                          uint32_t at, uint32_t count)
+{
+    uint32_t rows = scratch->source.reader.section.rows;
+    struct lane *lane = &scratch->lanes[scratch->lane_count];
+    uint64_t *values = scratch->values + (size_t)scratch->lane_count * rows;
+    uint8_t *present = scratch->present + (size_t)scratch->lane_count * rows;
+    const char *text = NULL;
+    enum err err = section_read_field(&scratch->source.reader, field, present, values, &text);
+
+    if (err == ERR_OK && text != NULL)
+        err = copy_text(&stage->texts[at], scratch, present, values, text);
+    *lane = (struct lane){values, count == rows ? NULL : present, at};
+    scratch->lane_count++;
     return err;
 }
 
-static enum err copy_fields(struct merge_stage *stage, uint32_t pieces, struct scratch *scratch)
+/* Bits of a word of rows. */
+struct bits {
+    uint32_t at;
+    uint64_t bits;
+};
+
+/* Those of the lanes that all rows have; mostly they are neighbours. */
+static uint32_t find_bits(const struct scratch *scratch, struct bits *ret_bits)
+{
+    uint32_t count = 0;
+
+    for (uint32_t l = 0; l < scratch->lane_count; l++) {
+        uint32_t field = scratch->lanes[l].field, at = 1 + field / 64;
+
+        if (scratch->lanes[l].present != NULL)
+            continue;
+        if (count == 0 || ret_bits[count - 1].at != at)
+            ret_bits[count++] = (struct bits){at, 0};
+        ret_bits[count - 1].bits |= (uint64_t)1 << field % 64;
+    }
+    return count;
+}
+
+static void put_values(const struct merge_stage *stage, const struct scratch *scratch)
+{
+    struct bits bits[LANES_MAX];
+    uint32_t at[LANES_MAX];
+    uint32_t bits_count = find_bits(scratch, bits);
+
+    for (uint32_t l = 0; l < scratch->lane_count; l++)
+        at[l] = segment_row_at(stage->table->field_count, scratch->lanes[l].field);
+    for (uint32_t i = 0; i < scratch->piece_count; i++) {
+        const struct piece *piece = &scratch->pieces[i];
+        uint64_t *row = merge_stage_row(stage, piece->to);
+
+        for (uint32_t from = piece->from; from < piece->from + piece->count; from++) {
+            for (uint32_t b = 0; b < bits_count; b++)
+                row[bits[b].at] |= bits[b].bits;
+            for (uint32_t l = 0; l < scratch->lane_count; l++)
+                row[at[l]] = scratch->lanes[l].values[from];
+            row += stage->words;
+        }
+    }
+}
+
+/* Which rows have a lane's field, if not all have it. */
+static void put_present(const struct merge_stage *stage, const struct scratch *scratch,
+                        const struct lane *lane)
+{
+    for (uint32_t i = 0; i < scratch->piece_count; i++) {
+        const struct piece *piece = &scratch->pieces[i];
+
+        for (uint32_t r = 0; r < piece->count; r++)
+            if (lane->present[piece->from + r])
+                segment_row_set(merge_stage_row(stage, piece->to + r), lane->field);
+    }
+}
+
+static void put_lanes(struct merge_stage *stage, struct scratch *scratch)
+{
+    put_values(stage, scratch);
+    for (uint32_t l = 0; l < scratch->lane_count; l++)
+        if (scratch->lanes[l].present != NULL)
+            put_present(stage, scratch, &scratch->lanes[l]);
+    scratch->lane_count = 0;
+}
+
+static enum err copy_fields(struct merge_stage *stage, struct scratch *scratch)
 {
     struct section_reader *reader = &scratch->source.reader;
+    uint32_t lanes_max = LANE_VALUES / reader->section.rows;
     uint32_t hint = 0;
-    enum err err = ERR_OK;
+    enum err err;
 
-    for (uint32_t i = 0; i < reader->section.fields && pieces > 0 && err == ERR_OK; i++) {
+    lanes_max = lanes_max > LANES_MAX ? LANES_MAX : lanes_max;
+    for (uint32_t i = 0; i < reader->section.fields && scratch->piece_count > 0; i++) {
         struct segment_field field = section_field(reader, i);
         uint32_t values = 0, at;
 
         err = section_values(reader, i, &values);
-        if (err != ERR_OK || values == 0)
+        if (err != ERR_OK)
+            return err;
+        if (values == 0)
             continue;
         at = merge_plan_field(stage->table, &field, hint);
         CHECK(at != NONE); /* The plan has seen the same bytes. */
-        err = copy_field(&stage->columns[at], pieces, i, scratch);
+        err = read_lane(stage, scratch, i, at, values);
+        if (err != ERR_OK)
+            return err;
+        if (scratch->lane_count == lanes_max)
+            put_lanes(stage, scratch);
         hint = at + 1;
     }
-    return err;
+    put_lanes(stage, scratch);
+    return ERR_OK;
 }
 
 static bool touches(const struct merge_stages *stages, const struct merge_source *source)
@@ -235,7 +372,6 @@ static bool touches(const struct merge_stages *stages, const struct merge_source
 static enum err copy_section(const struct merge_plan *plan, const struct merge_slice *slice,
                              struct merge_stages *stages, struct scratch *scratch)
 {
-    struct section_reader *reader = &scratch->source.reader;
     struct merge_stage *stage;
     enum err err = merge_plan_runs(plan, &scratch->source);
 
@@ -245,8 +381,9 @@ static enum err copy_section(const struct merge_plan *plan, const struct merge_s
     if (err != ERR_OK)
         return err;
     stage = merge_stage_of(stages, plan, scratch->source.ids[0]);
-    return copy_fields(stage, find_pieces(slice, reader->section.runs, stages, stage, scratch),
-                       scratch);
+    find_pieces(slice, stages, scratch);
+    begin_rows(stage, scratch);
+    return copy_fields(stage, scratch);
 }
 
 static enum err copy_source(const struct merge_plan *plan, const struct merge_slice *slice,
@@ -267,24 +404,24 @@ static enum err copy_source(const struct merge_plan *plan, const struct merge_sl
 }
 
 enum err merge_stage_fill(const struct merge_plan *plan, const struct merge_slice *slice,
-                          struct merge_stages *ret_stages)
+                          struct merge_stages *stages)
 {
     uint32_t ids[2] = {UINT32_MAX, 0}; /* Smallest and largest. */
     struct scratch scratch;
     enum err err;
 
-    *ret_stages = (struct merge_stages){0};
+    free_stages(stages);
     for (uint32_t i = slice->first; i < slice->end; i++) {
         ids[0] = plan->order[i] < ids[0] ? plan->order[i] : ids[0];
         ids[1] = plan->order[i] > ids[1] ? plan->order[i] : ids[1];
     }
     err = scratch_init(&scratch);
     if (err == ERR_OK)
-        err = make_stages(plan, slice, ret_stages);
+        err = make_stages(plan, slice, stages);
     for (uint32_t i = 0; i < plan->source_count && err == ERR_OK; i++)
         if (merge_plan_has(&plan->sources[i], slice, ids[0], ids[1]) &&
             (err = merge_plan_go_on(plan)) == ERR_OK)
-            err = copy_source(plan, slice, &plan->sources[i], ret_stages, &scratch, ids);
+            err = copy_source(plan, slice, &plan->sources[i], stages, &scratch, ids);
     scratch_fini(&scratch);
     return err;
 }

@@ -11,6 +11,7 @@
 #include "storage/block/column_string.h"
 #include "storage/block/column_time.h"
 #include "storage/segment_format.h"
+#include "storage/segment_row.h"
 
 enum {
     CELLS_MAX = 1 << 20, /* Rows times fields of a chunk: bounds its arrays to some MiB. */
@@ -89,6 +90,10 @@ enum err segment_pack_table(struct segment_pack *pack, const struct segment_tabl
     enum err err;
 
     pack->table = *table;
+    pack->words = segment_row_words(table->field_count);
+    pack->has_strings = false;
+    for (uint32_t i = 0; i < table->field_count; i++)
+        pack->has_strings |= table->fields[i].type == FIELD_STRING;
     pack->rows_max = rows < SEGMENT_CHUNK_ROWS ? rows : SEGMENT_CHUNK_ROWS;
     err = grow_columns(pack, table->field_count + SEGMENT_COLUMNS);
     for (uint32_t i = SEGMENT_COLUMNS; i < table->field_count + SEGMENT_COLUMNS && err == ERR_OK;
@@ -109,24 +114,30 @@ enum err segment_pack_table(struct segment_pack *pack, const struct segment_tabl
 
 /* ---- Adding rows --------------------------------------------------------------------------- */
 
+/* Bytes of the row's strings. */
+static size_t row_text(const struct segment_table *table, const uint64_t *row)
+{
+    const uint64_t *values = row + segment_row_at(table->field_count, 0);
+    size_t size = 0;
+
+    for (uint32_t i = 0; i < table->field_count; i++)
+        if (table->fields[i].type == FIELD_STRING && segment_row_has(row, i))
+            size += column_string_size(values[i]);
+    return size;
+}
+
 /* How many of the rows have room beside those of the chunk; *text grows by their strings. */
-static uint32_t rows_that_fit(const struct segment_pack *pack, const struct segment_column *columns,
-                              uint32_t first, uint32_t count, size_t *text)
+static uint32_t rows_that_fit(const struct segment_pack *pack, const uint64_t *rows, uint32_t count,
+                              size_t *text)
 {
     uint32_t room = pack->rows_max - pack->rows;
-    bool strings = false;
 
     count = count < room ? count : room;
-    for (uint32_t i = 0; i < pack->table.field_count; i++)
-        strings |= pack->table.fields[i].type == FIELD_STRING;
-    if (!strings)
+    if (!pack->has_strings)
         return count;
-    for (uint32_t row = 0; row < count; row++) {
-        size_t size = 0;
+    for (uint32_t row = 0; row < count; row++, rows += pack->words) {
+        size_t size = row_text(&pack->table, rows);
 
-        for (uint32_t i = 0; i < pack->table.field_count; i++)
-            if (pack->table.fields[i].type == FIELD_STRING && columns[i].present[first + row])
-                size += column_string_size(columns[i].values[first + row]);
         if (*text + size > TEXT_MAX && pack->rows + row > 0)
             return row;
         *text += size;
@@ -134,43 +145,89 @@ static uint32_t rows_that_fit(const struct segment_pack *pack, const struct segm
     return count;
 }
 
-static void add_strings(struct segment_pack_column *into, const struct segment_column *from,
-                        uint32_t first, uint32_t count)
+static void add_strings(struct segment_pack *pack, uint32_t field, const uint64_t *rows,
+                        const char *text, uint32_t count)
 {
-    for (uint32_t i = first; i < first + count; i++) {
-        uint32_t size = column_string_size(from->values[i]);
+    struct segment_pack_column *into = &pack->columns[SEGMENT_COLUMNS + field];
+    uint32_t at = segment_row_at(pack->table.field_count, field);
 
-        if (!from->present[i])
+    for (uint32_t i = 0; i < count; i++, rows += pack->words) {
+        uint32_t size = column_string_size(rows[at]);
+
+        if (!segment_row_has(rows, field))
             continue;
         into->values[into->count++] = column_string_make((uint32_t)into->text.size, size);
         if (size > 0)
-            bytes_put(&into->text, from->text + column_string_offset(from->values[i]), size);
+            bytes_put(&into->text, text + column_string_offset(rows[at]), size);
     }
 }
 
-static void add_values(struct segment_pack *pack, uint32_t field, const struct segment_column *from,
-                       uint32_t first, uint32_t count)
+static void add_values(struct segment_pack *pack, uint32_t field, const uint64_t *rows,
+                       uint32_t count, bool all)
 {
     struct segment_pack_column *into = &pack->columns[SEGMENT_COLUMNS + field];
+    const uint64_t *value = rows + segment_row_at(pack->table.field_count, field);
+    uint64_t *values = into->values + into->count;
 
-    for (uint32_t i = 0; i < count; i++)
-        into->bitmap[(pack->rows + i) / 64] |= (uint64_t)(from->present[first + i] != 0)
-                                               << (pack->rows + i) % 64;
-    if (pack->table.fields[field].type == FIELD_STRING) {
-        add_strings(into, from, first, count);
+    if (all) {
+        for (uint32_t i = 0; i < count; i++)
+            values[i] = value[(size_t)i * pack->words];
+        into->count += count;
         return;
     }
-    for (uint32_t i = first; i < first + count; i++) {
-        into->values[into->count] = from->values[i];
-        into->count += from->present[i] != 0;
+    for (uint32_t i = 0; i < count; i++) {
+        into->values[into->count] = value[(size_t)i * pack->words];
+        into->count += segment_row_has(rows + (size_t)i * pack->words, field);
     }
 }
 
-enum err segment_pack_rows(struct segment_pack *pack, uint32_t id, const int64_t *times_ns,
-                           const struct segment_column *columns, uint32_t first, uint32_t count,
-                           uint32_t *ret_taken)
+static void add_presence(struct segment_pack *pack, uint32_t field, const uint64_t *rows,
+                         uint32_t count, bool all)
 {
-    uint32_t taken = rows_that_fit(pack, columns, first, count, &pack->text);
+    uint64_t *bitmap = pack->columns[SEGMENT_COLUMNS + field].bitmap;
+    uint32_t end = pack->rows + count;
+
+    if (!all) {
+        for (uint32_t at = pack->rows; at < end; at++, rows += pack->words)
+            bitmap[at / 64] |= (uint64_t)segment_row_has(rows, field) << at % 64;
+        return;
+    }
+    for (uint32_t at = pack->rows, next; at < end; at = next) { /* Word by word. */
+        next = (at / 64 + 1) * 64;
+        next = next < end ? next : end;
+        bitmap[at / 64] |= UINT64_MAX >> (64 - (next - at)) << at % 64;
+    }
+}
+
+/* Those of up to 64 fields, whose bits are in one word. */
+static void add_fields(struct segment_pack *pack, uint32_t word, const uint64_t *rows,
+                       const char *const *texts, uint32_t count)
+{
+    uint32_t end = 64 * (word + 1);
+    uint64_t some = 0, all = UINT64_MAX;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t bits = rows[(size_t)i * pack->words + 1 + word];
+
+        some |= bits;
+        all &= bits;
+    }
+    end = end < pack->table.field_count ? end : pack->table.field_count;
+    for (uint32_t field = 64 * word; field < end; field++) {
+        if ((some >> field % 64 & 1) == 0)
+            continue;
+        add_presence(pack, field, rows, count, all >> field % 64 & 1);
+        if (pack->table.fields[field].type == FIELD_STRING)
+            add_strings(pack, field, rows, texts[field], count);
+        else
+            add_values(pack, field, rows, count, all >> field % 64 & 1);
+    }
+}
+
+enum err segment_pack_rows(struct segment_pack *pack, uint32_t id, const uint64_t *rows,
+                           const char *const *texts, uint32_t count, uint32_t *ret_taken)
+{
+    uint32_t taken = rows_that_fit(pack, rows, count, &pack->text);
 
     *ret_taken = taken;
     if (taken == 0)
@@ -180,12 +237,13 @@ enum err segment_pack_rows(struct segment_pack *pack, uint32_t id, const int64_t
         pack->counts[pack->runs++] = 0;
     }
     pack->counts[pack->runs - 1] += taken;
-    memcpy(pack->times_ns + pack->rows, times_ns + first, taken * sizeof *times_ns);
-    for (uint32_t i = 0; i < pack->table.field_count; i++) {
-        add_values(pack, i, &columns[i], first, taken);
+    for (uint32_t i = 0; i < taken; i++)
+        pack->times_ns[pack->rows + i] = (int64_t)rows[(size_t)i * pack->words];
+    for (uint32_t word = 0; word < segment_row_bits(pack->table.field_count); word++)
+        add_fields(pack, word, rows, texts, taken);
+    for (uint32_t i = 0; i < pack->table.field_count && pack->has_strings; i++)
         if (pack->columns[SEGMENT_COLUMNS + i].text.failed)
             return no_memory(pack);
-    }
     pack->rows += taken;
     return ERR_OK;
 }

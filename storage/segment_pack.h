@@ -27,6 +27,8 @@ struct segment_pack {
     struct segment_table table; /* The fields are borrowed. */
     struct segment_pack_column *columns;
     uint32_t column_capacity;
+    uint32_t words;    /* Of a row: segment_row.h */
+    bool has_strings;  /* Some field is a FIELD_STRING. */
     uint32_t rows_max; /* Of a chunk: with very many fields fewer than SEGMENT_CHUNK_ROWS. */
 
     /* The chunk under way. */
@@ -49,11 +51,11 @@ void segment_pack_fini(struct segment_pack *pack);
 MUST_CHECK enum err segment_pack_table(struct segment_pack *pack,
                                        const struct segment_table *table);
 
-/** Add rows of a series to the chunk under way: as many as have room beside the others, at least
- * one if the chunk is empty. ERR_NO_MEMORY. */
-MUST_CHECK enum err segment_pack_rows(struct segment_pack *pack, uint32_t id,
-                                      const int64_t *times_ns, const struct segment_column *columns,
-                                      uint32_t first, uint32_t count, uint32_t *ret_taken);
+/** Add rows of a series, as segment_writer_rows() gets them, to the chunk under way: as many as
+ * have room beside the others, at least one if the chunk is empty. ERR_NO_MEMORY. */
+MUST_CHECK enum err segment_pack_rows(struct segment_pack *pack, uint32_t id, const uint64_t *rows,
+                                      const char *const *texts, uint32_t count,
+                                      uint32_t *ret_taken);
 
 /** Pack the chunk under way, which has rows. ERR_NO_MEMORY. */
 MUST_CHECK enum err segment_pack_end_chunk(struct segment_pack *pack);

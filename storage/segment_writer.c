@@ -8,6 +8,7 @@
 #include "storage/base/check.h"
 #include "storage/segment_format.h"
 #include "storage/segment_pack.h"
+#include "storage/segment_row.h"
 
 enum {
     GROUP_PACKED = 4 << 20, /* Bytes of packed columns with which a group ends early. */
@@ -319,8 +320,8 @@ enum err segment_writer_series(struct segment_writer *writer, uint32_t id, uint6
     return ERR_OK;
 }
 
-enum err segment_writer_rows(struct segment_writer *writer, const int64_t *times_ns,
-                             const struct segment_column *columns, uint32_t first, uint32_t count)
+enum err segment_writer_rows(struct segment_writer *writer, const uint64_t *rows,
+                             const char *const *texts, uint32_t count)
 {
     struct segment_pack *pack = &writer->pack;
 
@@ -333,13 +334,13 @@ enum err segment_writer_rows(struct segment_writer *writer, const int64_t *times
             err = end_chunk(writer);
         room = writer->rows_each - pack->rows;
         if (err == ERR_OK)
-            err = segment_pack_rows(pack, writer->id, times_ns, columns, first,
-                                    count < room ? count : room, &taken);
+            err = segment_pack_rows(pack, writer->id, rows, texts, count < room ? count : room,
+                                    &taken);
         if (err == ERR_OK && taken == 0) /* Long strings: they go to a chunk of their own. */
             err = end_chunk(writer);
         if (err != ERR_OK)
             return err;
-        first += taken;
+        rows += (size_t)taken * segment_row_words(pack->table.field_count);
         count -= taken;
     }
     return ERR_OK;

@@ -19,13 +19,6 @@
 
 struct segment_writer;
 
-/** Values of a field of some rows, in the form of block_read_field(). */
-struct segment_column {
-    const uint64_t *values; /* Whatever where absent. */
-    const uint8_t *present;
-    const char *text; /* FIELD_STRING: what values point into. */
-};
-
 /** Start DIR/NAME.tmp. `info` gives number and indexes. ERR_IO, ERR_DISK_FULL, ERR_NO_MEMORY. */
 MUST_CHECK enum err segment_writer_new(const struct disk *disk, const char *dir, uint32_t shard,
                                        const struct segment_info *info,
@@ -49,11 +42,14 @@ MUST_CHECK enum err segment_writer_end_table(struct segment_writer *writer);
 MUST_CHECK enum err segment_writer_series(struct segment_writer *writer, uint32_t id,
                                           uint64_t rows);
 
-/** Rows of the series, `first` to first + count - 1 of the arrays: their times ascend strictly and
- * are later than all before. One column for each field of the table. */
-MUST_CHECK enum err segment_writer_rows(struct segment_writer *writer, const int64_t *times_ns,
-                                        const struct segment_column *columns, uint32_t first,
-                                        uint32_t count);
+/**
+ * Rows of the series: their times ascend strictly and are later than all before.
+ *
+ * rows   one behind the other: segment_row.h
+ * texts  one for each field of the table: what its values point into, if it is a FIELD_STRING
+ */
+MUST_CHECK enum err segment_writer_rows(struct segment_writer *writer, const uint64_t *rows,
+                                        const char *const *texts, uint32_t count);
 
 /** Rows so far: a segment of none cannot be finished. */
 uint64_t segment_writer_count(const struct segment_writer *writer);

@@ -11,6 +11,7 @@
 #include "storage/block/column_string.h"
 #include "storage/segment_cursor.h"
 #include "storage/segment_format.h"
+#include "storage/segment_row.h"
 #include "storage/segment_writer.h"
 #include "tests/support/mem_disk.h"
 #include "tests/support/seed.h"
@@ -32,7 +33,7 @@ static struct rows {
     int64_t times_ns[ROWS];
     uint64_t values[FIELDS][ROWS];
     uint8_t present[FIELDS][ROWS];
-    struct segment_column columns[FIELDS];
+    uint64_t words[ROWS * (2 + FIELDS)]; /* The same as the writer takes them. */
     uint32_t count;
 } rows;
 
@@ -40,8 +41,6 @@ static void set_up(void)
 {
     rows.disk = mem_disk_new();
     cr_assert_eq(mem_disk_table(rows.disk)->make_dir(rows.disk, "data"), ERR_OK);
-    for (uint32_t f = 0; f < FIELDS; f++)
-        rows.columns[f] = (struct segment_column){rows.values[f], rows.present[f], texts};
 }
 
 static void tear_down(void)
@@ -93,13 +92,32 @@ static void draw_rows(uint64_t *chance)
     }
 }
 
+static void make_words(void)
+{
+    for (uint32_t i = 0; i < rows.count; i++) {
+        uint64_t *row = rows.words + (size_t)i * segment_row_words(FIELDS);
+
+        row[0] = (uint64_t)rows.times_ns[i];
+        row[1] = 0;
+        for (uint32_t f = 0; f < FIELDS; f++) {
+            row[segment_row_at(FIELDS, f)] = rows.values[f][i];
+            if (rows.present[f][i])
+                segment_row_set(row, f);
+        }
+    }
+}
+
 /* Write the rows, `at_once` of a series at a time. */
 static struct segment_info write_rows(uint32_t at_once)
 {
     const struct disk *disk = mem_disk_table(rows.disk);
     struct segment_info info = {.number = 1, .first_index = 1, .last_index = 2};
+    const char *in_fields[FIELDS];
     struct segment_writer *writer;
 
+    make_words();
+    for (uint32_t f = 0; f < FIELDS; f++)
+        in_fields[f] = texts;
     cr_assert_eq(segment_writer_new(disk, "data", 0, &info, &writer), ERR_OK);
     cr_assert_eq(segment_writer_table(writer, &table), ERR_OK);
     for (uint32_t i = 0, end, upto; i < rows.count; i = end) {
@@ -107,9 +125,10 @@ static struct segment_info write_rows(uint32_t at_once)
             continue;
         cr_assert_eq(segment_writer_series(writer, rows.ids[i], upto - i), ERR_OK);
         for (end = i; end < upto; end += at_once < upto - end ? at_once : upto - end)
-            cr_assert_eq(segment_writer_rows(writer, rows.times_ns, rows.columns, end,
-                                             at_once < upto - end ? at_once : upto - end),
-                         ERR_OK);
+            cr_assert_eq(
+                segment_writer_rows(writer, rows.words + (size_t)end * segment_row_words(FIELDS),
+                                    in_fields, at_once < upto - end ? at_once : upto - end),
+                ERR_OK);
     }
     cr_assert_eq(segment_writer_count(writer), rows.count);
     cr_assert_eq(segment_writer_finish(writer, &info), ERR_OK, "%s", err_detail());
@@ -342,11 +361,10 @@ Test(segment, takes_rows_with_long_strings_and_with_many_fields)
     const struct disk *disk = mem_disk_table(rows.disk);
     struct segment_info info = {.number = 1, .first_index = 1, .last_index = 2};
     struct segment_field *many = calloc(MANY, sizeof *many);
-    struct segment_column *columns = calloc(MANY, sizeof *columns);
+    const char **in_fields = calloc(MANY, sizeof(char *));
+    uint64_t *row = calloc(segment_row_words(MANY), sizeof *row);
     struct segment_table wide = {1, MANY, many};
     char *text = malloc(LONG), names[MANY][8];
-    uint64_t number = 7, string = column_string_make(0, LONG);
-    uint8_t here = 1, absent = 0;
     struct segment_writer *writer;
     struct segment *segment;
 
@@ -355,14 +373,17 @@ Test(segment, takes_rows_with_long_strings_and_with_many_fields)
         (void)snprintf(names[i], sizeof names[i], "f%u", i);
         many[i] =
             (struct segment_field){{names[i], strlen(names[i])}, i == 0 ? FIELD_STRING : FIELD_INT};
-        columns[i] =
-            (struct segment_column){i == 0 ? &string : &number, i % 2 == 0 ? &here : &absent, text};
+        in_fields[i] = text;
+        row[segment_row_at(MANY, i)] = i == 0 ? column_string_make(0, LONG) : 7;
+        if (i % 2 == 0)
+            segment_row_set(row, i);
     }
     cr_assert_eq(segment_writer_new(disk, "data", 0, &info, &writer), ERR_OK);
     cr_assert_eq(segment_writer_table(writer, &wide), ERR_OK);
     for (int64_t i = 0; i < 5; i++) {
         cr_assert_eq(segment_writer_series(writer, (uint32_t)i, 1), ERR_OK);
-        cr_assert_eq(segment_writer_rows(writer, &i, columns, 0, 1), ERR_OK);
+        row[0] = (uint64_t)i;
+        cr_assert_eq(segment_writer_rows(writer, row, in_fields, 1), ERR_OK);
     }
     cr_assert_eq(segment_writer_finish(writer, &info), ERR_OK, "%s", err_detail());
     segment_writer_free(writer);
@@ -371,6 +392,7 @@ Test(segment, takes_rows_with_long_strings_and_with_many_fields)
     cr_assert_eq(info.points, 5 * MANY / 2);
     segment_unref(segment);
     free(many);
-    free(columns);
+    free(in_fields);
+    free(row);
     free(text);
 }

@@ -8,6 +8,7 @@
 
 #include "storage/segment_check.h"
 #include "storage/segment_format.h"
+#include "storage/segment_row.h"
 #include "storage/segment_writer.h"
 #include "tests/support/mem_disk.h"
 
@@ -35,23 +36,22 @@ static void note(void *arg, const struct damage *damage)
 
 static void add_rows(struct segment_writer *writer, uint32_t id, uint32_t rows, int64_t from_ns)
 {
-    static int64_t times_ns[2 * SEGMENT_CHUNK_ROWS];
-    static uint64_t floats[2 * SEGMENT_CHUNK_ROWS], texts[2 * SEGMENT_CHUNK_ROWS];
-    static uint8_t all[2 * SEGMENT_CHUNK_ROWS], some[2 * SEGMENT_CHUNK_ROWS];
-    const struct segment_column columns[] = {
-        {floats, some, NULL}, {texts, all, "abc"}, {texts, all, NULL}};
+    enum { FIELDS = 3, WORDS = 5 };
+    static uint64_t words[2 * SEGMENT_CHUNK_ROWS][WORDS];
+    const char *const in_fields[] = {NULL, "abc", NULL};
 
+    cr_assert_eq(segment_row_words(FIELDS), WORDS);
     for (uint32_t i = 0; i < rows; i++) {
+        uint64_t *row = words[i];
         double value = (double)(i % 97) / 4;
 
-        memcpy(&floats[i], &value, sizeof value);
-        times_ns[i] = from_ns + (int64_t)i * 1000;
-        texts[i] = (uint64_t)3 << 32; /* Of size 3, at 0: also an integer. */
-        all[i] = 1;
-        some[i] = i % 3 != 0;
+        row[0] = (uint64_t)(from_ns + (int64_t)i * 1000);
+        row[1] = i % 3 != 0 ? 7 : 6; /* The first field is not everywhere. */
+        memcpy(&row[2], &value, sizeof value);
+        row[3] = row[4] = (uint64_t)3 << 32; /* Of size 3, at 0: also an integer. */
     }
     cr_assert_eq(segment_writer_series(writer, id, rows), ERR_OK);
-    cr_assert_eq(segment_writer_rows(writer, times_ns, columns, 0, rows), ERR_OK);
+    cr_assert_eq(segment_writer_rows(writer, words[0], in_fields, rows), ERR_OK);
 }
 
 /* Two tables: one with a long series and small ones, one with a single row. */
