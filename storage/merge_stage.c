@@ -16,7 +16,7 @@ struct piece {
 
 enum {
     LANES_MAX = 64,        /* Fields of a section that are read, then put into its rows together. */
-    AHEAD = 16,            /* Pieces whose first row is fetched while others are written. */
+    AHEAD = 10,            /* Pieces whose first row is fetched while others are written. */
     LANE_VALUES = 1 << 17, /* Their values: as many as fit a core's cache, or one whole field. */
 };
 
@@ -198,32 +198,6 @@ static void find_pieces(const struct merge_slice *slice, const struct merge_stag
     }
 }
 
-/* Each piece is mostly one row, far from the one before: ask for those to come. */
-static void fetch_row(const struct merge_stage *stage, const struct scratch *scratch, uint32_t at)
-{
-    if (at < scratch->piece_count)
-        __builtin_prefetch(merge_stage_row(stage, scratch->pieces[at].to), 1);
-}
-
-/* The rows' times, and that they have no field yet. */
-static void begin_rows(const struct merge_stage *stage, const struct scratch *scratch)
-{
-    uint32_t bits = segment_row_bits(stage->table->field_count);
-
-    for (uint32_t i = 0; i < scratch->piece_count; i++) {
-        const struct piece *piece = &scratch->pieces[i];
-        uint64_t *row = merge_stage_row(stage, piece->to);
-
-        fetch_row(stage, scratch, i + AHEAD);
-        for (uint32_t from = piece->from; from < piece->from + piece->count; from++) {
-            row[0] = (uint64_t)scratch->times_ns[from];
-            for (uint32_t word = 0; word < bits; word++)
-                row[1 + word] = 0;
-            row += stage->words;
-        }
-    }
-}
-
 /* Strings of the pieces' rows go into the stage's text, and their places change. */
 static enum err copy_text(struct bytes *into, const struct scratch *scratch, const uint8_t *present,
                           uint64_t *values, const char *text)
@@ -287,8 +261,31 @@ static uint32_t find_bits(const struct scratch *scratch, struct bits *ret_bits)
     return count;
 }
 
-static void put_values(const struct merge_stage *stage, const struct scratch *scratch)
+/* Each piece is mostly one row, far from the one before: ask for those to come. */
+static void fetch_row(const struct merge_stage *stage, const struct scratch *scratch, uint32_t at)
 {
+    const uint64_t *row;
+
+    if (at >= scratch->piece_count)
+        return;
+    row = merge_stage_row(stage, scratch->pieces[at].to);
+    __builtin_prefetch(row, 1);
+    __builtin_prefetch(row + stage->words - 1, 1);
+}
+
+/* A row's time, and that it has no field yet. */
+static void begin_row(uint64_t *row, int64_t time_ns, uint32_t bits)
+{
+    row[0] = (uint64_t)time_ns;
+    if (bits == 1) /* Nearly always: not worth a call. */
+        row[1] = 0;
+    else
+        memset(row + 1, 0, bits * sizeof *row);
+}
+
+static void put_values(const struct merge_stage *stage, const struct scratch *scratch, bool first)
+{
+    uint32_t row_bits = segment_row_bits(stage->table->field_count);
     struct bits bits[LANES_MAX];
     uint32_t at[LANES_MAX];
     uint32_t bits_count = find_bits(scratch, bits);
@@ -299,7 +296,10 @@ static void put_values(const struct merge_stage *stage, const struct scratch *sc
         const struct piece *piece = &scratch->pieces[i];
         uint64_t *row = merge_stage_row(stage, piece->to);
 
+        fetch_row(stage, scratch, i + AHEAD);
         for (uint32_t from = piece->from; from < piece->from + piece->count; from++) {
+            if (first)
+                begin_row(row, scratch->times_ns[from], row_bits);
             for (uint32_t b = 0; b < bits_count; b++)
                 row[bits[b].at] |= bits[b].bits;
             for (uint32_t l = 0; l < scratch->lane_count; l++)
@@ -322,9 +322,9 @@ static void put_present(const struct merge_stage *stage, const struct scratch *s
     }
 }
 
-static void put_lanes(struct merge_stage *stage, struct scratch *scratch)
+static void put_lanes(struct merge_stage *stage, struct scratch *scratch, bool first)
 {
-    put_values(stage, scratch);
+    put_values(stage, scratch, first);
     for (uint32_t l = 0; l < scratch->lane_count; l++)
         if (scratch->lanes[l].present != NULL)
             put_present(stage, scratch, &scratch->lanes[l]);
@@ -336,6 +336,7 @@ static enum err copy_fields(struct merge_stage *stage, struct scratch *scratch)
     struct section_reader *reader = &scratch->source.reader;
     uint32_t lanes_max = LANE_VALUES / reader->section.rows;
     uint32_t hint = 0;
+    bool first = true;
     enum err err;
 
     lanes_max = lanes_max > LANES_MAX ? LANES_MAX : lanes_max;
@@ -353,11 +354,13 @@ static enum err copy_fields(struct merge_stage *stage, struct scratch *scratch)
         err = read_lane(stage, scratch, i, at, values);
         if (err != ERR_OK)
             return err;
-        if (scratch->lane_count == lanes_max)
-            put_lanes(stage, scratch);
+        if (scratch->lane_count == lanes_max) {
+            put_lanes(stage, scratch, first);
+            first = false;
+        }
         hint = at + 1;
     }
-    put_lanes(stage, scratch);
+    put_lanes(stage, scratch, first);
     return ERR_OK;
 }
 
@@ -382,7 +385,6 @@ static enum err copy_section(const struct merge_plan *plan, const struct merge_s
         return err;
     stage = merge_stage_of(stages, plan, scratch->source.ids[0]);
     find_pieces(slice, stages, scratch);
-    begin_rows(stage, scratch);
     return copy_fields(stage, scratch);
 }
 
