@@ -486,6 +486,39 @@ Test(merge, takes_a_row_with_more_fields_than_a_block_takes)
     segment_unref(segment);
 }
 
+/* More fields than are put into rows at once, and than have their bits in one word. */
+Test(merge, knows_which_rows_have_which_of_many_fields)
+{
+    enum { FIELDS = 150, ROWS = 20, HOSTS = 3 };
+    static struct entries_value values[FIELDS * ROWS];
+    static char names[FIELDS][8];
+    static const char *const hosts[HOSTS] = {"a", "b", "c"};
+    uint64_t chance = seed_of_run("merge fields");
+    struct segment *segment;
+
+    for (unsigned f = 0; f < FIELDS; f++)
+        (void)snprintf(names[f], sizeof names[f], "f%u", f);
+    for (unsigned block = 0; block < 4; block++) {
+        size_t count = 0;
+
+        for (unsigned row = 0; row < ROWS; row++) {
+            const char *host = hosts[seed_below(&chance, HOSTS)];
+            int64_t time_ns = (int64_t)seed_below(&chance, 40);
+
+            for (unsigned f = 0; f < FIELDS; f++)
+                if (f % 7 == 0 || seed_below(&chance, 3) == 0)
+                    values[count++] = (struct entries_value){
+                        "cpu",     host, time_ns, names[f], f % 10 == 9 ? FIELD_STRING : FIELD_INT,
+                        f * 3 + 1, host, 0};
+        }
+        add_block(values, count);
+    }
+    segment = merge(1, 64 << 20);
+    expect_same_values(segment);
+    expect_sorted(segment);
+    segment_unref(segment);
+}
+
 Test(merge, takes_long_strings)
 {
     enum { LONG = 3 << 20 };
