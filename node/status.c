@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "node/scrub.h"
 #include "storage/base/clk.h"
@@ -14,11 +15,20 @@
 
 enum { RATE_MS = 1000, DAMAGE_SHOWN = 100 };
 
-static uint64_t resident_bytes(void)
-{
-    size_t bytes = 0;
+/* Resident: in all, and what of it is of files, which the system may take back. */
+struct resident {
+    uint64_t all, files;
+};
 
-    return uv_resident_set_memory(&bytes) == 0 ? bytes : 0;
+static struct resident read_resident(void)
+{
+    FILE *statm = fopen("/proc/self/statm", "re");
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), all = 0, files = 0;
+    bool read = statm != NULL && fscanf(statm, "%*u %" SCNu64 " %" SCNu64, &all, &files) == 2;
+
+    if (statm != NULL)
+        (void)fclose(statm);
+    return read ? (struct resident){all * page, files * page} : (struct resident){0};
 }
 
 static double cpu_seconds(void)
@@ -209,6 +219,7 @@ void status_json(struct worker *worker, struct bytes *out)
     struct node *node = worker->node;
     enum err ready = node_ready(node);
     struct board_group meta = read_board(node, 0);
+    struct resident memory = read_resident();
     struct written written = read_written(node);
     json_t *shards = json_array();
     json_t *root;
@@ -216,14 +227,16 @@ void status_json(struct worker *worker, struct bytes *out)
 
     for (uint32_t g = 1; g < node->groups; g++)
         (void)json_array_append_new(shards, shard_json(node, g));
-    root = json_pack(
-        "{s:s, s:o, s:s, s:s, s:b, s:s, s:f, s:o, s:f, s:o, s:i, s:i}", "version",
-        MILLRACE_VERSION_TEXT, "server", json_number(node->server), "name", node->options.node.name,
-        "cluster", node->options.cluster.id, "ready", ready == ERR_OK, "ready_detail",
-        ready == ERR_OK ? "" : err_detail(), "uptime_s", uptime_seconds(node), "memory_bytes",
-        json_number(resident_bytes()), "cpu_s", cpu_seconds(), "points_total",
-        json_number(points_of(node)), "workers", (int)node->worker_count, "connections",
-        (int)atomic_load_explicit(&node->connections, memory_order_relaxed));
+    root = json_pack("{s:s, s:o, s:s, s:s, s:b, s:s, s:f, s:o, s:f, s:o, s:i, s:i}", "version",
+                     MILLRACE_VERSION_TEXT, "server", json_number(node->server), "name",
+                     node->options.node.name, "cluster", node->options.cluster.id, "ready",
+                     ready == ERR_OK, "ready_detail", ready == ERR_OK ? "" : err_detail(),
+                     "uptime_s", uptime_seconds(node), "memory_bytes", json_number(memory.all),
+                     "cpu_s", cpu_seconds(), "points_total", json_number(points_of(node)),
+                     "workers", (int)node->worker_count, "connections",
+                     (int)atomic_load_explicit(&node->connections, memory_order_relaxed));
+    (void)json_object_set_new(root, "memory_anon_bytes", json_number(memory.all - memory.files));
+    (void)json_object_set_new(root, "memory_file_bytes", json_number(memory.files));
     (void)json_object_set_new(
         root, "points_per_s",
         json_number(atomic_load_explicit(&node->points_per_s, memory_order_relaxed)));
@@ -318,6 +331,17 @@ static void put_written(const struct node *node, struct bytes *out)
     put_line(out, "millrace_storage_write_amplification %.3f\n", amplification(&written));
 }
 
+static void put_memory(struct bytes *out)
+{
+    struct resident memory = read_resident();
+
+    put_help(out, "process_resident_memory_bytes", "gauge", "Resident memory");
+    put_line(out, "process_resident_memory_bytes %" PRIu64 "\n", memory.all);
+    put_help(out, "millrace_memory_file_bytes", "gauge",
+             "Resident memory that is of mapped files, which the system may take back");
+    put_line(out, "millrace_memory_file_bytes %" PRIu64 "\n", memory.files);
+}
+
 void status_metrics(struct worker *worker, struct bytes *out)
 {
     struct node *node = worker->node;
@@ -330,8 +354,7 @@ void status_metrics(struct worker *worker, struct bytes *out)
              MILLRACE_VERSION_TEXT, node->server);
     put_help(out, "millrace_ready", "gauge", "1 when the node takes writes for all shards");
     put_line(out, "millrace_ready %d\n", node_ready(node) == ERR_OK);
-    put_help(out, "process_resident_memory_bytes", "gauge", "Resident memory");
-    put_line(out, "process_resident_memory_bytes %" PRIu64 "\n", resident_bytes());
+    put_memory(out);
     put_help(out, "process_cpu_seconds_total", "counter", "CPU time, user and system");
     put_line(out, "process_cpu_seconds_total %.3f\n", cpu_seconds());
     put_help(out, "process_uptime_seconds", "gauge", "Time since the start");

@@ -2,10 +2,12 @@
 """Full load for minutes: bench_soak.py BIN [--minutes M] [--retention 2GiB] [--svg FILE]
 
 Three nodes on this machine, sealing and whatever else runs in the background on, and the load
-generator at full speed. Each second: points acknowledged, resident memory of the largest node, bytes
-of its segments and of its log. At the end a plot, and what the seconds say together: mean, slowest
-second, memory, bytes a value, segments of a node, and how many bytes a node wrote to its files for
-each byte of entries that came to be logged.
+generator at full speed. Each second: points acknowledged; resident memory of the largest node, that
+of its own and that of mapped files; blocks in memory; shards that seal; compactions that wait; CPU
+time of the nodes, what a sync of the log took, elections, requests refused; bytes of segments and of
+the log. At the end a plot, how memory went, what the slowest seconds coincide with, and what the
+seconds say together: mean, slowest second, memory, bytes a value, segments of a node, and how many
+bytes a node wrote to its files for each byte of entries that came to be logged.
 """
 import argparse
 import json
@@ -21,6 +23,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integration"))
 
 PROGRESS = re.compile(r"\s*(\d+) s\s+(\d+) points/s")
+COUNTERS = re.compile(r"^millrace_(log_sync_seconds_sum|log_sync_seconds_count|"
+                      r"raft_elections_total|ingest_refused_requests_total) (\S+)", re.M)
 PANEL_W, PANEL_H, LEFT, TOP = 760, 130, 90, 30
 
 
@@ -34,7 +38,17 @@ def sample(cluster):
     """Of all nodes at this moment."""
     status = [node.status() for node in cluster.nodes]
     shards = [shard for one in status for shard in one["shards"]]
-    return {"memory_bytes": max(one["memory_bytes"] for one in status),
+    largest = max(status, key=lambda one: one["memory_bytes"])
+    return {"memory_bytes": largest["memory_bytes"],
+            "anon_bytes": largest["memory_anon_bytes"],
+            "file_bytes": largest["memory_file_bytes"],
+            "head_bytes": [sum(shard["head_bytes"] for shard in one["shards"]) for one in status],
+            "fullest_head_bytes": max(shard["head_bytes"] for shard in shards),
+            "sealing": [sum(shard["sealing"] for shard in one["shards"]) for one in status],
+            "compactions": sum(shard["compactions"] for shard in shards),
+            "cpu_s": sum(one["cpu_s"] for one in status),
+            "counters": [dict((name, float(value)) for name, value in COUNTERS.findall(
+                node.get("/metrics")[1])) for node in cluster.nodes],
             "segment_bytes": sum(shard["segment_bytes"] for shard in shards),
             "segments": sum(shard["segments"] for shard in shards),
             "disk_bytes": sum(path.stat().st_size for node in cluster.nodes
@@ -70,6 +84,44 @@ def draw(result):
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + PANEL_W + 20}" '
             f'height="{height}" font-family="sans-serif" font-size="12">'
             f'<rect width="100%" height="100%" fill="white"/>{"".join(panels)}</svg>\n')
+
+
+# ---- In words ------------------------------------------------------------------------------------
+
+def mib(size):
+    return f"{size / (1 << 20):.0f}"
+
+
+def grown(before, after, name):
+    """By how much a counter of each node grew."""
+    return [new[name] - old[name] for old, new in zip(before["counters"], after["counters"])]
+
+
+def line(seconds, at):
+    second, before = seconds[at], seconds[at - 1]
+    heads = "+".join(mib(size) for size in second["head_bytes"])
+    syncs = zip(grown(before, second, "log_sync_seconds_sum"),
+                grown(before, second, "log_sync_seconds_count"))
+    return (f"{at + 1:6} {second['points'] / 1e6:9.2f} {mib(second['anon_bytes']):>6} "
+            f"{mib(second['file_bytes']):>6} {heads:>13} {mib(second['fullest_head_bytes']):>8} "
+            f"{'+'.join(map(str, second['sealing'])):>8} {second['compactions']:7} "
+            f"{second['cpu_s'] - before['cpu_s']:6.2f} "
+            f"{max(1000 * time / max(count, 1) for time, count in syncs):8.2f} "
+            f"{sum(grown(before, second, 'raft_elections_total')):10.0f} "
+            f"{sum(grown(before, second, 'ingest_refused_requests_total')):8.0f}")
+
+
+def tell(seconds):
+    """Every tenth part of the run, and the slowest seconds."""
+    print("second  M points   anon   file    heads, MiB  fullest  sealing  merges  CPU s  sync ms"
+          "  elections  refused")
+    step = max(len(seconds) // 10, 1)
+    for at in range(step - 1, len(seconds), step):
+        print(line(seconds, at))
+    settled = range(min(5, len(seconds) - 1), len(seconds) - 1)
+    print("the slowest:")
+    for at in sorted(sorted(settled, key=lambda at: seconds[at]["points"])[:10]):
+        print(line(seconds, at))
 
 
 # ---- The run -------------------------------------------------------------------------------------
@@ -135,6 +187,7 @@ def main():
             written = sum(written_bytes(node.process) for node in cluster.nodes)
         finally:
             cluster.close()
+    tell(seconds)
     points = [second["points"] for second in seconds]
     # The first seconds meet all series for the first time; the last one may be cut short.
     settled = sorted(points[5:-1] or points)

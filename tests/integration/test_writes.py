@@ -86,6 +86,10 @@ def test_ready_metrics_and_status(cluster):
         assert node.get("/health")[0] == 200
         code, text = node.get("/metrics")
         assert code == 200 and "millrace_raft_term{shard=\"0\"}" in text
+        assert "\nmillrace_memory_file_bytes " in text
+        memory = node.status()
+        assert memory["memory_anon_bytes"] > 0 and memory["memory_file_bytes"] > 0
+        assert memory["memory_anon_bytes"] + memory["memory_file_bytes"] == memory["memory_bytes"]
         assert node.get("/ping", port=node.http)[0] == 204
     result = cluster.run("status", "--json")
     assert result.returncode == 0, result.stderr
