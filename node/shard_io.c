@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "node/meta.h"
+#include "node/seal_turn.h"
 #include "replication/raft_wire.h"
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
@@ -17,6 +18,7 @@ enum {
     BALANCE_AFTER_MS = 3000, /* Lead this long before handing over to the preferred node. */
     BALANCE_LAG_MAX = 64,    /* Entries that it may lack then. */
     PRESS_AGAIN_MS = 10000,  /* Between two seals of a shard for the log's sake. */
+    SHARDS_MAX = 1024,       /* cluster.shards */
     SEAL_PARTS = 4,          /* A seal begins early enough for its shard to go on meanwhile. */
     EXIT_SOFTWARE = 70,      /* EX_SOFTWARE: the group's contract was broken. */
 };
@@ -171,6 +173,13 @@ static uint64_t min_bytes(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* That a shard seals when it has. */
+static uint64_t seal_bytes(const struct node *node)
+{
+    return min_bytes(node->options.storage.seal_bytes,
+                     node->options.storage.head_bytes_max / node->shards / SEAL_PARTS);
+}
+
 struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size)
 {
     uint64_t head_bytes_max = node->options.storage.head_bytes_max / node->shards;
@@ -182,7 +191,7 @@ struct store_options shard_store_options(struct node *node, uint32_t shard, char
         .shard = shard,
         .series_max = node->options.storage.series_max,
         .head_bytes_max = head_bytes_max,
-        .seal_bytes = min_bytes(node->options.storage.seal_bytes, head_bytes_max / SEAL_PARTS),
+        .seal_bytes = seal_bytes(node),
         .producers_max = node->options.storage.producers_max,
         .compact_memory = node->options.storage.compact_memory,
         .cancel = &node->stopping,
@@ -405,9 +414,28 @@ static bool holds_the_log(struct shard *shard, const struct store_stats *stats, 
     return true;
 }
 
+/* What the board knows of the others is as old as their last tick. */
+static bool has_its_turn(const struct shard *shard)
+{
+    struct node *node = shard->worker->node;
+    uint32_t count = node->groups - 1;
+    struct seal_turn turns[SHARDS_MAX];
+
+    CHECK(count <= SHARDS_MAX);
+    uv_mutex_lock(&node->board_lock);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_stats *store = &node->board[i + 1].store;
+
+        turns[i] = (struct seal_turn){store->head_bytes, store->sealing};
+    }
+    uv_mutex_unlock(&node->board_lock);
+    return seal_turn_is(turns, count, shard->number - 1, seal_bytes(node));
+}
+
 static void seal_now_and_then(struct shard *shard, const struct store_stats *stats, uint64_t now_ms)
 {
-    bool wanted = store_wants_seal(shard->store) || holds_the_log(shard, stats, now_ms) ||
+    bool wanted = store_wants_seal(shard->store, has_its_turn(shard)) ||
+                  holds_the_log(shard, stats, now_ms) ||
                   (!stats->sealing && shard_is_asked(shard, stats->sealed_index, now_ms));
 
     if (wanted || shard_looks_for_drops(shard, now_ms))

@@ -108,9 +108,9 @@ void store_forget_tentative(struct store *store);
  * BLOCK_ID_NONE for a key that is not applied. */
 void store_fresh_ids(const struct store *store, const struct block_view *view, uint32_t *ret_ids);
 
-/** The head is big enough and no seal is out, or one failed some seconds ago: propose
- * ENTRY_SEAL{applied index}. */
-bool store_wants_seal(const struct store *store);
+/** The head is big enough (`early`: half of it) and no seal is out, or one failed some seconds ago:
+ * propose ENTRY_SEAL{applied index}. */
+bool store_wants_seal(const struct store *store, bool early);
 
 /* ---- Every replica ------------------------------------------------------------------------- */
 

@@ -379,13 +379,15 @@ void store_seal_done(struct store *store, struct seal_job *job, bool failed)
         store->seal_retry_ns = clk_now_ns() + SEAL_RETRY_S * (uint64_t)NS_PER_S;
 }
 
-bool store_wants_seal(const struct store *store)
+bool store_wants_seal(const struct store *store, bool early)
 {
+    uint64_t enough = early ? store->options.seal_bytes / 2 : store->options.seal_bytes;
+
     if (store->seals_out > 0)
         return false;
     if (store->seals != NULL)
         return clk_now_ns() >= store->seal_retry_ns;
-    return store->head.bytes >= store->options.seal_bytes || store->head.rows >= STORE_SEAL_ROWS;
+    return store->head.bytes >= enough || store->head.rows >= STORE_SEAL_ROWS;
 }
 
 /* ---- Apply --------------------------------------------------------------------------------- */

@@ -164,7 +164,7 @@ static void turn_real(struct sim_replica *replica)
     if (store->told_index < store->sealed_index && sim_chance(sim, 1, 10))
         tell_sealed(replica);
     if (store->sealing_at_ms <= sim->now_ms && group_is_ready(replica->group) &&
-        (store_wants_seal(store->real) || (!sim->quiet && sim_chance(sim, 1, 5000))))
+        (store_wants_seal(store->real, false) || (!sim->quiet && sim_chance(sim, 1, 5000))))
         propose_seal(replica);
 }
 

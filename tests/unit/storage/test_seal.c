@@ -391,7 +391,7 @@ Test(seal, tries_again_what_failed_when_asked_with_nothing_new)
     replica_write(&replica, &(struct entries_from){0}, &value, 1);
     mem_disk_fail(replica.disk, MEM_DISK_SYNC, 1, ERR_IO, false);
     cr_assert_eq(replica_seal(&replica), ERR_IO);
-    cr_assert_not(store_wants_seal(replica.store)); /* Not at once. */
+    cr_assert_not(store_wants_seal(replica.store, true)); /* Not at once. */
     store_stats(replica.store, &stats);
     cr_assert_not(stats.sealing);
     cr_assert_eq(stats.head_blocks, 1);

@@ -539,12 +539,17 @@ Test(store, asks_for_a_seal_when_the_head_is_big_enough)
     replica_close(&replica);
     replica.options.seal_bytes = 300;
     cr_assert_eq(replica_open(&replica), ERR_OK);
-    cr_assert_not(store_wants_seal(replica.store));
+    cr_assert_not(store_wants_seal(replica.store, false));
+    cr_assert_not(store_wants_seal(replica.store, true));
+    while (stats().head_bytes < 150)
+        replica_write(&replica, &(struct entries_from){0}, &value, 1);
+    cr_assert(store_wants_seal(replica.store, true));
+    cr_assert_not(store_wants_seal(replica.store, false));
     while (stats().head_bytes < 300)
         replica_write(&replica, &(struct entries_from){0}, &value, 1);
-    cr_assert(store_wants_seal(replica.store));
+    cr_assert(store_wants_seal(replica.store, false));
     cr_assert_eq(replica_seal(&replica), ERR_OK, "%s", err_detail());
-    cr_assert_not(store_wants_seal(replica.store));
+    cr_assert_not(store_wants_seal(replica.store, false));
 }
 
 Test(store, goes_on_taking_entries_while_a_seal_runs)
@@ -560,7 +565,7 @@ Test(store, goes_on_taking_entries_while_a_seal_runs)
     seals[0] = entries_seal(0, 1);
     cr_assert_eq(store_apply(replica.store, 2, seals[0], &outcome, &first), ERR_OK);
     cr_assert(stats().sealing);
-    cr_assert_not(store_wants_seal(replica.store));
+    cr_assert_not(store_wants_seal(replica.store, false));
     replica.log_count = 0; /* Indexes are given by hand from here on. */
     buf_unref(replica.log[0]);
     b.id = 0;
