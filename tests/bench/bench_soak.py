@@ -13,12 +13,12 @@ import argparse
 import json
 import os
 import pathlib
+import queue
 import re
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integration"))
 
@@ -98,7 +98,7 @@ def grown(before, after, name):
 
 
 def line(seconds, at):
-    second, before = seconds[at], seconds[at - 1]
+    second, before = seconds[at], seconds[max(at - 1, 0)]
     heads = "+".join(mib(size) for size in second["head_bytes"])
     syncs = zip(grown(before, second, "log_sync_seconds_sum"),
                 grown(before, second, "log_sync_seconds_count"))
@@ -131,28 +131,35 @@ def run(cluster, arguments):
                "--db", "soak", "--duration", str(arguments.minutes * 60), "--json",
                cluster.dir / "load.json",
                *(["--verify"] if arguments.verify else [])]
-    rates = {}
+    told = queue.SimpleQueue()
+    seconds = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:
         def read_progress():
-            for line in process.stderr:
-                match = PROGRESS.match(line)
+            for text in process.stderr:
+                match = PROGRESS.match(text)
                 if match:
-                    rates[int(match[1])] = int(match[2])
+                    told.put(int(match[2]))
+            told.put(None)
 
         reader = threading.Thread(target=read_progress)
         reader.start()
-        samples = []
-        while process.poll() is None and len(samples) < arguments.minutes * 60:
-            time.sleep(1)
-            samples.append(sample(cluster))
+        # The nodes are looked at when a second's points are told, so that they belong together. If
+        # that takes longer than a second, the next one has the same look.
+        points = told.get()
+        while points is not None:
+            state = sample(cluster)
+            seconds.append(dict(state, points=points))
+            points = told.get()
+            while points is not None and not told.empty():
+                seconds.append(dict(state, points=points))
+                points = told.get()
         summary = process.stdout.read()
         reader.join()
     print(summary)
     if process.returncode != 0:
         raise SystemExit("the load generator found faults")
-    count = min(len(samples), len(rates))
-    return [dict(samples[i], points=rates[i + 1]) for i in range(count)]
+    return seconds
 
 
 def cluster_bin(arguments):
