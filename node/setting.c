@@ -74,7 +74,8 @@ const struct setting settings[] = {
 
     {"storage.seal_bytes", SETTING_SIZE, AT(storage.seal_bytes), 64 * KIB, GIB, "",
      "half of a shard's part of storage.head_bytes_max, at most 64MiB",
-     "A shard's blocks in memory become a segment when they reach this."},
+     "A shard's blocks in memory become a segment when they reach this; half of it may do if many "
+     "shards have much, so that they take turns."},
     {"storage.head_bytes_max", SETTING_SIZE, AT(storage.head_bytes_max), 8 * MIB, TIB, "256MiB",
      NULL, "Blocks in memory of all shards; a shard whose part is full refuses writes for now."},
     {"storage.series_max", SETTING_COUNT, AT(storage.series_max), 1, 4000000000, "10000000", NULL,
