@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "storage/base/huge.h"
 
 enum { CAPACITY_MIN = 8 };
 
@@ -76,7 +77,7 @@ enum err key_index_reserve(struct key_index *index, uint32_t more)
         grown.capacity = grown.capacity == 0 ? CAPACITY_MIN : 2 * grown.capacity;
     if (grown.capacity == index->capacity)
         return ERR_OK;
-    grown.slots = malloc(key_index_bytes(&grown));
+    grown.slots = huge_alloc(key_index_bytes(&grown));
     if (grown.slots == NULL)
         return err_set(ERR_NO_MEMORY, "key index of %u slots", grown.capacity);
     memset(grown.slots, 0xff, key_index_bytes(&grown));
