@@ -25,6 +25,7 @@ struct rows_to {
     struct scan_last last; /* query->last alone. */
     struct scan_batch batch;
     struct scan_stream stream; /* Hands out to `batch`. */
+    struct last_found *found;  /* Borrowed. NULL: nobody wants to know. */
 };
 
 static enum err all_rows(void *arg, const struct scan_region *region, enum scan_fit *ret_fit)
@@ -47,6 +48,8 @@ static enum err last_rows(void *arg, const struct scan_region *region, enum scan
         *ret_fit = SCAN_TOO_MANY_SERIES;
         return ERR_OK;
     }
+    if (to->found != NULL)
+        scan_last_tell(&to->last, to->found);
     return scan_last_run(&to->last, scan_batch_add, &to->batch);
 }
 
@@ -64,16 +67,18 @@ static enum err run_rows(struct rows_to *to)
     return err;
 }
 
-enum err scan_page(const struct snapshot *snapshot, const struct query *query,
-                   const struct scan_limits *limits, scan_batch_cb take, void *arg,
-                   struct query_place *ret_next)
+enum err scan_found(const struct snapshot *snapshot, const struct query *query,
+                    const struct scan_limits *limits, scan_batch_cb take, void *arg,
+                    struct query_place *ret_next, struct last_found *found)
 {
     struct scan_regions regions;
-    struct rows_to to = {.regions = &regions};
+    struct rows_to to = {.regions = &regions, .found = found};
     enum err err = scan_regions_init(&regions, snapshot, query, limits);
 
     if (err != ERR_OK)
         return err;
+    if (found != NULL)
+        last_found_series(found, regions.match.ids, regions.match.count);
     scan_batch_init(&to.batch, &regions.decode, take, arg);
     scan_stream_init(&to.stream, scan_batch_add, &to.batch);
     err = run_rows(&to);
@@ -82,10 +87,19 @@ enum err scan_page(const struct snapshot *snapshot, const struct query *query,
     if (err == ERR_OK)
         err = scan_batch_flush(&to.batch);
     scan_stream_fini(&to.stream);
+    if (found != NULL) /* What a full page leaves out was not looked at. */
+        found->failed |= to.batch.next.series != QUERY_PLACE_END;
     *ret_next = to.batch.next;
     scan_batch_fini(&to.batch);
     scan_regions_fini(&regions);
     return err;
+}
+
+enum err scan_page(const struct snapshot *snapshot, const struct query *query,
+                   const struct scan_limits *limits, scan_batch_cb take, void *arg,
+                   struct query_place *ret_next)
+{
+    return scan_found(snapshot, query, limits, take, arg, ret_next, NULL);
 }
 
 enum err scan_rows(const struct snapshot *snapshot, const struct query *query,

@@ -31,6 +31,8 @@
 #include "storage/block/query.h"
 #include "storage/snapshot.h"
 
+struct last_found; /* storage/last_found.h */
+
 struct scan_limits {
     uint64_t memory_bytes;     /* For collected rows; blocks being decoded and a batch being built
                                   take a few MiB beside it. */
@@ -58,6 +60,11 @@ MUST_CHECK enum err scan_rows(const struct snapshot *snapshot, const struct quer
 MUST_CHECK enum err scan_page(const struct snapshot *snapshot, const struct query *query,
                               const struct scan_limits *limits, scan_batch_cb batch, void *arg,
                               struct query_place *ret_next);
+
+/** The same of a query for last values; also tells what it found of which series. */
+MUST_CHECK enum err scan_found(const struct snapshot *snapshot, const struct query *query,
+                               const struct scan_limits *limits, scan_batch_cb batch, void *arg,
+                               struct query_place *ret_next, struct last_found *found);
 
 /** Aggregates: adds this shard's part to `into`. */
 MUST_CHECK enum err scan_aggregate(const struct snapshot *snapshot, const struct query *query,

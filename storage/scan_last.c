@@ -288,3 +288,25 @@ enum err scan_last_run(const struct scan_last *last, scan_merge_cb take, void *a
     scan_collect_free_chunk(chunk);
     return err;
 }
+
+void scan_last_tell(const struct scan_last *last, struct last_found *found)
+{
+    const uint32_t *ids = last->decode->match->ids + last->decode->region.lo;
+
+    for (uint32_t column = 0; column < last->column_capacity && !found->failed; column++) {
+        const struct scan_last_cell *cells = last->cells[column];
+        const struct scan_column *field = &last->decode->columns[column];
+
+        for (uint32_t slot = 0; cells != NULL && slot < last->slots; slot++) {
+            const struct scan_last_cell *cell = &cells[slot];
+            struct last_value value = {
+                .time_ns = cell->time_ns, .type = field->type, .bits = cell->bits};
+
+            if (cell->source == NULL)
+                continue;
+            if (field->type == FIELD_STRING)
+                value.text = (struct slice){cell->text, (size_t)(cell->bits >> 32)};
+            last_found_add(found, ids[slot], field->name, &value);
+        }
+    }
+}

@@ -12,6 +12,7 @@
 #ifndef STORAGE_SCAN_LAST_H
 #define STORAGE_SCAN_LAST_H
 
+#include "storage/last_found.h"
 #include "storage/scan_decode.h"
 #include "storage/scan_merge.h"
 
@@ -37,5 +38,8 @@ MUST_CHECK enum err scan_last_region(struct scan_last *last, const struct scan_r
 /** Hand out one row for each series of the region that has a value, in order of their ids; its time
  * is that of its newest value. Errors: `take`'s; ERR_NO_MEMORY. */
 MUST_CHECK enum err scan_last_run(const struct scan_last *last, scan_merge_cb take, void *arg);
+
+/** Tell what scan_last_run() hands out, each value with its own time. */
+void scan_last_tell(const struct scan_last *last, struct last_found *found);
 
 #endif

@@ -150,7 +150,7 @@ static enum err find_in_run(struct finder *finder, const struct catalog_run *run
     return err;
 }
 
-/* ---- Keys in memory ------------------------------------------------------------------------ */
+/* ---- Keys, one by one ---------------------------------------------------------------------- */
 
 static enum err satisfies(struct finder *finder, uint32_t id, bool *ret_holds)
 {
@@ -211,6 +211,26 @@ static enum err find(struct finder *finder, const struct query *query)
     return err;
 }
 
+/* A narrow page of all series of the table: those of its ids. */
+static enum err find_page(struct finder *finder, const struct query_page *page)
+{
+    uint32_t end =
+        page->series_last < finder->view->count ? page->series_last + 1 : finder->view->count;
+    enum err err = label_match_new(NULL, 0, &finder->conditions);
+
+    if (err == ERR_OK)
+        err = find_in_keys(finder, page->series_first, end);
+    label_match_free(finder->conditions);
+    return err;
+}
+
+static bool is_narrow(const struct query *query)
+{
+    return query->page.on && query->where_count == 0 &&
+           query->page.series_first <= query->page.series_last &&
+           query->page.series_last - query->page.series_first < SERIES_A_CHECK;
+}
+
 /* False if the query's table is not in this shard. */
 static bool find_table(const struct catalog_view *view, const struct query *query,
                        uint32_t *ret_table)
@@ -245,7 +265,7 @@ enum err scan_match_find(const struct catalog_view *view, const struct query *qu
     if (err == ERR_OK && query == NULL)
         err = take_all(&finder);
     else if (err == ERR_OK && find_table(view, query, &finder.match.table))
-        err = find(&finder, query);
+        err = is_narrow(query) ? find_page(&finder, &query->page) : find(&finder, query);
     if (err != ERR_OK) {
         scan_match_fini(&finder.match);
         return err;

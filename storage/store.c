@@ -241,6 +241,8 @@ static enum err store_new(const struct store_options *options, struct store **re
                                     .lock = PTHREAD_MUTEX_INITIALIZER,
                                     .memory = SEAL_MEMORY,
                                     .cancel = options->cancel};
+    last_cache_init(&store->last, options->last_bytes / 4 * 3);
+    last_sets_init(&store->last_sets, options->last_bytes / 4);
     *ret_store = store;
     return ERR_OK;
 }
@@ -310,6 +312,9 @@ void store_close(struct store *store)
     bytes_fini(&store->marks);
     bytes_fini(&store->tombstones);
     head_fini(&store->head);
+    last_cache_fini(&store->last);
+    last_follow_fini(&store->last_follow);
+    last_sets_fini(&store->last_sets);
     tentative_fini(&store->tentative);
     producers_free(store->producers);
     catalog_free(store->catalog);
@@ -370,6 +375,10 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
                                 .points = store->points,
                                 .chain = store->chain,
                                 .tombstones = tombstones_count(&store->tombstones),
+                                .last_series = store->last.series,
+                                .last_bytes = last_cache_bytes(&store->last) +
+                                              last_follow_bytes(&store->last_follow) +
+                                              store->last_sets.bytes,
                                 .sealing = store->seals_out > 0};
 
     for (uint32_t i = 0; i < store->compactions.count; i++)

@@ -46,6 +46,7 @@ struct store_options {
     uint32_t producers_max;  /* Remembered, 1 to 2^20: the same on all replicas. */
     int64_t future_ns_max;   /* Admission's limit on times ahead of the clock; 0: none. */
     size_t compact_memory;   /* Bytes that a compaction may use for columns: merge.h. */
+    uint64_t last_bytes;     /* For last values that were asked for: store_last.h; 0: none. */
     const atomic_bool
         *cancel; /* Set by any thread: a seal or compaction that runs ends with ERR_CANCELED. NULL:
                                   never. Outlives the store. */
@@ -155,11 +156,12 @@ struct snapshot *store_snapshot(struct store *store);
 struct store_stats {
     uint64_t series, head_blocks, head_bytes, head_rows, segments, segment_bytes, segment_rows;
     uint64_t applied_index, sealed_index;
-    uint64_t rows, points; /* Applied since the shard was made (kept in the manifest). */
-    uint64_t chain;        /* Hash over all applied entries: equal on equal replicas. */
-    uint64_t tombstones;   /* Deletes whose rows segments may still hold. */
-    uint64_t compactions;  /* Ordered, and not made here yet. */
-    bool sealing;          /* A job is out. */
+    uint64_t rows, points;            /* Applied since the shard was made (kept in the manifest). */
+    uint64_t chain;                   /* Hash over all applied entries: equal on equal replicas. */
+    uint64_t tombstones;              /* Deletes whose rows segments may still hold. */
+    uint64_t compactions;             /* Ordered, and not made here yet. */
+    uint64_t last_series, last_bytes; /* Whose last values are known, and what they take. */
+    bool sealing;                     /* A job is out. */
 };
 void store_stats(const struct store *store, struct store_stats *ret_stats);
 

@@ -137,6 +137,7 @@ static enum err take_in(struct store *store, uint64_t index, struct buf *entry,
     if (header->producer != 0)
         producers_note(store->producers, header->producer,
                        &(struct producer_state){header->sequence, header->epoch}, index);
+    last_follow_block(&store->last_follow, &store->last, view);
     store->rows += block.rows;
     store->points += block.points;
     chain(store, index, entry);
@@ -238,6 +239,7 @@ static enum err mark_drops(struct store *store, uint64_t index, struct seal_orde
             mark.drop = database.drop;
             mark.erased_index = index;
             mark.cutoff_ns = INT64_MIN; /* Of the database that was. */
+            last_cache_forget(&store->last);
         }
         if (database.cutoff_ns > mark.cutoff_ns)
             mark.cutoff_ns = database.cutoff_ns;
@@ -269,6 +271,7 @@ static enum err apply_seal(struct store *store, uint64_t index, struct buf *entr
         tombstones_add(&store->tombstones, index, order.tombstone);
         if (store->tombstones.failed)
             return err_set(ERR_NO_MEMORY, "tombstones");
+        last_cache_forget(&store->last);
         news = true;
     }
     if (news) {

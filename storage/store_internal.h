@@ -4,10 +4,13 @@
 #ifndef STORAGE_STORE_INTERNAL_H
 #define STORAGE_STORE_INTERNAL_H
 
+#include "storage/block/query.h"
 #include "storage/catalog.h"
 #include "storage/compactions.h"
 #include "storage/database_map.h"
 #include "storage/head.h"
+#include "storage/last_follow.h"
+#include "storage/last_sets.h"
 #include "storage/marks.h"
 #include "storage/producers.h"
 #include "storage/seal.h"
@@ -50,6 +53,10 @@ struct store {
     uint64_t seal_retry_ns;    /* After a failed one: not before (clk.h). */
     bool compacting;           /* A compaction is out. */
     uint64_t compact_retry_ns; /* As seal_retry_ns. */
+
+    struct last_cache last; /* Of last values, as the next two: store_last.h. */
+    struct last_follow last_follow;
+    struct last_sets last_sets;
 };
 
 /** Some fresh keys of a block. */
@@ -66,6 +73,11 @@ void store_next_keys(const struct block_view *view, size_t *at, struct store_key
 void store_find_keys(const struct store *store, struct store_keys *keys);
 /** Of the tombstones up to a log index keep those of the list. */
 void store_keep_tombstones(struct store *store, uint64_t index, const struct bytes *list);
+
+struct last_found;
+/** Remember which series the query is about. */
+void store_last_put_set(struct store *store, const struct query *query,
+                        const struct last_found *found);
 
 /** What is gone of a section's rows, by its table key. */
 static inline struct mark store_mark(const struct store *store, struct slice table_key)

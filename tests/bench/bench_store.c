@@ -7,7 +7,10 @@
  *             what a shard of four gets from 100000 devices that report in turn
  *   narrow    100000 series, rows of one float, blocks of 10000 rows
  *   last      the newest value of one of 100000 series, in process: a million rows in a segment,
- *             then as many in 100 blocks of the head, too
+ *             then as many in 100 blocks of the head, too; by scans, and from memory: in random
+ *             order, each question after the answer of the one before. What following applied
+ *             blocks costs when none, one in a hundred or all of the series are asked for.
+ *   last-1m   the same of a million series, one row each in the segment
  *   fresh     a million new series of one row, blocks of 10000: a leader, and a follower
  *
  * In a folder of $TMPDIR (or /tmp) that is removed at the end, with real syncs. One thread; times
@@ -23,7 +26,7 @@
 #include "storage/block/block_builder.h"
 #include "storage/block/seal_order.h"
 #include "storage/scan.h"
-#include "storage/store.h"
+#include "storage/store_last.h"
 #include "tests/bench/meter.h"
 
 enum {
@@ -34,6 +37,7 @@ enum {
     BLOCKS = 100,
     SEALS = 7,
     ASKS = 1000,
+    LAST_BYTES = 320, /* A series: for its line, its share of the indexes, and its key. */
 };
 
 static size_t make_key(uint32_t number, char *ret_key, size_t room)
@@ -125,14 +129,15 @@ static void seal(struct store *store, const char *name, double rows, double valu
     meter_report(name, "segment", (double)stats.segment_bytes / values, "bytes a value");
 }
 
-static struct store *open_store(const char *dir)
+static struct store *open_store(const char *dir, uint64_t last_bytes)
 {
     struct store_options options = {.disk = disk_system(),
                                     .dir = dir,
                                     .series_max = SERIES,
                                     .head_bytes_max = UINT64_MAX,
                                     .seal_bytes = UINT64_MAX,
-                                    .producers_max = 16};
+                                    .producers_max = 16,
+                                    .last_bytes = last_bytes};
     struct store *store;
 
     meter_must(store_open(&options, &store));
@@ -178,7 +183,7 @@ static void bench_store(const char *name, uint32_t series, uint32_t fields, uint
         return;
     dir = meter_make_dir();
     meter_must(block_builder_new(&builder));
-    store = open_store(dir);
+    store = open_store(dir, 0);
     for (uint32_t i = 0; i < count; i++) {
         bool duplicate;
 
@@ -222,7 +227,7 @@ static void bench_fresh(const char *name)
     meter_must(block_builder_new(&builder));
     for (int i = 0; i < 2; i++) {
         (void)snprintf(dirs[i], sizeof dirs[i], "%s", meter_make_dir());
-        stores[i] = open_store(dirs[i]);
+        stores[i] = open_store(dirs[i], 0);
     }
     for (uint32_t i = 0; i < BLOCKS; i++) {
         struct buf *entry = make_entry(builder, i, BLOCK_ROWS, SERIES, 1, stores[0]);
@@ -291,38 +296,200 @@ static void ask_last(struct store *store, const char *name, const char *what, ui
     meter_report(name, what, (double)(meter_cpu_ns() - start) / 1e3 / ASKS, "us");
 }
 
+/* ---- Last values from memory --------------------------------------------------------------- */
+
+/* In random order: series, their ids, and their keys one behind the other. */
+struct asked {
+    uint32_t count;
+    uint32_t *ids;
+    char (*keys)[64];
+    uint8_t *sizes;
+};
+
+static struct asked make_asked(const struct store *store, uint32_t series)
+{
+    struct asked asked = {.count = series,
+                          .ids = malloc(series * sizeof *asked.ids),
+                          .keys = malloc(series * sizeof *asked.keys),
+                          .sizes = malloc(series)};
+
+    CHECK(asked.ids != NULL && asked.keys != NULL && asked.sizes != NULL);
+    for (uint32_t i = 0; i < series; i++)
+        asked.ids[i] = i;
+    for (uint32_t i = series - 1; i > 0; i--) {
+        uint32_t other, number = asked.ids[i];
+
+        chance = chance * 6364136223846793005u + 1442695040888963407u;
+        other = (uint32_t)(chance >> 33) % (i + 1);
+        asked.ids[i] = asked.ids[other];
+        asked.ids[other] = number;
+    }
+    for (uint32_t i = 0; i < series; i++) {
+        size_t size = make_key(asked.ids[i], asked.keys[i], sizeof asked.keys[i]);
+
+        asked.sizes[i] = (uint8_t)size;
+        asked.ids[i] = store_find_series(store, asked.keys[i], size, key_hash(asked.keys[i], size));
+    }
+    return asked;
+}
+
+static void free_asked(struct asked *asked)
+{
+    free(asked->ids);
+    free(asked->keys);
+    free(asked->sizes);
+}
+
+/* The last value of each `step`-th series is known, as if it had been asked for now. */
+static void know_some(struct store *store, uint32_t series, uint32_t step)
+{
+    struct slice name = {"field_0", 7};
+    uint32_t field = store_last_field(store, name);
+    struct last_value value;
+
+    for (uint32_t id = 0; id < series; id += step) {
+        meter_must(store_last_read(store, id, 1, name));
+        CHECK(store_last(store, id, field, &value) == LAST_VALUE);
+    }
+}
+
+/* The same of series 0 to count - 1. */
+static void know(struct store *store, uint32_t count)
+{
+    struct slice name = {"field_0", 7};
+    uint32_t field = store_last_field(store, name);
+    struct last_value value;
+
+    for (uint32_t id = 0; id < count; id += LAST_SERIES_MAX) {
+        uint32_t some = count - id < LAST_SERIES_MAX ? count - id : LAST_SERIES_MAX;
+
+        meter_must(store_last_read(store, id, some, name));
+    }
+    for (uint32_t id = 0; id < count; id++)
+        CHECK(store_last(store, id, field, &value) == LAST_VALUE);
+}
+
+enum ask { BY_ID, BY_KEY, BY_CATALOG };
+
+/* Each question waits for the answer before it: its place depends on that one's type. */
+static void ask_known(struct store *store, const char *name, const char *what,
+                      const struct asked *asked, enum ask ask)
+{
+    uint32_t field = store_last_field(store, (struct slice){"field_0", 7});
+    uint32_t at = 0, missed = 0;
+    uint64_t start = meter_cpu_ns();
+
+    for (uint32_t i = 0; i < asked->count; i++) {
+        struct last_value value = {.type = FIELD_FLOAT};
+        struct slice key = {asked->keys[at], asked->sizes[at]};
+        enum last_answer answer;
+
+        if (ask == BY_ID)
+            answer = store_last(store, asked->ids[at], field, &value);
+        else if (ask == BY_KEY)
+            answer = store_last_by_key(store, key, key_hash(key.data, key.size), field, &value);
+        else
+            answer = store_last(
+                store, store_find_series(store, key.data, key.size, key_hash(key.data, key.size)),
+                field, &value);
+        missed += answer != LAST_VALUE;
+        at += (uint32_t)value.type;
+    }
+    CHECK(at == asked->count * (uint32_t)FIELD_FLOAT);
+    CHECK(missed == 0);
+    meter_report(name, what, (double)(meter_cpu_ns() - start) / asked->count, "ns");
+}
+
+static void ask_unknown(struct store *store, const char *name, const char *what,
+                        const struct asked *asked)
+{
+    struct slice name_of = {"field_0", 7};
+    uint32_t field = store_last_field(store, name_of);
+    uint64_t start = meter_cpu_ns();
+
+    for (uint32_t i = 0, asks = 0; asks < ASKS; i++) {
+        struct last_value value;
+
+        if (store_last(store, asked->ids[i], field, &value) != LAST_UNKNOWN)
+            continue;
+        meter_must(store_last_read(store, asked->ids[i], 1, name_of));
+        CHECK(store_last(store, asked->ids[i], field, &value) == LAST_VALUE);
+        asks++;
+    }
+    meter_report(name, what, (double)(meter_cpu_ns() - start) / 1e3 / ASKS, "us");
+}
+
+static void write_blocks(struct store *store, uint32_t series, uint32_t first, uint32_t end,
+                         const char *name, const char *what)
+{
+    struct block_builder *builder;
+    uint64_t apply_ns = 0;
+
+    meter_must(block_builder_new(&builder));
+    for (uint32_t i = first; i < end; i++) {
+        struct buf *entry = make_entry(builder, i, series, 1, store);
+        bool duplicate;
+        uint64_t start;
+
+        meter_must(store_admit(store, entry, 1, &duplicate));
+        start = meter_cpu_ns();
+        apply(store, entry);
+        apply_ns += meter_cpu_ns() - start;
+        buf_unref(entry);
+    }
+    if (what != NULL)
+        meter_report(name, what, (double)apply_ns / (end - first) / BLOCK_ROWS, "ns a row");
+    block_builder_free(builder);
+}
+
+static void bench_known(struct store *store, const char *name, uint32_t series)
+{
+    struct asked asked = make_asked(store, series);
+    struct store_stats stats;
+
+    ask_unknown(store, name, "unknown id", &asked);
+    know(store, series);
+    ask_known(store, name, "known id", &asked, BY_ID);
+    ask_known(store, name, "known id, again", &asked, BY_ID);
+    store_stats(store, &stats);
+    CHECK(stats.last_series == series);
+    meter_report(name, "memory", (double)stats.last_bytes / series, "bytes a series");
+    meter_report(name, "memory of ten million", (double)stats.last_bytes / series * 1e7 / 1048576,
+                 "MiB");
+    ask_known(store, name, "id by the catalog", &asked, BY_CATALOG);
+    ask_known(store, name, "known id, new key", &asked, BY_KEY);
+    ask_known(store, name, "known key", &asked, BY_KEY);
+    ask_known(store, name, "known key, again", &asked, BY_KEY);
+    store_stats(store, &stats);
+    CHECK(stats.last_series == series);
+    meter_report(name, "memory with keys", (double)stats.last_bytes / series, "bytes a series");
+    free_asked(&asked);
+}
+
 static void bench_last(const char *name, uint32_t series)
 {
+    uint32_t round = series / BLOCK_ROWS, at = BLOCKS;
     const char *dir;
-    struct block_builder *builder;
     struct store *store;
 
     if (!meter_wants(name))
         return;
     dir = meter_make_dir();
-    meter_must(block_builder_new(&builder));
-    store = open_store(dir);
-    for (uint32_t i = 0; i < BLOCKS; i++) {
-        struct buf *entry = make_entry(builder, i, BLOCK_ROWS, series, 1, store);
-        bool duplicate;
-
-        meter_must(store_admit(store, entry, 1, &duplicate));
-        apply(store, entry);
-        buf_unref(entry);
-    }
+    store = open_store(dir, (uint64_t)series * LAST_BYTES);
+    write_blocks(store, series, 0, BLOCKS, name, NULL);
     seal(store, name, (double)BLOCKS * BLOCK_ROWS, (double)BLOCKS * BLOCK_ROWS);
     ask_last(store, name, "last, sealed", series);
-    for (uint32_t i = BLOCKS; i < 2 * BLOCKS; i++) {
-        struct buf *entry = make_entry(builder, i, BLOCK_ROWS, series, 1, store);
-        bool duplicate;
-
-        meter_must(store_admit(store, entry, 1, &duplicate));
-        apply(store, entry);
-        buf_unref(entry);
-    }
+    write_blocks(store, series, at, at + BLOCKS, name, NULL);
+    at += BLOCKS;
     ask_last(store, name, "last, in the head", series);
+    write_blocks(store, series, at, at + round, name, "apply, none is asked");
+    at += round;
+    know_some(store, series, 100);
+    write_blocks(store, series, at, at + round, name, "apply, 1 in 100 is asked");
+    at += round;
+    bench_known(store, name, series);
+    write_blocks(store, series, at, at + round, name, "apply, all are asked");
     store_close(store);
-    block_builder_free(builder);
     meter_remove_dir(dir);
 }
 
@@ -334,6 +501,7 @@ int main(int argc, char **argv)
     bench_store("narrow", 100000, 1, BLOCK_ROWS);
     bench_fresh("fresh");
     bench_last("last", 100000);
+    bench_last("last-1m", SERIES);
     meter_fini();
     return 0;
 }
