@@ -99,6 +99,7 @@ struct options {
         uint64_t compact_memory;
         uint64_t segment_bytes_max;
         uint32_t erase_after_ms;
+        uint64_t last_bytes; /* Of the node: each shard has its part. */
     } storage;
     struct options_limits limits;
     enum log_level log_level;

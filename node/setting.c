@@ -91,6 +91,9 @@ const struct setting settings[] = {
      NULL, "Segments are merged up to this."},
     {"storage.erase_after", SETTING_TIME, AT(storage.erase_after_ms), SECOND, 30 * DAY, "10m", NULL,
      "Rows that were deleted are hidden at once. After this, or twice as long, they are erased."},
+    {"storage.last_bytes", SETTING_SIZE, AT(storage.last_bytes), 0, TIB, "64MiB", NULL,
+     "Memory of all shards for last values that were asked for, so that they are known the next "
+     "time: 100 bytes a series and more, taken when it is needed. 0: none."},
 
     {"limits.connections", SETTING_COUNT, AT(limits.connections), 1, 1000000, "1024", NULL,
      "Open connections of clients, native and HTTP together."},

@@ -194,6 +194,7 @@ struct store_options shard_store_options(struct node *node, uint32_t shard, char
         .seal_bytes = seal_bytes(node),
         .producers_max = node->options.storage.producers_max,
         .compact_memory = node->options.storage.compact_memory,
+        .last_bytes = node->options.storage.last_bytes / node->shards,
         .cancel = &node->stopping,
     };
 }

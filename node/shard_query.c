@@ -1,10 +1,11 @@
 /*
- * A shard's part of a query: decide whether this replica may answer, wait for a place in the pool,
- * freeze a snapshot on the worker, scan it there, hand the parts back.
+ * A shard's part of a query: decide whether this replica may answer, answer what is known (last
+ * values), or wait for a place in the pool, freeze a snapshot on the worker, scan it there, hand
+ * the parts back.
  *
  *    shard_query() --linearizable--> group_read() --shard_read_done()--.
  *         |                                                            |
- *         '--leader, any---------------------------------------------> start_scan() -pool-> answer
+ *         '--leader, any------------------> answer_known() or start_scan() -pool-> answer
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +13,12 @@
 #include "node/shard_io.h"
 #include "storage/aggregate.h"
 #include "storage/base/clk.h"
+#include "storage/base/metric.h"
 #include "storage/scan_databases.h"
 #include "storage/scan_labels.h"
 #include "storage/snapshot.h"
 #include "storage/store_damage.h"
+#include "storage/store_last.h"
 
 enum {
     RETRY_ROUND_MS = 20,
@@ -37,6 +40,7 @@ struct scan_task {
     struct query_request *request;
     struct snapshot *snapshot;
     struct scan_limits limits;
+    struct last_found found; /* Of last values, to know them the next time. */
     enum err err;
     struct err_note note;
 };
@@ -105,8 +109,9 @@ static void scan_in_pool(struct pool_job *job)
         task->err = scan_labels(task->snapshot, task->request->query, &task->limits, take_batch,
                                 task->request);
     else
-        task->err = scan_page(task->snapshot, task->request->query, &task->limits, take_batch,
-                              task->request, &task->request->next);
+        task->err = scan_found(task->snapshot, task->request->query, &task->limits, take_batch,
+                               task->request, &task->request->next,
+                               task->found.wanted ? &task->found : NULL);
     if (task->err != ERR_OK)
         err_save(&task->note, task->err);
 }
@@ -115,17 +120,23 @@ static void scan_in_pool(struct pool_job *job)
 
 static void run_scans(struct worker *worker);
 
+/* `err` is that of err_detail(). */
+static void answer(struct shard *shard, struct query_request *request, enum err err)
+{
+    if (err != ERR_OK) {
+        (void)err_wrap(err, "shard %u", shard->number - 1);
+        router_fail(shard->worker, &request->route, err, 0);
+    } else {
+        router_answer(shard->worker, &request->route);
+    }
+}
+
 static void end_scan(struct scan_task *task)
 {
-    struct shard *shard = task->shard;
-
-    if (task->err != ERR_OK) {
+    if (task->err != ERR_OK)
         (void)err_restore(&task->note);
-        (void)err_wrap(task->err, "shard %u", shard->number - 1);
-        router_fail(shard->worker, &task->request->route, task->err, 0);
-    } else {
-        router_answer(shard->worker, &task->request->route);
-    }
+    last_found_fini(&task->found);
+    answer(task->shard, task->request, task->err);
     free(task);
 }
 
@@ -142,6 +153,8 @@ static void scan_finished(struct pool_job *job)
         task->err = store_check_damage(task->shard->store, task->request->query);
         err_save(&task->note, task->err);
     }
+    if (task->err == ERR_OK && task->found.wanted)
+        store_last_learn(task->shard->store, task->request->query, &task->found);
     end_scan(task);
     run_scans(worker);
 }
@@ -158,6 +171,7 @@ static void run_scans(struct worker *worker)
             worker->scans_end = &worker->scans;
         task->err = store_check_damage(task->shard->store, task->request->query);
         if (task->err == ERR_OK) {
+            store_last_begin(task->shard->store, task->request->query, &task->found);
             task->snapshot = store_snapshot(task->shard->store);
             if (task->snapshot == NULL)
                 task->err = err_set(ERR_NO_MEMORY, "a snapshot");
@@ -172,31 +186,59 @@ static void run_scans(struct worker *worker)
     }
 }
 
-static void start_scan(struct shard *shard, struct query_request *request)
+static struct scan_limits limits_of(const struct shard *shard, const struct query_request *request)
 {
     const struct options_limits *limits = &shard->worker->node->options.limits;
     uint32_t timeout_ms = request->timeout_ms;
-    struct scan_task *task = calloc(1, sizeof *task);
+    struct scan_limits scan;
 
+    if (timeout_ms == 0 || timeout_ms > limits->query_time_ms)
+        timeout_ms = limits->query_time_ms;
+    scan = (struct scan_limits){.memory_bytes = limits->query_bytes / 2,
+                                .result_bytes = limits->query_bytes / 2,
+                                .page_bytes = PAGE_BYTES,
+                                .deadline_ns = clk_now_ns() + (uint64_t)timeout_ms * 1000000,
+                                .cancel = &shard->worker->node->closing};
+    if (request->query->page.on && scan.memory_bytes > PAGE_MEMORY)
+        scan.memory_bytes = PAGE_MEMORY;
+    return scan;
+}
+
+/* Last values that were asked for before: a few series at most, so it is done at once. */
+static bool answer_known(struct shard *shard, struct query_request *request,
+                         const struct scan_limits *limits)
+{
+    bool known;
+    enum err err =
+        store_last_query(shard->store, request->query, limits, take_batch, request, &known);
+
+    if (!known)
+        return false;
+    metric_add(METRIC_LAST_KNOWN, 1);
+    request->next = (struct query_place){.series = QUERY_PLACE_END};
+    answer(shard, request, err);
+    return true;
+}
+
+static void start_scan(struct shard *shard, struct query_request *request)
+{
+    struct scan_limits limits = limits_of(shard, request);
+    struct scan_task *task;
+
+    if (answer_known(shard, request, &limits))
+        return;
+    task = calloc(1, sizeof *task);
     if (task == NULL) {
         router_fail(shard->worker, &request->route,
                     err_set(ERR_NO_MEMORY, "shard %u: a scan", shard->number - 1), 1000);
         return;
     }
-    if (timeout_ms == 0 || timeout_ms > limits->query_time_ms)
-        timeout_ms = limits->query_time_ms;
     *task = (struct scan_task){
         .job = {.run = scan_in_pool, .done = scan_finished},
         .shard = shard,
         .request = request,
-        .limits = {.memory_bytes = limits->query_bytes / 2,
-                   .result_bytes = limits->query_bytes / 2,
-                   .page_bytes = PAGE_BYTES,
-                   .deadline_ns = clk_now_ns() + (uint64_t)timeout_ms * 1000000,
-                   .cancel = &shard->worker->node->closing},
+        .limits = limits,
     };
-    if (request->query->page.on && task->limits.memory_bytes > PAGE_MEMORY)
-        task->limits.memory_bytes = PAGE_MEMORY;
     *shard->worker->scans_end = task;
     shard->worker->scans_end = &task->next;
     run_scans(shard->worker);

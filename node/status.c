@@ -180,6 +180,8 @@ static json_t *shard_json(struct node *node, uint32_t group)
     (void)json_object_set_new(shard, "segment_rows", json_number(store->segment_rows));
     (void)json_object_set_new(shard, "tombstones", json_number(store->tombstones));
     (void)json_object_set_new(shard, "compactions", json_number(store->compactions));
+    (void)json_object_set_new(shard, "last_series", json_number(store->last_series));
+    (void)json_object_set_new(shard, "last_bytes", json_number(store->last_bytes));
     (void)json_object_set_new(shard, "sealed", json_number(store->sealed_index));
     (void)json_object_set_new(shard, "sealing", json_boolean(store->sealing));
     (void)json_object_set_new(shard, "chain", json_string(chain));
@@ -292,6 +294,9 @@ static const struct shard_metric shard_metrics[] = {
     {"millrace_shard_segments", "gauge", "Number of segments", OF(store.segments)},
     {"millrace_shard_compactions", "gauge", "Compactions ordered and not made yet",
      OF(store.compactions)},
+    {"millrace_shard_last_series", "gauge", "Series whose last values are known",
+     OF(store.last_series)},
+    {"millrace_shard_last_bytes", "gauge", "Memory of known last values", OF(store.last_bytes)},
     {"millrace_raft_term", "gauge", "Term of the shard's group", OF(group.term)},
     {"millrace_raft_commit_index", "gauge", "Committed up to", OF(group.commit)},
     {"millrace_raft_applied_index", "gauge", "Applied up to", OF(group.applied)},

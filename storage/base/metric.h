@@ -56,6 +56,8 @@
       "Bytes of catalogs of series")                                                              \
     X(METRIC_WRITTEN_MANIFEST, counter, "millrace_storage_manifest_bytes_total",                  \
       "Bytes of manifests")                                                                       \
+    X(METRIC_LAST_KNOWN, counter, "millrace_query_last_known_total",                              \
+      "A shard's parts of queries for last values that needed no scan")                           \
     X(METRIC_CONN_OPEN, gauge, "millrace_conn_open", "Open client connections")
 
 /* Durations, given in nanoseconds, counted in buckets from 50 us to 10 s. */

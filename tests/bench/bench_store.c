@@ -427,7 +427,7 @@ static void write_blocks(struct store *store, uint32_t series, uint32_t first, u
 
     meter_must(block_builder_new(&builder));
     for (uint32_t i = first; i < end; i++) {
-        struct buf *entry = make_entry(builder, i, series, 1, store);
+        struct buf *entry = make_entry(builder, i, BLOCK_ROWS, series, 1, store);
         bool duplicate;
         uint64_t start;
 

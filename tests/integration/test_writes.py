@@ -80,6 +80,45 @@ def test_reads_at_all_levels(cluster):
     assert len(csv(cluster, "--table", "c", "--consistency", "any")) == 2
 
 
+def known_parts(cluster):
+    """Parts of queries for last values that needed no scan, of all nodes."""
+    total = 0
+    for node in cluster.nodes:
+        for line in node.get("/metrics")[1].splitlines():
+            if line.startswith("millrace_query_last_known_total "):
+                total += int(line.split()[1])
+    return total
+
+
+def test_last_values_are_known_once_they_were_asked_for(cluster):
+    def last(*more):
+        rows = csv(cluster, "--table", "gauge", "--last", *more)
+        return sorted(tuple(row[1:]) for row in rows[1:])
+
+    def write(host, value, second):
+        line = f"gauge,host={host} v={value} {SECOND + second * 1000000000}"
+        assert cluster.nodes[second % 3].post("/write", line.encode())[0] == 204
+
+    for host in ("a", "b"):
+        write(host, 1, 10)
+    assert last("--where", "host=a") == [("a", "1")]
+    before = known_parts(cluster)
+    for level in ("leader", "linearizable"):
+        assert last("--where", "host=a", "--consistency", level) == [("a", "1")]
+    assert known_parts(cluster) > before, "each question was answered by scans"
+    for value, second, want in ((2, 9, 1), (3, 10, 3), (4, 11, 4), (5, 13, 5), (6, 12, 5)):
+        write("a", value, second)
+        assert last("--where", "host=a") == [("a", str(want))], (value, second)
+        assert last() == [("a", str(want)), ("b", "1")]
+    result = cluster.run("delete", "--table", "gauge", "--where", "host=a", "--from",
+                         f"{SECOND // 1000000000 + 12}s")
+    assert result.returncode == 0, result.stderr
+    assert last("--where", "host=a") == [("a", "4")]
+    assert last("--where", "host=z") == []
+    write("z", 7, 10)
+    assert last("--where", "host=z") == [("z", "7")]
+
+
 def test_ready_metrics_and_status(cluster):
     for node in cluster.nodes:
         assert node.get("/ready")[0] == 200
