@@ -44,6 +44,14 @@ static bool get_bool(struct reader *r)
     return value == 1;
 }
 
+/* Ids of series. Divided, not multiplied: a size of 32 bits would wrap. */
+static const uint8_t *take_ids(struct reader *r, uint32_t count)
+{
+    if (count > reader_left(r) / sizeof(uint32_t))
+        r->bad = true;
+    return r->bad ? NULL : reader_take(r, count * sizeof(uint32_t));
+}
+
 /* ---- HELLO --------------------------------------------------------------------------------- */
 
 /* The version stands first in every version, so that a stranger can still be told what is spoken
@@ -143,7 +151,7 @@ enum err message_get_error(const void *bytes, size_t size, struct message_error 
     ret->cutoff_ns = (int64_t)reader_u64(&r);
     ret->text = get_string(&r, MESSAGE_TEXT_MAX);
     ret->id_count = reader_u32(&r);
-    ret->ids = reader_take(&r, (size_t)ret->id_count * sizeof(uint32_t));
+    ret->ids = take_ids(&r, ret->id_count);
     if (!reader_done(&r))
         return malformed("ERROR", size);
     if (ret->code == ERR_OK || ret->code >= ERR_COUNT)
@@ -377,7 +385,7 @@ enum err message_get_write_ok(const void *bytes, size_t size, struct message_wri
     ret->rows = reader_u32(&r);
     duplicate = reader_u8(&r);
     ret->id_count = reader_u32(&r);
-    ret->ids = reader_take(&r, (size_t)ret->id_count * sizeof(uint32_t));
+    ret->ids = take_ids(&r, ret->id_count);
     if (!reader_done(&r))
         return malformed("WRITE_OK", size);
     if (duplicate > 1)

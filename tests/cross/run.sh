@@ -1,6 +1,6 @@
 #!/bin/sh
-# Does the codec write and read the same bytes on other architectures? Builds tests/cross/columns.c for
-# each with Debian's cross compilers, runs it under qemu-user. Installs what is missing.
+# Does the codec write and read the same bytes on other architectures, and do frames hold? Builds the
+# programs here for each with Debian's cross compilers, runs them under qemu-user. Installs what is missing.
 #
 #   tests/cross/run.sh [arm64] [armhf] [riscv64]        default: all
 #
@@ -41,19 +41,30 @@ sources="tests/cross/columns.c tests/support/golden_columns.c
     storage/block/column_int.c storage/block/column_int_read.c storage/block/column_string.c
     storage/block/column_time.c storage/block/lanes.c storage/block/lanes_kernels.c
     storage/block/pack.c"
+frame_sources="tests/cross/frames.c client/wire/message.c storage/block/tombstone.c
+    storage/base/bytes.c storage/base/check.c storage/base/err.c storage/base/types.c"
+
+# build ARCHITECTURE PROGRAM SOURCE...
+build() {
+    log=$out/$1.log
+    program=$2
+    shift 2
+    "$triplet-gcc" -std=gnu11 -O2 -ffp-contract=off -Wall -Wextra -Werror -I. -D_GNU_SOURCE \
+        -DLANES_TABLE=lanes_kernels_scalar -idirafter /usr/include -static "$@" -lm \
+        -o "$program" 2>>"$log"
+}
 
 failed=0
 cases=
 for architecture in $architectures; do
     describe "$architecture"
-    program=$out/columns-$architecture
     # xxhash.h is the same everywhere; behind all other folders, so that nothing else is found there.
     # shellcheck disable=SC2086
-    if install &&
-        "$triplet-gcc" -std=gnu11 -O2 -ffp-contract=off -Wall -Wextra -Werror -I. -D_GNU_SOURCE \
-            -DLANES_TABLE=lanes_kernels_scalar -idirafter /usr/include -static $sources -lm \
-            -o "$program" 2>"$out/$architecture.log" &&
-        answer=$("$emulator" "$program" tests/golden/columns_v2.bin 2>&1); then
+    if : >"$out/$architecture.log" && install &&
+        build "$architecture" "$out/columns-$architecture" $sources &&
+        build "$architecture" "$out/frames-$architecture" $frame_sources &&
+        answer=$("$emulator" "$out/columns-$architecture" tests/golden/columns_v2.bin 2>&1 &&
+            "$emulator" "$out/frames-$architecture" 2>&1); then
         echo "$architecture: $answer"
         cases="$cases<testcase name=\"cross.$architecture\" status=\"run\"/>"
     else

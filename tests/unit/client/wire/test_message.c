@@ -376,6 +376,36 @@ Test(message, brings_write_answers_back)
     bytes_fini(&bytes);
 }
 
+/* More than there are, and so many that their bytes are none, or few, in 32 bits. */
+Test(message, takes_no_more_ids_than_there_are_bytes_for)
+{
+    static const uint32_t counts[] = {1, 1u << 30, (1u << 30) + 1, 3u << 30, UINT32_MAX};
+    const struct message_write_ok ok = {.shard = 5};
+    const struct message_error error = {.code = ERR_LIMIT};
+
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct bytes bytes = {0};
+
+        for (int there = 0; there < 2; there++) {
+            message_put_write_ok(&ok, &bytes);
+            memcpy(bytes.data + bytes.size - sizeof counts[i], &counts[i], sizeof counts[i]);
+            if (there)
+                bytes_put_u32(&bytes, 7);
+            cr_assert_eq(decode_write_ok(bytes.data, bytes.size),
+                         there && counts[i] == 1 ? ERR_OK : ERR_INVALID);
+            bytes_clear(&bytes);
+            message_put_error(&error, &bytes);
+            memcpy(bytes.data + bytes.size - sizeof counts[i], &counts[i], sizeof counts[i]);
+            if (there)
+                bytes_put_u32(&bytes, 7);
+            cr_assert_eq(decode_error(bytes.data, bytes.size),
+                         there && counts[i] == 1 ? ERR_OK : ERR_INVALID);
+            bytes_clear(&bytes);
+        }
+        bytes_fini(&bytes);
+    }
+}
+
 static struct query make_query(void)
 {
     return (struct query){.database = "plant",
