@@ -111,6 +111,8 @@ static enum err replay(void *arg, const struct log_record *record)
         return err_set(ERR_CORRUPT, "the log has records of group %u, but cluster.shards says %u",
                        record->group, node->shards);
     shard = node->workers[node_owner(node, record->group)].groups[record->group];
+    node->replayed.records++;
+    node->replayed.bytes += record->payload == NULL ? 0 : record->payload->size;
     return group_replay(shard->group, record);
 }
 
@@ -149,14 +151,24 @@ static enum err open_log(struct node *node)
         .file_bytes = node->options.log.file_bytes,
         .bytes_max = node->options.log.bytes_max,
         .reserve_bytes = RESERVE_BYTES,
+        .read_ahead = true,
     };
+    uint64_t begin_ns = clk_now_ns();
+    struct log_stats stats;
     enum err err;
 
     (void)snprintf(dir, sizeof dir, "%s/log", node->options.node.data_dir);
     err = log_open(&options, replay, node, &node->log);
-    if (err == ERR_OK)
-        err = log_writer_start(node->log, node->worker_count, wake_worker, node, &node->writer);
-    return err;
+    if (err != ERR_OK)
+        return err;
+    node->log_read_ns = clk_now_ns();
+    log_stats(node->log, &stats);
+    log_info("stores opened in %" PRIu64 " ms; log replayed: %" PRIu64 " records, %" PRIu64
+             " bytes in %" PRIu64 " files, in %" PRIu64 " ms",
+             (begin_ns - node->start_ns) / (uint64_t)NS_PER_MS, node->replayed.records,
+             node->replayed.bytes, stats.files,
+             (node->log_read_ns - begin_ns) / (uint64_t)NS_PER_MS);
+    return log_writer_start(node->log, node->worker_count, wake_worker, node, &node->writer);
 }
 
 static enum err allocate(struct node *node)
@@ -216,6 +228,8 @@ enum err node_start(const struct options *options, struct node **ret_node)
         err = scrub_start(node, &node->scrub);
     for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
         err = worker_start(&node->workers[i]);
+    for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
+        err = worker_wait(&node->workers[i]);
     return err;
 }
 

@@ -2,7 +2,8 @@
  * node.h - the process: what all its workers share, and the order of starting and stopping.
  *
  *    start   data directory locked -> stores opened -> log replayed into the groups -> log writer
- *            -> compactor -> workers (loops, links, listeners), each starts its groups
+ *            -> compactor -> links, group 0 -> workers: each starts its groups, which apply what the
+ *            log has, then listens
  *    stop    no new work -> leadership handed over -> connections closed -> workers end -> log
  *            written out -> stores closed
  *
@@ -51,9 +52,12 @@ struct node {
     uint64_t server;
     uint64_t cluster; /* Hash of the cluster's name. */
     uint32_t shards;
-    uint32_t groups; /* shards + 1: the meta group is 0 */
-    uint32_t epoch;  /* Of this start: higher than that of the one before. */
-    uint64_t start_ns;
+    uint32_t groups;                /* shards + 1: the meta group is 0 */
+    uint32_t epoch;                 /* Of this start: higher than that of the one before. */
+    uint64_t start_ns, log_read_ns; /* The second: the log was replayed. */
+    struct {
+        uint64_t records, bytes;
+    } replayed; /* Of the log, at start. */
     struct log *log;
     struct log_writer *writer;
     struct compactor *compactor;

@@ -32,6 +32,15 @@ struct shard_aged {
     uint64_t since_ms;
 };
 
+/** From the group's start until it serves: it knows a leader, and has applied what that one has
+ * committed. */
+struct shard_start {
+    bool serves;
+    uint64_t began_ns, led_ns; /* Start; a leader is known. */
+    uint64_t from;             /* The store had applied that much. */
+    uint64_t apply_ns;         /* Spent in shard_apply(). */
+};
+
 struct shard {
     struct worker *worker;
     uint32_t number; /* Of the group; the shard's own number is one less. */
@@ -57,7 +66,8 @@ struct shard {
     uint64_t damaged_ms;            /* Files are damaged since then; 0: none is. */
     uint64_t left_ms;               /* Last tried to hand over for that. */
     uint64_t asked_ms;              /* Last seal for the sake of a damaged log. */
-    uint64_t held_ms;        /* Since then others lack what stands in one here; 0: they do not. */
+    uint64_t held_ms; /* Since then others lack what stands in one here; 0: they do not. */
+    struct shard_start start;
     struct read_wait *reads; /* Linearizable queries that wait for their round. */
     uint64_t read_token;
 };

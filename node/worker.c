@@ -457,6 +457,8 @@ enum err worker_init(struct worker *worker, struct node *node, uint32_t number)
         uv_async_init(&worker->loop, &worker->bell, bell_cb) != 0 ||
         uv_async_init(&worker->loop, &worker->stop_bell, stop_cb) != 0)
         return err_set(ERR_IO, "worker %u: no event loop (too many open files?)", number);
+    if (uv_sem_init(&worker->begun, 0) != 0)
+        return err_set(ERR_NO_MEMORY, "worker %u: a semaphore", number);
     (void)uv_prepare_init(&worker->loop, &worker->prepare);
     (void)uv_timer_init(&worker->loop, &worker->group_timer);
     (void)uv_timer_init(&worker->loop, &worker->slow_timer);
@@ -470,10 +472,10 @@ enum err worker_init(struct worker *worker, struct node *node, uint32_t number)
     return ERR_OK;
 }
 
-static enum err open_parts(struct worker *worker)
+static enum err copy_schema(struct worker *worker)
 {
     const struct schema_map *schema = meta_schema(worker->node->meta);
-    enum err err = worker_open_links(worker);
+    enum err err = ERR_OK;
 
     for (uint32_t i = 0; i < schema->database_count && err == ERR_OK; i++) {
         const struct schema_database *database = &schema->databases[i];
@@ -489,9 +491,19 @@ static enum err open_parts(struct worker *worker)
                 &worker->schema, (struct slice){field->table_key, field->table_key_size},
                 (struct slice){field->name, field->name_size}, (enum field_type)field->type);
     }
+    return err;
+}
+
+/* Its groups apply what the log has, the listeners open: each worker for itself, side by side. */
+static enum err begin(struct worker *worker)
+{
+    enum err err = ERR_OK;
+
     for (uint32_t g = worker->number; g < worker->node->groups && err == ERR_OK;
-         g += worker->node->worker_count)
-        err = shard_start(worker->groups[g]);
+         g += worker->node->worker_count) {
+        if (g > 0) /* That one was started before the others began. */
+            err = shard_start(worker->groups[g]);
+    }
     if (err == ERR_OK)
         err = parts_open(worker);
     return err;
@@ -501,9 +513,15 @@ static void worker_main(void *arg)
 {
     struct worker *worker = arg;
     char name[16];
+    enum err err;
 
     (void)snprintf(name, sizeof name, "worker-%u", worker->number);
     (void)pthread_setname_np(pthread_self(), name);
+    err = begin(worker);
+    err_save(&worker->begun_how, err);
+    uv_sem_post(&worker->begun);
+    if (err != ERR_OK)
+        return; /* The process ends. */
     (void)uv_prepare_start(&worker->prepare, worker_turn);
     (void)uv_timer_start(&worker->slow_timer, slow_timer_cb, SLOW_TICK_MS, SLOW_TICK_MS);
     /* The first turn of this loop flushes what starting the groups has written. */
@@ -515,7 +533,11 @@ enum err worker_open(struct worker *worker)
     enum err err;
 
     worker->log = log_writer_port(worker->node->writer, worker->number);
-    err = open_parts(worker);
+    err = worker_open_links(worker);
+    if (err == ERR_OK)
+        err = copy_schema(worker);
+    if (err == ERR_OK && worker->number == 0)
+        err = shard_start(worker->groups[0]);
     return err == ERR_OK ? ERR_OK : err_wrap(err, "worker %u", worker->number);
 }
 
@@ -525,6 +547,14 @@ enum err worker_start(struct worker *worker)
         return err_set(ERR_NO_MEMORY, "worker %u: no thread", worker->number);
     worker->running = true;
     return ERR_OK;
+}
+
+enum err worker_wait(struct worker *worker)
+{
+    uv_sem_wait(&worker->begun);
+    if (worker->begun_how.code == ERR_OK)
+        return ERR_OK;
+    return err_wrap(err_restore(&worker->begun_how), "worker %u", worker->number);
 }
 
 void worker_join(struct worker *worker)
@@ -548,6 +578,7 @@ void worker_empty_mail(struct worker *worker)
 
 void worker_fini(struct worker *worker)
 {
+    uv_sem_destroy(&worker->begun);
     uv_close((uv_handle_t *)&worker->bell, NULL);
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&worker->loop);

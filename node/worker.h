@@ -57,6 +57,8 @@ struct worker {
     uv_timer_t stop_timer;
     uv_async_t stop_bell; /* Rung by node_stop(). */
     bool running;         /* The thread is there. */
+    uv_sem_t begun;       /* Posted by the thread: begun_how says how worker_wait() ends. */
+    struct err_note begun_how;
     uint64_t turns;
     uint64_t phase_since_ms;
     uint64_t armed_ms; /* What group_timer waits for. */
@@ -86,10 +88,13 @@ struct worker {
 
 /** Before the thread runs: mailboxes and empty parts. */
 MUST_CHECK enum err worker_init(struct worker *worker, struct node *node, uint32_t number);
-/** Open links, listeners and groups. Main thread, before any worker runs. */
+/** Open links, copy the schema that group 0 has: worker 0, which starts that group, comes first.
+ * Main thread, before any worker runs. */
 MUST_CHECK enum err worker_open(struct worker *worker);
-/** Start the thread. */
+/** Start the thread, which starts the other groups and then listens. */
 MUST_CHECK enum err worker_start(struct worker *worker);
+/** Until it listens. After an error the process has to end. Main thread. */
+MUST_CHECK enum err worker_wait(struct worker *worker);
 /** Ask the worker to hand over its leaderships and end. Any thread; then worker_join(). */
 void worker_stop(struct worker *worker);
 void worker_join(struct worker *worker);

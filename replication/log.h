@@ -61,6 +61,7 @@ struct log_options {
     uint64_t bytes_max;  /* All files: behind it the oldest go even if a follower lacks them, once
                             LOG_SNAPSHOTs say that this node does not. */
     uint64_t reserve_bytes; /* log_prepare() says ERR_DISK_FULL while fewer are free. */
+    bool read_ahead;        /* A start reads with a thread of its own while records are replayed. */
 };
 
 struct log;

@@ -6,6 +6,7 @@
  *     log_recovery.c   what a start finds in them
  *     log_verify.c     what a scrub finds in them
  *     log_reader.c     records, one by one
+ *     log_read_ahead.c their bytes, before recovery asks for them
  *     log_format.c     the bytes
  *
  * THREADS   Fields are grouped by who may touch them. The writing thread owns the end of the log;

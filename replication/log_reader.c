@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-void log_reader_init(struct log_reader *reader, const struct disk *disk, uint8_t *window)
+#include "replication/log_read_ahead.h"
+
+void log_reader_init(struct log_reader *reader, const struct disk *disk, uint8_t *room)
 {
-    *reader = (struct log_reader){.disk = disk, .window = window};
+    *reader = (struct log_reader){.disk = disk, .room = room};
 }
 
 void log_reader_fini(struct log_reader *reader)
@@ -16,19 +18,25 @@ void log_reader_fini(struct log_reader *reader)
 
 enum err log_reader_load(struct log_reader *reader, const struct log_part *part, uint64_t offset)
 {
-    uint64_t from = offset / LOG_ALIGN * LOG_ALIGN;
+    uint64_t from = offset / LOG_WINDOW_BYTES * LOG_WINDOW_BYTES;
     uint64_t size = part->bytes - from;
+    const uint8_t *window = NULL;
     enum err err;
 
-    if (part->number == reader->number && offset >= reader->window_at &&
-        offset < reader->window_end)
+    if (part->number == reader->number && from == reader->window_at)
         return ERR_OK;
     if (size > LOG_WINDOW_BYTES)
         size = LOG_WINDOW_BYTES;
     reader->number = 0;
-    err = reader->disk->read(part->file, from, reader->window, (size_t)size);
-    if (err != ERR_OK)
-        return err;
+    if (reader->ahead != NULL)
+        window = log_read_ahead_take(reader->ahead, part, from);
+    if (window == NULL) {
+        err = reader->disk->read(part->file, from, reader->room, (size_t)size);
+        if (err != ERR_OK)
+            return err;
+        window = reader->room;
+    }
+    reader->window = window;
     reader->number = part->number;
     reader->window_at = from;
     reader->window_end = from + size;

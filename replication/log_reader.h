@@ -12,6 +12,8 @@
 #include "storage/base/buf.h"
 #include "storage/base/file.h"
 
+struct log_read_ahead;
+
 enum { LOG_WINDOW_BYTES = 1024 * 1024 };
 
 /** What a reader has to know of a file. */
@@ -24,13 +26,15 @@ struct log_part {
 
 struct log_reader {
     const struct disk *disk;
-    uint8_t *window; /* Borrowed: LOG_WINDOW_BYTES, aligned for O_DIRECT. */
-    uint32_t number; /* Of the file in the window; 0: there is none. */
+    uint8_t *room;                /* Borrowed: LOG_WINDOW_BYTES, aligned for O_DIRECT. */
+    struct log_read_ahead *ahead; /* Borrowed; NULL: all is read here. */
+    const uint8_t *window;        /* `room`, or the one of `ahead`. */
+    uint32_t number;              /* Of the file in the window; 0: there is none. */
     uint64_t window_at, window_end;
     struct buf *payload; /* Owned: of the record read last. Replaced if somebody else holds it. */
 };
 
-void log_reader_init(struct log_reader *reader, const struct disk *disk, uint8_t *window);
+void log_reader_init(struct log_reader *reader, const struct disk *disk, uint8_t *room);
 void log_reader_fini(struct log_reader *reader);
 
 /** Make the window hold the byte at `offset`. The errors of a read. */

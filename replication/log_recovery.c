@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "replication/log_internal.h"
+#include "replication/log_read_ahead.h"
 #include "storage/base/check.h"
 
 /*
@@ -26,7 +27,7 @@ struct recovery {
     struct log *log;
     log_replay_cb replay;
     void *arg;
-    struct log_reader reader; /* Its window is the log's stage. */
+    struct log_reader reader; /* Its room is the log's stage. */
 
     uint32_t current_at; /* The file of the last record in order, and where that one ended. */
     uint64_t end;
@@ -145,9 +146,9 @@ static enum err open_file(struct recovery *recovery, uint32_t number)
     if (err == ERR_OK && size < LOG_ALIGN)
         err = corrupt(recovery, number, size, "the file ends inside its header");
     if (err == ERR_OK)
-        err = disk->read(file, 0, recovery->reader.window, LOG_ALIGN);
+        err = disk->read(file, 0, recovery->reader.room, LOG_ALIGN);
     if (err == ERR_OK)
-        err = log_file_header_get(recovery->reader.window, &header);
+        err = log_file_header_get(recovery->reader.room, &header);
     if (err == ERR_CORRUPT)
         err = corrupt(recovery, number, 0, "the file's header is damaged");
     if (err == ERR_OK)
@@ -399,12 +400,12 @@ static enum err zero(struct recovery *recovery, const struct log_file *file, uin
     enum err err = ERR_OK;
 
     recovery->reader.number = 0;
-    memset(recovery->reader.window, 0, to - from < LOG_STAGE_BYTES ? to - from : LOG_STAGE_BYTES);
+    memset(recovery->reader.room, 0, to - from < LOG_STAGE_BYTES ? to - from : LOG_STAGE_BYTES);
     while (from < to && err == ERR_OK) {
         uint64_t left = to - from;
         size_t piece = left < LOG_STAGE_BYTES ? (size_t)left : LOG_STAGE_BYTES;
 
-        err = disk->write(file->part.file, from, recovery->reader.window, piece);
+        err = disk->write(file->part.file, from, recovery->reader.room, piece);
         from += piece;
     }
     return err == ERR_OK ? disk->sync(file->part.file) : err;
@@ -466,8 +467,14 @@ enum err log_recovery_run(struct log *log, log_replay_cb replay_cb, void *arg)
     enum err err;
 
     log_reader_init(&recovery.reader, log->options.disk, log->stage);
-    if ((err = open_files(&recovery)) == ERR_OK && (err = replay_files(&recovery)) == ERR_OK)
+    err = open_files(&recovery);
+    if (err == ERR_OK && log->options.read_ahead)
+        recovery.reader.ahead = log_read_ahead_start(log);
+    if (err == ERR_OK)
+        err = replay_files(&recovery);
+    if (err == ERR_OK)
         err = cut(&recovery);
+    log_read_ahead_stop(recovery.reader.ahead);
     log_reader_fini(&recovery.reader);
     if (err != ERR_OK)
         return err;

@@ -132,7 +132,8 @@ int main(int argc, char **argv)
                                   .cluster = 1,
                                   .groups = WORKERS,
                                   .file_bytes = FILE_BYTES,
-                                  .bytes_max = 16 * FILE_BYTES};
+                                  .bytes_max = 16 * FILE_BYTES,
+                                  .read_ahead = true};
     uint64_t next[WORKERS] = {0};
     struct log_writer *writer;
     struct log_stats stats;
