@@ -2,8 +2,8 @@
  * node.h - the process: what all its workers share, and the order of starting and stopping.
  *
  *    start   data directory locked -> stores opened -> log replayed into the groups -> log writer
- *            -> compactor -> links, group 0 -> workers: each starts its groups, which apply what the
- *            log has, then listens
+ *            -> compactor -> links, group 0 -> workers: each starts its groups, which apply what
+ *            the log has, then listens
  *    stop    no new work -> leadership handed over -> connections closed -> workers end -> log
  *            written out -> stores closed
  *

@@ -207,6 +207,7 @@ static void serve_order(struct worker *worker, uint64_t from, const struct frame
 
 struct peer_query {
     struct query_request request;
+    struct peer_query *next, **at; /* In the worker's list. */
     uint64_t from, number;
     struct message_query message;
 };
@@ -239,6 +240,9 @@ static void query_done(struct route *route)
     message_put_query_end(&end, &bytes);
     /* In the same queue as the parts, so it stays behind them. */
     send_bytes(worker, query->from, FRAME_SHARD_END, query->number, &bytes, false);
+    *query->at = query->next;
+    if (query->next != NULL)
+        query->next->at = query->at;
     message_query_fini(&query->message);
     router_free_query(request);
 }
@@ -269,7 +273,26 @@ static void serve_query(struct worker *worker, uint64_t from, uint64_t number, s
     query->request.timeout_ms = query->message.timeout_ms;
     query->request.here = true;
     query->request.local = query->message.query.consistency == QUERY_ANY;
+    query->next = worker->peer_queries;
+    query->at = &worker->peer_queries;
+    if (query->next != NULL)
+        query->next->at = &query->next;
+    worker->peer_queries = query;
     router_query(worker, &query->request);
+}
+
+/* It is here: only the pool may hold it, so it does not end, and leave the list, under us. */
+static void cancel_queries(struct worker *worker, uint64_t from, bool all, uint64_t number)
+{
+    for (struct peer_query *query = worker->peer_queries; query != NULL; query = query->next) {
+        if (query->from == from && (all || query->number == number))
+            router_cancel(worker, &query->request);
+    }
+}
+
+void peer_down(struct worker *worker, uint64_t server)
+{
+    cancel_queries(worker, server, true, 0);
 }
 
 /* ---- Files --------------------------------------------------------------------------------- */
@@ -323,6 +346,8 @@ void peer_serve(struct worker *worker, uint64_t from, const struct frame_header 
         serve_declare(worker, from, header->request, payload);
     else if (header->type == FRAME_DATABASE || header->type == FRAME_DELETE)
         serve_order(worker, from, header, payload);
+    else if (header->type == FRAME_CANCEL)
+        cancel_queries(worker, from, false, header->request);
     else if (header->type == FRAME_FETCH)
         serve_fetch(worker, from, header->request, payload);
     else if (header->type == FRAME_DAMAGED)

@@ -18,6 +18,9 @@ struct worker;
 void peer_serve(struct worker *worker, uint64_t from, const struct frame_header *header,
                 struct buf *payload);
 
+/** The link to that server broke: nobody there waits for what it has asked. */
+void peer_down(struct worker *worker, uint64_t server);
+
 /** An answer's error as the payload of a FRAME_ERROR; also for clients (native.c). */
 struct answer;
 void peer_encode_answer(const struct answer *answer, struct bytes *out);

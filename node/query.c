@@ -34,7 +34,8 @@ struct query_run {
     uint64_t rows, bytes, stale_ms;
     struct query_place place; /* Behind a page. */
     uint32_t under_way, left;
-    bool starting; /* query_start() is on the stack. */
+    bool starting; /* Its shards are asked, or told: an answer must not end it meanwhile. */
+    bool canceled; /* Those under way were told that nobody waits for them. */
     enum err code;
     char text[ERR_DETAIL_MAX];
     struct shard_ask shards[];
@@ -104,11 +105,25 @@ static void finish_aggregate(struct query_run *run)
     columns_fini(&columns);
 }
 
+/* It has failed, or its asker is gone: what is still under way is for nothing. */
+static void cancel_parts(struct query_run *run)
+{
+    run->canceled = true;
+    run->starting = true; /* Some answer at once: that must not end it under us. */
+    for (uint32_t i = 0; i < run->worker->node->shards; i++) {
+        if (run->shards[i].request != NULL)
+            router_cancel(run->worker, run->shards[i].request);
+    }
+    run->starting = false;
+}
+
 /* True: it has ended, and is gone. */
 static bool end_if_done(struct query_run *run)
 {
     struct message_query_end end;
 
+    if (run->code != ERR_OK && run->under_way > 0 && !run->starting && !run->canceled)
+        cancel_parts(run);
     if (run->under_way > 0 || run->starting || (run->left > 0 && run->code == ERR_OK))
         return false;
     if (run->sink.end != NULL) {
@@ -337,6 +352,7 @@ enum err query_start(struct worker *worker, struct message_query *message,
 void query_abandon(struct query_run *run)
 {
     run->sink.end = NULL;
+    metric_add(METRIC_QUERY_CANCELED, 1);
     fail(run, ERR_CANCELED, "the asker is gone");
     (void)end_if_done(run);
 }
@@ -345,6 +361,7 @@ void query_tick(struct worker *worker, uint64_t now_ms)
 {
     struct query_run *next;
 
+    shard_scan_tick(worker);
     for (struct query_run *run = worker->queries; run != NULL; run = next) {
         next = run->next;
         run->starting = true; /* An answer that comes at once must not end it under us. */

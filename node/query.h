@@ -36,7 +36,7 @@ enum { QUERY_RUNS_MAX = 64 }; /* Of one worker at a time. */
  */
 MUST_CHECK enum err query_start(struct worker *worker, struct message_query *message,
                                 const struct query_sink *sink, struct query_run **ret_run);
-/** The asker is gone: the sink is not called any more. */
+/** The asker is gone: the sink is not called any more, and the scans end, here and elsewhere. */
 void query_abandon(struct query_run *run);
 /** Ask again where it is due, end what is too late. */
 void query_tick(struct worker *worker, uint64_t now_ms);

@@ -196,6 +196,7 @@ static void ask_peer(struct worker *worker, struct route *route, uint64_t server
 
     if (err == ERR_OK) {
         route->peer = server;
+        route->number = number;
         route->expires_ms = worker_now_ms() + expires_ms;
         err = links_frame(worker->links, server, type, number, payload, urgent);
         if (err != ERR_OK && find_route(&worker->router, number, &slot) == route)
@@ -420,6 +421,25 @@ void router_query(struct worker *worker, struct query_request *request)
     bytes_fini(&bytes);
 }
 
+void router_cancel(struct worker *worker, struct query_request *request)
+{
+    struct route *route = &request->route;
+    struct buf *nothing;
+    uint32_t slot;
+    enum err err;
+
+    atomic_store_explicit(&request->canceled, true, memory_order_relaxed);
+    if (route->peer == 0 || find_route(&worker->router, route->number, &slot) != route)
+        return; /* A worker of this node has it, and looks. */
+    nothing = buf_new(0);
+    if (nothing != NULL) {
+        err = links_frame(worker->links, route->peer, FRAME_CANCEL, route->number, nothing, true);
+        (void)err; /* It goes on there to its time-out, or with the link. */
+        buf_unref(nothing);
+    }
+    end_route(worker, slot, err_set(ERR_CANCELED, "nobody waits for the answer"));
+}
+
 void router_piece(struct worker *worker, struct piece_request *request)
 {
     struct bytes bytes = {0};
@@ -508,6 +528,7 @@ void router_frame(struct worker *worker, uint64_t from, const struct frame_heade
     case FRAME_DATABASE:
     case FRAME_DELETE:
     case FRAME_SHARD_QUERY:
+    case FRAME_CANCEL:
     case FRAME_FETCH:
     case FRAME_DAMAGED:
         peer_serve(worker, from, header, payload);

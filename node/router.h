@@ -15,6 +15,7 @@
 #ifndef NODE_ROUTER_H
 #define NODE_ROUTER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "client/wire/fetch.h"
@@ -44,7 +45,8 @@ struct route {
     struct worker *origin; /* Who asked. */
     void (*done)(struct route *route);
     struct answer answer;
-    uint64_t peer;       /* Asked over the link: that server. */
+    uint64_t peer;       /* Asked over the link: that server, */
+    uint64_t number;     /* with that number. */
     uint64_t expires_ms; /* Likewise. */
 };
 
@@ -106,6 +108,8 @@ struct query_request {
     uint64_t at; /* Ask this other node; 0: who leads, but for the next two. */
     bool local;  /* This node's replica may answer, whoever leads. */
     bool here;   /* Answer ERR_NOT_LEADER instead of forwarding. */
+    /* Set by router_cancel(), read by the pool: nobody wants the answer any more. */
+    atomic_bool canceled;
     /* Result */
     struct query_part *parts; /* Owned. */
     uint32_t part_count;
@@ -146,6 +150,10 @@ void router_declare(struct worker *worker, struct declare_request *request);
 void router_order(struct worker *worker, struct order_request *request);
 void router_query(struct worker *worker, struct query_request *request);
 void router_piece(struct worker *worker, struct piece_request *request);
+
+/** The asker, on his worker, wants no answer any more: it ends soon, wherever it is, and done()
+ * follows, perhaps before this returns. */
+void router_cancel(struct worker *worker, struct query_request *request);
 
 /** Give a request back to its asker, from the worker that carried it out. */
 void router_answer(struct worker *worker, struct route *route);

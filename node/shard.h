@@ -84,6 +84,9 @@ void shard_write(struct shard *shard, struct write_request *request);
 /** Answer one shard's part of a query; route.done() follows in any case. */
 void shard_query(struct shard *shard, struct query_request *request);
 
+/** Every 100 ms: scans that wait for the pool, and nobody waits for them, end. */
+void shard_scan_tick(struct worker *worker);
+
 /** Delete rows, as the leader; route.done() follows in any case. */
 void shard_delete(struct shard *shard, struct order_request *request);
 

@@ -131,13 +131,51 @@ static void answer(struct shard *shard, struct query_request *request, enum err 
     }
 }
 
+static bool is_canceled(const struct scan_task *task)
+{
+    return atomic_load_explicit(&task->request->canceled, memory_order_relaxed);
+}
+
 static void end_scan(struct scan_task *task)
 {
+    metric_sub(METRIC_SCAN_OPEN, 1);
+    metric_add(METRIC_SCAN_ENDED, 1);
+    if (task->err == ERR_CANCELED && is_canceled(task))
+        metric_add(METRIC_SCAN_CANCELED, 1);
     if (task->err != ERR_OK)
         (void)err_restore(&task->note);
     last_found_fini(&task->found);
     answer(task->shard, task->request, task->err);
     free(task);
+}
+
+/* Those that wait in vain end before their turn. */
+static void drop_canceled(struct worker *worker)
+{
+    struct scan_task **at = &worker->scans;
+    struct scan_task *gone = NULL, **gone_end = &gone;
+
+    while (*at != NULL) {
+        struct scan_task *task = *at;
+
+        if (!is_canceled(task)) {
+            at = &task->next;
+            continue;
+        }
+        *at = task->next;
+        task->next = NULL;
+        *gone_end = task;
+        gone_end = &task->next;
+    }
+    worker->scans_end = at;
+    while (gone != NULL) {
+        struct scan_task *task = gone;
+
+        gone = task->next;
+        task->err = err_set(ERR_CANCELED, "nobody waits for the answer");
+        err_save(&task->note, task->err);
+        end_scan(task);
+    }
 }
 
 static void scan_finished(struct pool_job *job)
@@ -163,6 +201,7 @@ static void scan_finished(struct pool_job *job)
  * there are threads, so that a seal never waits behind all the questions of a site. */
 static void run_scans(struct worker *worker)
 {
+    drop_canceled(worker);
     while (worker->scans != NULL && worker->scans_running < worker->node->options.pool_threads) {
         struct scan_task *task = worker->scans;
 
@@ -186,7 +225,7 @@ static void run_scans(struct worker *worker)
     }
 }
 
-static struct scan_limits limits_of(const struct shard *shard, const struct query_request *request)
+static struct scan_limits limits_of(const struct shard *shard, struct query_request *request)
 {
     const struct options_limits *limits = &shard->worker->node->options.limits;
     uint32_t timeout_ms = request->timeout_ms;
@@ -198,7 +237,8 @@ static struct scan_limits limits_of(const struct shard *shard, const struct quer
                                 .result_bytes = limits->query_bytes / 2,
                                 .page_bytes = PAGE_BYTES,
                                 .deadline_ns = clk_now_ns() + (uint64_t)timeout_ms * 1000000,
-                                .cancel = &shard->worker->node->closing};
+                                .cancel = &request->canceled,
+                                .stop = &shard->worker->node->closing};
     if (request->query->page.on && scan.memory_bytes > PAGE_MEMORY)
         scan.memory_bytes = PAGE_MEMORY;
     return scan;
@@ -239,9 +279,15 @@ static void start_scan(struct shard *shard, struct query_request *request)
         .request = request,
         .limits = limits,
     };
+    metric_add(METRIC_SCAN_OPEN, 1);
     *shard->worker->scans_end = task;
     shard->worker->scans_end = &task->next;
     run_scans(shard->worker);
+}
+
+void shard_scan_tick(struct worker *worker)
+{
+    drop_canceled(worker);
 }
 
 void shard_query(struct shard *shard, struct query_request *request)

@@ -28,6 +28,7 @@
 #include "storage/base/mailbox.h"
 
 struct native_server;
+struct peer_query;
 struct query_run;
 struct http_server;
 struct shard;
@@ -80,10 +81,11 @@ struct worker {
     uint32_t pool_jobs;                   /* Under way in the pool, or the compactor, for us. */
     struct scan_task *scans, **scans_end; /* Wait for their turn in the pool (shard_query.c). */
     uint32_t scans_running;
-    uint64_t told_ms;  /* Worker 0: others were told what is damaged here, */
-    bool told_damage;  /* and that something was. */
-    uint32_t requests; /* Ours that are not answered (router.h). */
-    bool counted_idle; /* In node->workers_idle. */
+    struct peer_query *peer_queries; /* That other nodes have asked, and we have not answered. */
+    uint64_t told_ms;                /* Worker 0: others were told what is damaged here, */
+    bool told_damage;                /* and that something was. */
+    uint32_t requests;               /* Ours that are not answered (router.h). */
+    bool counted_idle;               /* In node->workers_idle. */
 };
 
 /** Before the thread runs: mailboxes and empty parts. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "node/peer.h"
 #include "node/shard.h"
 #include "node/worker.h"
 #include "replication/raft_wire.h"
@@ -82,6 +83,7 @@ static void link_down(void *ctx, uint64_t server)
     if (worker->phase == WORKER_CLOSING)
         return;
     router_peer_down(worker, server);
+    peer_down(worker, server);
     for (uint32_t g = worker->number; g < worker->node->groups; g += worker->node->worker_count)
         group_peer_lost(worker->groups[g]->group, server);
 }

@@ -7,10 +7,15 @@
 #include "storage/scan_regions.h"
 #include "storage/scan_stream.h"
 
+static bool is_set(const atomic_bool *flag)
+{
+    /* Relaxed: nothing else is handed over with it. */
+    return flag != NULL && atomic_load_explicit(flag, memory_order_relaxed);
+}
+
 enum err scan_check(const struct scan_limits *limits)
 {
-    /* Relaxed: nothing else is handed over with the flag. */
-    if (limits->cancel != NULL && atomic_load_explicit(limits->cancel, memory_order_relaxed))
+    if (is_set(limits->cancel) || is_set(limits->stop))
         return err_set(ERR_CANCELED, "the query was canceled");
     if (limits->deadline_ns != 0 && clk_now_ns() > limits->deadline_ns)
         return err_set(ERR_TIMEOUT, "the query took too long: ask for a shorter time or fewer "

@@ -34,12 +34,14 @@
 struct last_found; /* storage/last_found.h */
 
 struct scan_limits {
-    uint64_t memory_bytes;     /* For collected rows; blocks being decoded and a batch being built
+    uint64_t memory_bytes; /* For collected rows; blocks being decoded and a batch being built
                                   take a few MiB beside it. */
-    uint64_t result_bytes;     /* Of all batches of this scan; ERR_LIMIT above it. */
-    uint64_t page_bytes;       /* Ends a query's page. */
-    uint64_t deadline_ns;      /* Monotonic (clk.h); ERR_TIMEOUT after it. 0: none. */
-    const atomic_bool *cancel; /* Set by another thread: ERR_CANCELED. NULL: never. */
+    uint64_t result_bytes; /* Of all batches of this scan; ERR_LIMIT above it. */
+    uint64_t page_bytes;   /* Ends a query's page. */
+    uint64_t deadline_ns;  /* Monotonic (clk.h); ERR_TIMEOUT after it. 0: none. */
+    /* Set by another thread: ERR_CANCELED. NULL: never. */
+    const atomic_bool *cancel; /* Nobody wants the answer of this one any more. */
+    const atomic_bool *stop;   /* All have to end. */
 };
 
 /** ERR_CANCELED or ERR_TIMEOUT once the scan has to stop. Reads the clock: once a block, not once a

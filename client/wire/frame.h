@@ -44,7 +44,7 @@ enum frame_type {
     FRAME_QUERY_END = 14,
     FRAME_STATUS = 15,      /* empty, or "all" for the whole site */
     FRAME_STATUS_OK = 16,   /* JSON */
-    FRAME_CANCEL = 17,      /* a query of this connection, by `request` */
+    FRAME_CANCEL = 17,      /* a query of this connection or peer, by `request` */
     FRAME_DATABASE = 18,    /* make, alter, drop or list databases */
     FRAME_DATABASE_OK = 19, /* the databases */
     FRAME_DELETE = 20,      /* rows of one shard */

@@ -58,6 +58,13 @@
       "Bytes of manifests")                                                                       \
     X(METRIC_LAST_KNOWN, counter, "millrace_query_last_known_total",                              \
       "A shard's parts of queries for last values that needed no scan")                           \
+    X(METRIC_QUERY_CANCELED, counter, "millrace_query_canceled_total",                            \
+      "Queries whose asker left, or took them back")                                              \
+    X(METRIC_SCAN_ENDED, counter, "millrace_scan_ended_total",                                    \
+      "Scans of one shard for a query, that ended in any way")                                    \
+    X(METRIC_SCAN_CANCELED, counter, "millrace_scan_canceled_total",                              \
+      "Scans that ended early, since nobody waited for them any more")                            \
+    X(METRIC_SCAN_OPEN, gauge, "millrace_scan_open", "Scans in the pool, or waiting for it")      \
     X(METRIC_CONN_OPEN, gauge, "millrace_conn_open", "Open client connections")
 
 /* Durations, given in nanoseconds, counted in buckets from 50 us to 10 s. */

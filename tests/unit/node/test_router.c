@@ -202,9 +202,10 @@ Test(router, hands_requests_of_other_nodes_on)
     answer(THERE, FRAME_WRITE, 5, &none);
     answer(THERE, FRAME_DECLARE, 5, &none);
     answer(THERE, FRAME_SHARD_QUERY, 5, &none);
-    cr_assert_eq(served_count, 3);
+    answer(THERE, FRAME_CANCEL, 5, &none);
+    cr_assert_eq(served_count, 4);
     answer(THERE, 999, 5, &none);
-    cr_assert_eq(served_count, 3);
+    cr_assert_eq(served_count, 4);
     close_router();
 }
 
@@ -384,7 +385,7 @@ static void query_done(struct route *route)
     router_free_query(request);
 }
 
-static void ask_query(void)
+static struct query_request *ask_query(void)
 {
     static const struct query query = {.database = "db", .table = "t"};
     struct query_request *request = calloc(1, sizeof *request);
@@ -392,6 +393,7 @@ static void ask_query(void)
     request->route = (struct route){.kind = ROUTE_QUERY, .origin = &worker, .done = query_done};
     request->query = &query;
     router_query(&worker, request);
+    return request;
 }
 
 static void answer_rows(uint64_t number, size_t size)
@@ -417,6 +419,33 @@ Test(router, collects_the_parts_of_a_query_up_to_its_end)
     cr_assert_eq(done_count, 1);
     cr_assert_eq(last.code, ERR_OK);
     cr_assert_eq(parts_seen, 2);
+    close_router();
+}
+
+/* It ends here at once, there when the frame comes; what is on its way from there is for nobody. */
+Test(router, a_query_that_nobody_waits_for_is_taken_back_where_it_runs)
+{
+    struct query_request *request;
+
+    open_router();
+    request = ask_query();
+    (void)ask_query();
+    answer_rows(numbers[0], 300);
+    router_cancel(&worker, request);
+    cr_assert_eq(done_count, 1);
+    cr_assert_eq(last.code, ERR_CANCELED);
+    cr_assert_eq(frame_type, FRAME_CANCEL);
+    cr_assert_eq(frame_to, THERE);
+    cr_assert_eq(frame_count, 3);
+    cr_assert_eq(numbers[2], numbers[0]);
+    answer_rows(numbers[0], 300);
+    cr_assert_eq(done_count, 1);
+
+    link_says = ERR_BUSY; /* Nobody there is told: it ends all the same. */
+    request = (struct query_request *)worker.router.slots[(numbers[1] >> 32) & 0xffffff].route;
+    router_cancel(&worker, request);
+    cr_assert_eq(done_count, 2);
+    cr_assert_eq(last.code, ERR_CANCELED);
     close_router();
 }
 
