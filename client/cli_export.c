@@ -27,7 +27,9 @@ static const char usage[] =
     "  --to TIME               before this time (default: the end)\n"
     "  --format NAME           lp (line protocol), csv, jsonl (default: lp)\n"
     "  --consistency NAME      leader, linearizable, any (default: leader)\n"
-    "  --timeout SECONDS       give up after so long without an answer (default: 120)\n"
+    "  --again SECONDS         what is not answered in this time is asked again, of another node\n"
+    "                          if there is one; then after twice as long, ... (default: 10)\n"
+    "  --timeout SECONDS       give up when nobody had the next rows for so long (default: 120)\n"
     "\n"
     "Rows come table by table, by series and time, the same order each time. All that was stored\n"
     "before it began and stays to its end is there, once; what is written, changed or deleted\n"
@@ -54,6 +56,7 @@ enum {
     OPTION_TO,
     OPTION_FORMAT,
     OPTION_CONSISTENCY,
+    OPTION_AGAIN,
     OPTION_TIMEOUT,
 };
 
@@ -281,7 +284,8 @@ static int export_all(struct export *export)
 {
     struct millrace_query all = {.about = "tables",
                                  .consistency = export->query.consistency,
-                                 .timeout_ms = export->query.timeout_ms};
+                                 .timeout_ms = export->query.timeout_ms,
+                                 .again_ms = export->query.again_ms};
     struct millrace_result *tables;
     enum millrace_code got = millrace_query(export->m, &all, &tables);
     int code;
@@ -425,6 +429,11 @@ static int parse_option(struct export *export, int option)
     case OPTION_CONSISTENCY:
         export->query.consistency = optarg;
         return CLI_OK;
+    case OPTION_AGAIN:
+        if (!cli_number(optarg, 1, 3600, &seconds))
+            return cli_usage("export", "--again %s: want 1 to 3600 seconds", optarg);
+        export->query.again_ms = (uint32_t)seconds * 1000;
+        return CLI_OK;
     case OPTION_TIMEOUT:
         if (!cli_number(optarg, 1, 3600, &seconds))
             return cli_usage("export", "--timeout %s: want 1 to 3600 seconds", optarg);
@@ -469,11 +478,12 @@ int cli_export(int argc, char **argv)
         {"to", required_argument, NULL, OPTION_TO},
         {"format", required_argument, NULL, OPTION_FORMAT},
         {"consistency", required_argument, NULL, OPTION_CONSISTENCY},
+        {"again", required_argument, NULL, OPTION_AGAIN},
         {"timeout", required_argument, NULL, OPTION_TIMEOUT},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    static struct export export = {.query = {.timeout_ms = 120000}};
+    static struct export export = {.query = {.timeout_ms = 120000, .again_ms = 10000}};
     int code = CLI_OK, option;
 
     export.now_ns = cli_time_now_ns();

@@ -218,7 +218,10 @@ struct millrace_query {
     const char *about;
     uint64_t limit;          /* rows; 0: none */
     const char *consistency; /* NULL or "leader", "linearizable", "any" */
-    uint32_t timeout_ms;     /* 0: 30 s */
+    uint32_t timeout_ms;     /* 0: 30 s; millrace_scan(): 30 s for each part */
+    uint32_t again_ms; /* After so long without an answer take the question back and ask again,
+                          another node if there is one; then after twice as long, ... until
+                          timeout_ms. 0: millrace_query() waits, millrace_scan() asks after 10 s. */
 };
 
 /** Ask, and wait for the whole answer. Rows come sorted by tags, then time; columns: time (if
@@ -238,8 +241,9 @@ typedef int (*millrace_part_cb)(void *ctx, const struct millrace_result *part);
  *
  * What was acknowledged before it began and stays to its end comes, and comes once, whoever leads
  * meanwhile; what is written while it runs may come or not. on_part is called on this thread.
- * query->timeout_ms is for each part. Errors: MILLRACE_CANCELED: on_part ended it;
- * MILLRACE_INVALID: an aggregate, last, about or a limit.
+ * A part that a node does not give is asked for again, from where the one before ended. Errors:
+ * MILLRACE_TIMEOUT: for query->timeout_ms nobody had the next part; MILLRACE_CANCELED: on_part
+ * ended it; MILLRACE_INVALID: an aggregate, last, about or a limit.
  */
 MILLRACE_API enum millrace_code millrace_scan(struct millrace *m,
                                               const struct millrace_query *query,

@@ -6,10 +6,11 @@
 #include "client/call.h"
 #include "client/client.h"
 #include "client/result.h"
+#include "storage/base/clk.h"
 
 #define MS_NS UINT64_C(1000000)
 
-enum { TIMEOUT_MS = 30000 };
+enum { TIMEOUT_MS = 30000, PAGE_AGAIN_MS = 10000 };
 
 static const char *const agg_names[QUERY_AGG_END] = {
     [QUERY_RAW] = "none", [QUERY_COUNT] = "count", [QUERY_MIN] = "min",     [QUERY_MAX] = "max",
@@ -121,11 +122,13 @@ static enum err take_end(uint16_t type, const uint8_t *payload, size_t size,
     if (type != FRAME_QUERY_END)
         return err_set(ERR_INVALID, "QUERY was answered with a frame of type %u", (unsigned)type);
     err = message_get_query_end(payload, size, ret_end);
-    if (err == ERR_OK && ret_end->code != ERR_OK)
-        err = err_set(ret_end->code > ERR_END && ret_end->code < ERR_COUNT ? (enum err)ret_end->code
-                                                                           : ERR_INVALID,
-                      "query: %.*s", (int)ret_end->text.size, ret_end->text.data);
-    return err;
+    if (err != ERR_OK || ret_end->code == ERR_OK)
+        return err;
+    err = ret_end->code > ERR_END && ret_end->code < ERR_COUNT ? (enum err)ret_end->code
+                                                               : ERR_INVALID;
+    if (err == ERR_CANCELED) /* Not by us: the node stops. Another one is asked. */
+        err = ERR_UNAVAILABLE;
+    return err_set(err, "query: %.*s", (int)ret_end->text.size, ret_end->text.data);
 }
 
 static enum err on_answer(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
@@ -153,16 +156,22 @@ static void on_restart(void *ctx)
 
 /* ---- Both ---------------------------------------------------------------------------------- */
 
-static enum err run(struct millrace *m, const struct query *query, uint32_t timeout_ms,
-                    enum err (*take)(void *, uint16_t, const uint8_t *, size_t),
-                    void (*restart)(void *), void *ctx)
+/* Who takes the answer. */
+struct taker {
+    enum err (*take)(void *ctx, uint16_t type, const uint8_t *payload, size_t size);
+    void (*restart)(void *ctx);
+    void *ctx;
+};
+
+static enum err ask(struct millrace *m, const struct query *query, uint32_t timeout_ms,
+                    const struct taker *taker)
 {
     struct call call = {
         .type = FRAME_QUERY,
         .timeout_ns = timeout_ms * MS_NS,
-        .on_answer = take,
-        .on_restart = restart,
-        .ctx = ctx,
+        .on_answer = taker->take,
+        .on_restart = taker->restart,
+        .ctx = taker->ctx,
     };
     struct bytes bytes = {0};
     enum err err;
@@ -178,6 +187,32 @@ static enum err run(struct millrace *m, const struct query *query, uint32_t time
     buf_unref(call.payload);
     bytes_fini(&bytes);
     return err;
+}
+
+/* Whoever was asked may hang, or wait for one who does: what is not answered in `again_ms` (0: it
+ * is waited for) is asked again, of the next node, and given twice as long. */
+static enum err run(struct millrace *m, const struct query *query, uint32_t timeout_ms,
+                    uint32_t again_ms, const struct taker *taker)
+{
+    uint64_t end_ns = clk_now_ns() + timeout_ms * MS_NS, now_ns;
+    uint64_t patience_ms = again_ms == 0 ? timeout_ms : again_ms;
+    uint32_t asked = 0;
+    enum err err;
+
+    for (;; patience_ms *= 2) {
+        uint64_t left_ms;
+
+        now_ns = clk_now_ns();
+        left_ms = now_ns < end_ns ? (end_ns - now_ns + MS_NS - 1) / MS_NS : 0;
+        if (left_ms == 0 && asked > 0)
+            break;
+        taker->restart(taker->ctx);
+        err = ask(m, query, (uint32_t)(patience_ms < left_ms ? patience_ms : left_ms), taker);
+        asked++;
+        if (err != ERR_TIMEOUT || again_ms == 0)
+            return err;
+    }
+    return asked == 1 ? err : err_wrap(err, "asked %u times in %u ms", asked, timeout_ms);
 }
 
 /* A query on the heap, with its database's name behind it. */
@@ -213,7 +248,8 @@ enum millrace_code millrace_query(struct millrace *m, const struct millrace_quer
     enum err err = result ? make(m, from, &query) : err_set(ERR_NO_MEMORY, "a result");
 
     if (err == ERR_OK)
-        err = run(m, query, timeout_of(from), on_answer, on_restart, result);
+        err = run(m, query, timeout_of(from), from->again_ms,
+                  &(struct taker){on_answer, on_restart, result});
     if (err == ERR_OK)
         err = result_order(result, from->fields, from->field_count, from->limit);
     free(query);
@@ -319,8 +355,8 @@ static enum err scan_shard(struct millrace *m, const struct millrace_query *from
     enum err err;
 
     do {
-        forget_page(&page);
-        err = run(m, query, timeout_of(from), on_page, forget_page, &page);
+        err = run(m, query, timeout_of(from), from->again_ms ? from->again_ms : PAGE_AGAIN_MS,
+                  &(struct taker){on_page, forget_page, &page});
         if (err == ERR_OK)
             err = hand_out(from, &page, on_part, ctx);
     } while (err == ERR_OK && turn_page(query, from_ns, page.next));

@@ -3,6 +3,7 @@ its names and values, also when a leader is killed on the way; no cut file is ta
 import json
 import os
 import random
+import signal
 import subprocess
 import time
 
@@ -157,3 +158,30 @@ def test_an_import_survives_its_leaders(cluster):
     assert len(shards) == 4
     applied = sum(shard["rows"] for shard in shards)
     assert applied == count, applied
+
+
+def test_an_export_goes_on_when_a_node_hangs(make_cluster):
+    # A node that hangs leads for longer than a question may take.
+    cluster = make_cluster(settings="limits: {query_time: 1s}\nraft: {election: 4s}\n")
+    cluster.start()
+    text = "".join(f"m,host=h{i % 500},note={'x' * 60} v={i}i {1_700_000_000_000_000_000 + i}\n"
+                   for i in range(60_000))
+    result = cluster.run("import", data=text)
+    assert result.returncode == 0, result.stderr
+    whole = cluster.run("export").stdout
+    assert len(whole.splitlines()) == 60_000
+
+    # It leads a shard whose rows come late, and the first ones wait to be read.
+    command = [BIN / "millrace", "export", "--again", "1", "--node", cluster.natives()]
+    export = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=ENVIRONMENT)
+    first = export.stdout.readline()
+    node = cluster.leader(3)
+    node.process.send_signal(signal.SIGSTOP)
+    try:
+        rest = export.stdout.read()
+        assert export.wait(timeout=100) == 0, export.stderr.read()
+        assert first + rest == whole
+    finally:
+        node.process.send_signal(signal.SIGCONT)
+    cluster.wait_equal()

@@ -196,6 +196,8 @@ static void reply_query(struct fake_site *site, struct fake_conn *conn, uint64_t
         drop(conn);
         return;
     }
+    if (err == (enum err)FAKE_SILENCE)
+        return;
     end.code = err;
     message_put_query_end(&end, &payload);
     reply(conn, FRAME_QUERY_END, request, &payload);

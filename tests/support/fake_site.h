@@ -35,11 +35,14 @@ enum fake_deed {
     FAKE_FORGET,          /* The producer is forgotten first, then the rules apply. */
 };
 
+enum { FAKE_SILENCE = ERR_COUNT };
+
 struct fake_script {
     /* NULL: FAKE_STORE always. `at` counts the WRITEs seen, from 0. */
     enum fake_deed (*on_write)(void *ctx, uint64_t at, const struct entry_header *header);
     /* The answer of QUERY number `at`: fill in batches; ERR_OK ends it well, ERR_END closes the
-     * connection after the batches, others end it with that code. NULL: no rows. */
+     * connection after the batches, FAKE_SILENCE leaves it open, others end it with that code.
+     * NULL: no rows. */
     enum err (*on_query)(void *ctx, uint64_t at, struct columns batches[2], uint32_t *ret_count);
     /* Where the page of QUERY number `at` ends, and what it asks. NULL: all of it came. */
     struct query_place (*on_page)(void *ctx, uint64_t at, const struct query *query);

@@ -201,6 +201,86 @@ Test(query, turns_pages_and_hands_out_each_row_once)
     fake_site_stop(site);
 }
 
+/* Half of the first page, then nothing more; the second one is a node's own time-out. */
+static enum err hangs(void *ctx, uint64_t at, struct columns batches[2], uint32_t *ret_count)
+{
+    (void)ctx;
+    *ret_count = 1;
+    fill(&batches[0], (int64_t)at * 10, (int64_t)at * 10 + 10);
+    return at == 0   ? (enum err)FAKE_SILENCE
+           : at == 2 ? ERR_TIMEOUT
+           : at == 3 ? ERR_CANCELED
+                     : ERR_OK;
+}
+
+static struct query_place two_pages(void *ctx, uint64_t at, const struct query *query)
+{
+    struct book *book = ctx;
+
+    book->asked[at] = *query;
+    book->pages = at + 1;
+    return at == 1 ? (struct query_place){5, 77} : (struct query_place){QUERY_PLACE_END, 0};
+}
+
+static int add_rows(void *ctx, const struct millrace_result *part)
+{
+    *(uint64_t *)ctx += millrace_result_rows(part);
+    return 0;
+}
+
+Test(query, a_scan_goes_on_where_it_was_when_a_node_hangs)
+{
+    static struct book book;
+    struct fake_script script = {.on_query = hangs, .on_page = two_pages, .ctx = &book};
+    struct fake_site *site = fake_site_start(2, 1, &script);
+    struct millrace *m = open_client(site);
+    struct millrace_query query = {
+        .table = "cpu", .from_ns = 3, .to_ns = 500, .timeout_ms = 60000, .again_ms = 50};
+    uint64_t rows = 0;
+
+    cr_assert_eq(millrace_scan(m, &query, add_rows, &rows), MILLRACE_OK, "%s",
+                 millrace_last_error(m));
+    cr_assert_eq(rows, 30); /* Of the pages that came to their end: 1, 4 and 5. */
+    cr_assert_eq(book.pages, 6);
+    assert_page(&book.asked[0], 0, 0, UINT32_MAX, 3);
+    assert_page(&book.asked[1], 0, 0, UINT32_MAX, 3);
+    for (uint32_t i = 2; i <= 4; i++)
+        assert_page(&book.asked[i], 0, 5, 5, 77);
+    assert_page(&book.asked[5], 0, 6, UINT32_MAX, 3);
+    cr_assert_eq(millrace_close(m), MILLRACE_OK);
+    fake_site_stop(site);
+}
+
+static enum err silent(void *ctx, uint64_t at, struct columns batches[2], uint32_t *ret_count)
+{
+    (void)ctx;
+    (void)at;
+    (void)batches;
+    *ret_count = 0;
+    return (enum err)FAKE_SILENCE;
+}
+
+Test(query, asks_again_only_if_it_may_and_not_for_ever)
+{
+    struct fake_script script = {.on_query = silent};
+    struct fake_site *site = fake_site_start(1, 1, &script);
+    struct millrace *m = open_client(site);
+    struct millrace_query query = {.table = "cpu", .timeout_ms = 350};
+    struct millrace_result *result;
+    uint64_t rows = 0;
+
+    cr_assert_eq(millrace_query(m, &query, &result), MILLRACE_TIMEOUT);
+    cr_assert_eq(fake_site_counts(site).queries, 1);
+    query.again_ms = 50; /* 50, 100, and what is left: 200. */
+    cr_assert_eq(millrace_scan(m, &query, add_rows, &rows), MILLRACE_TIMEOUT);
+    cr_assert_geq(fake_site_counts(site).queries, 2);
+    cr_assert_leq(fake_site_counts(site).queries, 5);
+    cr_assert_not_null(strstr(millrace_last_error(m), "times in 350 ms"), "%s",
+                       millrace_last_error(m));
+    cr_assert_eq(millrace_close(m), MILLRACE_OK);
+    fake_site_stop(site);
+}
+
 Test(query, a_scan_ends_when_its_taker_says_so)
 {
     struct fake_script script = {.on_query = one_row};
