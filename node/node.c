@@ -116,17 +116,46 @@ static enum err replay(void *arg, const struct log_record *record)
     return group_replay(shard->group, record);
 }
 
+/* One worker's groups: opening a store reads its catalogs. */
+struct opening {
+    struct worker *worker;
+    uv_thread_t thread;
+    bool running;
+    struct err_note how;
+};
+
+static void open_some(void *arg)
+{
+    struct opening *opening = arg;
+    struct worker *worker = opening->worker;
+    const struct node *node = worker->node;
+    enum err err = ERR_OK;
+
+    for (uint32_t g = worker->number; g < node->groups && err == ERR_OK; g += node->worker_count)
+        err = shard_new(worker, g, &worker->groups[g]);
+    err_save(&opening->how, err);
+}
+
 static enum err open_groups(struct node *node)
 {
-    enum err err = ERR_OK;
+    struct opening *openings = calloc(node->worker_count, sizeof *openings);
+    enum err err = openings == NULL ? err_set(ERR_NO_MEMORY, "%u groups", node->groups) : ERR_OK;
 
     for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
         err = worker_init(&node->workers[i], node, i);
-    for (uint32_t g = 0; g < node->groups && err == ERR_OK; g++) {
-        struct worker *worker = &node->workers[node_owner(node, g)];
-
-        err = shard_new(worker, g, &worker->groups[g]);
+    for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++) {
+        openings[i].worker = &node->workers[i];
+        openings[i].running = uv_thread_create(&openings[i].thread, open_some, &openings[i]) == 0;
+        if (!openings[i].running)
+            open_some(&openings[i]);
     }
+    for (uint32_t i = 0; openings != NULL && i < node->worker_count; i++) {
+        if (openings[i].running)
+            (void)uv_thread_join(&openings[i].thread);
+        if (err == ERR_OK && openings[i].how.code != ERR_OK)
+            err = err_restore(&openings[i].how);
+    }
+    free(openings);
     if (err == ERR_OK)
         node->meta = node->workers[0].groups[0]->meta;
     return err;

@@ -72,7 +72,8 @@ struct shard {
     uint64_t read_token;
 };
 
-/** Before the log is replayed: open the store (or meta) and make the group. Main thread. */
+/** Before the log is replayed: open the store (or meta) and make the group. Any thread, one for all
+ * of a worker's. */
 MUST_CHECK enum err shard_new(struct worker *worker, uint32_t number, struct shard **ret_shard);
 /** Nothing of it may be in the pool. */
 void shard_free(struct shard *shard);
