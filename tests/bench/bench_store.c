@@ -157,7 +157,7 @@ static void apply(struct store *store, struct buf *entry)
 static uint64_t seal_again_ns(struct buf *const *entries, uint32_t count)
 {
     const char *dir = meter_make_dir();
-    struct store *store = open_store(dir);
+    struct store *store = open_store(dir, 0);
     uint64_t ns;
 
     for (uint32_t i = 0; i < count; i++)
