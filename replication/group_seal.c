@@ -76,12 +76,13 @@ uint64_t group_all_have(struct group *group)
     return group->all_have;
 }
 
-/* Entries to keep in front of a snapshot at `index`: those that somebody lacks, and the term of the
- * one before. Every replica keeps them, since any may lead tomorrow. */
+/* Entries to keep in front of a snapshot at `index`: those that somebody lacks, and the one
+ * before, for its term: the next snapshot would take it away from who lacks only what comes
+ * behind this one. Every replica keeps them, since any may lead tomorrow. */
 static unsigned trailing(struct group *group, uint64_t index)
 {
     uint64_t all_have = group_all_have(group);
-    uint64_t lag = all_have < index ? index - all_have + 1 : 0;
+    uint64_t lag = all_have < index ? index - all_have + 1 : 1;
 
     return (unsigned)(lag < group->options.lag_max ? lag : group->options.lag_max);
 }
@@ -121,7 +122,11 @@ void group_evict(struct group *group, uint64_t index)
 
 uint64_t group_keep_after(const struct group *group)
 {
-    return group->mirror.first - 1;
+    uint64_t first = group->mirror.first;
+
+    /* The entry at the snapshot's index is there for its term, which the snapshot knows, too,
+     * after a restart. */
+    return first == group->snapshot.index ? first : first - 1;
 }
 
 uint64_t group_position(const struct group *group, uint64_t index)

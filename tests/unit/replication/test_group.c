@@ -330,6 +330,44 @@ Test(group, sole_voter_serves_reads_at_once)
     rig_free(rig);
 }
 
+static void seal_all(struct rig *rig)
+{
+    for (uint64_t id = 1; id <= 3; id++) {
+        struct rig_node *node = &rig->nodes[id];
+
+        if (node->group == NULL)
+            continue;
+        node->sealed = rig_state(rig, id).applied;
+        cr_assert_eq(group_sealed(node->group, node->sealed), ERR_OK, "%s", err_detail());
+        rig_run(rig, 5);
+    }
+}
+
+/* The first seal trims all, for everybody has it; the second one must not take away the term that
+ * stands before the entry which one server lacks. */
+Test(group, a_second_seal_keeps_the_term_before_what_somebody_lacks)
+{
+    struct rig *rig = rig_up(3);
+    uint64_t leader = rig_elect(rig), away = leader % 3 + 1, last;
+
+    rig_run(rig, 100);
+    cr_assert_eq(rig_propose(rig, leader, "for all"), ERR_OK);
+    rig_run(rig, 500);
+    last = rig_state(rig, leader).applied;
+    cr_assert_eq(rig_state(rig, away).applied, last);
+    seal_all(rig);
+    cr_assert_eq(rig_state(rig, leader).first, last);
+    cr_assert_eq(group_keep_after(rig->nodes[leader].group), last, "no file is held for a term");
+    rig_kill(rig, away);
+    cr_assert_eq(rig_propose(rig, leader, "for two"), ERR_OK);
+    rig_run(rig, 100);
+    seal_all(rig);
+    rig_start(rig, away);
+    rig_run(rig, 500);
+    cr_assert_eq(rig_applied(rig, away, "for two"), 1);
+    rig_free(rig);
+}
+
 Test(group, seal_trims_the_log_and_an_evicted_tail_is_read_back)
 {
     struct rig *rig = rig_up(3);
