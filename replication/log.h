@@ -129,7 +129,8 @@ void log_range(struct log *log, uint32_t *ret_first, uint32_t *ret_current);
  *         disk's
  */
 MUST_CHECK enum err log_verify(struct log *log, const struct disk *disk, uint32_t number);
-/** The file is damaged: nothing more is put into it, and once it is released it is removed. */
+/** The file is damaged: nothing more is put into it as soon as another one is ready, and once it is
+ * released it is removed. */
 void log_condemn(struct log *log, uint32_t number);
 /** The group's highest entry that stands in this file or in an older one; 0: none. False: the file
  * is still written, nobody knows yet. */
