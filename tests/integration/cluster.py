@@ -164,9 +164,10 @@ class Cluster:
     def natives(self):
         return ",".join(f"127.0.0.1:{n.native}" for n in self.nodes)
 
-    def run(self, *arguments, timeout=60, data=None):
-        """A `millrace` command."""
-        return subprocess.run([BIN / "millrace", *arguments, "--node", self.natives()],
+    def run(self, *arguments, node=None, timeout=60, data=None):
+        """A `millrace` command, through all nodes or one alone."""
+        asked = f"127.0.0.1:{node.native}" if node else self.natives()
+        return subprocess.run([BIN / "millrace", *arguments, "--node", asked],
                               capture_output=True, text=True, timeout=timeout, input=data,
                               env=ENVIRONMENT, check=False)
 

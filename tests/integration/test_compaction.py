@@ -122,6 +122,5 @@ def test_a_replica_with_a_damaged_input_takes_what_others_made(make_cluster):
     wait_until(lambda: not any(total(cluster, "compactions")), "compactions do not end")
     replica_files(cluster)
     result = cluster.run("query", "--db", "plant", "--table", "d", "--agg", "count", "--field", "v",
-                         "--format", "csv", "--consistency", "any", "--node",
-                         f"127.0.0.1:{late.native}")
+                         "--format", "csv", "--consistency", "any", node=late)
     assert must(result).split()[1].endswith(str(rows))

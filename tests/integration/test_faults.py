@@ -32,9 +32,8 @@ def post_rows(node, first, count):
 
 def count_rows(cluster, node=None):
     """Rows of the table d, as a query says; of all nodes, or one alone."""
-    where = ("--node", f"127.0.0.1:{node.native}") if node else ()
     result = cluster.run("query", "--table", "d", "--agg", "count", "--field", "v", "--format",
-                         "csv", *where)
+                         "csv", node=node)
     assert result.returncode == 0, result.stderr
     return int(result.stdout.split()[-1].split(",")[-1])
 

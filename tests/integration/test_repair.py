@@ -72,7 +72,7 @@ class Site:
 
     def ask(self, node, level):
         return self.cluster.run("query", "--table", "d", "--format", "csv", "--consistency", level,
-                                "--node", f"127.0.0.1:{node.native}")
+                                node=node)
 
     def read(self, node, level):
         result = self.ask(node, level)

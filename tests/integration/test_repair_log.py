@@ -24,7 +24,7 @@ def write_rows(node, turn, count=500):
 
 def read(cluster, node, level="leader"):
     result = cluster.run("query", "--table", "d", "--format", "csv", "--consistency", level,
-                         "--node", f"127.0.0.1:{node.native}")
+                         node=node)
     assert result.returncode == 0, (node.number, level, result.stderr, node.tail())
     return sorted(result.stdout.splitlines())
 

@@ -26,9 +26,9 @@ def post(node, database, times, series=20):
 
 
 def count(cluster, database="plant", node=None):
-    where = ("--node", f"127.0.0.1:{node.native}", "--consistency", "any") if node else ()
+    where = ("--consistency", "any") if node else ()
     out = must(cluster.run("query", "--db", database, "--table", "d", "--agg", "count", "--field",
-                           "v", "--format", "csv", *where))
+                           "v", "--format", "csv", *where, node=node))
     lines = out.split()  # A header, then the count, if there are rows.
     return int(lines[1].split(",")[-1]) if len(lines) > 1 else 0
 
@@ -44,8 +44,7 @@ def test_databases_are_made_altered_and_listed_through_any_node(cluster):
     must(db(cluster, "alter", "plant", "--retention", "12h", "--series-max", "5000"))
     assert post(cluster.nodes[1], "made", [time.time_ns()])[0] == 204
     for node in cluster.nodes:
-        listed = json.loads(must(cluster.run("db", "list", "--json", "--node",
-                                             f"127.0.0.1:{node.native}")))
+        listed = json.loads(must(cluster.run("db", "list", "--json", node=node)))
         plant = next(d for d in listed if d["name"] == "plant")
         assert plant == {"name": "plant", "retention_ns": 12 * HOUR, "retention_bytes": 10 << 30,
                          "series_max": 5000, "window_ns": HOUR // 2, "series": 0, "rows": 0,

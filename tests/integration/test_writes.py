@@ -16,8 +16,7 @@ def test_a_line_is_found_on_every_node(cluster):
         "/write?db=default", f"weather,place=sea temp=21.5,wet=t,n=7i,u=8u,s=\"a b\" {SECOND}".encode())
     assert code == 204, body
     for node in cluster.nodes:
-        result = cluster.run("query", "--table", "weather", "--format", "json",
-                             "--node", f"127.0.0.1:{node.native}")
+        result = cluster.run("query", "--table", "weather", "--format", "json", node=node)
         assert result.returncode == 0, result.stderr
         assert "21.5" in result.stdout and "a b" in result.stdout, result.stdout
 
