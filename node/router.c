@@ -238,17 +238,61 @@ void router_close(struct worker *worker)
     }
 }
 
-/* Another one leads than the one that was asked, who may hang: no use in waiting. A query reads
- * where it was asked. */
+/* Whose leader the request is for; false: for the node that was asked, whoever leads. */
+static bool is_for_leader(const struct route *route, uint32_t *ret_group)
+{
+    switch (route->kind) {
+    case ROUTE_WRITE:
+        *ret_group = ((const struct write_request *)route)->shard + 1;
+        return true;
+    case ROUTE_DECLARE:
+        *ret_group = 0;
+        return true;
+    case ROUTE_ORDER:
+        *ret_group = ((const struct order_request *)route)->group;
+        return true;
+    case ROUTE_QUERY:
+        *ret_group = ((const struct query_request *)route)->shard + 1;
+        return ((const struct query_request *)route)->at == 0;
+    case ROUTE_PIECE:
+        break;
+    }
+    return false;
+}
+
+/* Another one leads than the one that was asked, who may hang: no use in waiting. */
 static bool leader_moved(const struct worker *worker, const struct route *route)
 {
-    uint32_t group = route->kind == ROUTE_WRITE   ? ((const struct write_request *)route)->shard + 1
-                     : route->kind == ROUTE_ORDER ? ((const struct order_request *)route)->group
-                                                  : 0;
-    uint64_t leader = atomic_load_explicit(&worker->node->leaders[group], memory_order_relaxed);
+    uint32_t group;
+    uint64_t leader;
 
-    return route->kind != ROUTE_QUERY && route->kind != ROUTE_PIECE && leader != 0 &&
-           leader != route->peer;
+    if (!is_for_leader(route, &group))
+        return false;
+    leader = atomic_load_explicit(&worker->node->leaders[group], memory_order_relaxed);
+    return leader != 0 && leader != route->peer;
+}
+
+/* Who was asked a query need not go on with it. */
+static void take_back(struct worker *worker, const struct route *route)
+{
+    struct buf *nothing = buf_new(0);
+    enum err err;
+
+    if (nothing == NULL)
+        return;
+    err = links_frame(worker->links, route->peer, FRAME_CANCEL, route->number, nothing, true);
+    (void)err; /* It goes on there to its time-out, or with the link. */
+    buf_unref(nothing);
+}
+
+static void leave_for_new_leader(struct worker *worker, uint32_t slot)
+{
+    const struct route *route = worker->router.slots[slot].route;
+
+    if (route->kind == ROUTE_QUERY)
+        take_back(worker, route);
+    end_route(worker, slot,
+              err_set(ERR_UNAVAILABLE, "node %" PRIu64 " does not lead any more", route->peer));
 }
 
 void router_tick(struct worker *worker, uint64_t now_ms)
@@ -257,9 +301,7 @@ void router_tick(struct worker *worker, uint64_t now_ms)
         struct route *route = worker->router.slots[i].route;
 
         if (route != NULL && leader_moved(worker, route))
-            end_route(
-                worker, i,
-                err_set(ERR_UNAVAILABLE, "node %" PRIu64 " does not lead any more", route->peer));
+            leave_for_new_leader(worker, i);
         else if (route != NULL && route->expires_ms <= now_ms)
             end_route(worker, i,
                       err_set(ERR_TIMEOUT, "node %" PRIu64 " did not answer in time", route->peer));
@@ -424,19 +466,12 @@ void router_query(struct worker *worker, struct query_request *request)
 void router_cancel(struct worker *worker, struct query_request *request)
 {
     struct route *route = &request->route;
-    struct buf *nothing;
     uint32_t slot;
-    enum err err;
 
     atomic_store_explicit(&request->canceled, true, memory_order_relaxed);
     if (route->peer == 0 || find_route(&worker->router, route->number, &slot) != route)
         return; /* A worker of this node has it, and looks. */
-    nothing = buf_new(0);
-    if (nothing != NULL) {
-        err = links_frame(worker->links, route->peer, FRAME_CANCEL, route->number, nothing, true);
-        (void)err; /* It goes on there to its time-out, or with the link. */
-        buf_unref(nothing);
-    }
+    take_back(worker, route);
     end_route(worker, slot, err_set(ERR_CANCELED, "nobody waits for the answer"));
 }
 

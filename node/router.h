@@ -8,9 +8,9 @@
  * REQUESTS   are structs of the asker, made with malloc, carried by pointer and given back through
  *            done(), always exactly once, on the asker's worker. A request that went over a link is
  *            found again by its number: worker (8 bits), slot (24), generation (32).
- *            A link that breaks, a new leader, or 10 s without an answer end it with
- *            ERR_UNAVAILABLE or ERR_TIMEOUT: then nobody knows whether it was done, and the asker
- *            asks again with the same sequence.
+ *            A link that breaks, a new leader, or 10 s without an answer (of a query: its own
+ *            time) end it with ERR_UNAVAILABLE or ERR_TIMEOUT: then nobody knows whether it was
+ *            done, and the asker asks again, a writer with the same sequence.
  */
 #ifndef NODE_ROUTER_H
 #define NODE_ROUTER_H

@@ -266,6 +266,23 @@ def test_text_goes_on_when_the_leader_hangs(cluster):
     assert count_rows(cluster) == 2000
 
 
+def test_a_query_goes_on_when_a_leader_hangs(make_cluster):
+    """Who was asked asks the next leader: it does not wait for the one that hangs until the
+    query's time is up."""
+    cluster = make_cluster(settings="limits: {query_time: 60s}\n")
+    cluster.start()
+    asked = cluster.nodes[0]
+    assert post_rows(asked, 0, 1000)[0] == 204
+    victim = next(n for n in cluster.nodes[1:]
+                  if any(s["leader"] == n.number for s in asked.status()["shards"]))
+    victim.process.send_signal(signal.SIGSTOP)
+    try:
+        assert count_rows(cluster, asked) == 1000
+    finally:
+        victim.process.send_signal(signal.SIGCONT)
+    cluster.wait_ready()
+
+
 # ---- Too much ------------------------------------------------------------------------------------
 
 

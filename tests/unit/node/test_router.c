@@ -385,13 +385,20 @@ static void query_done(struct route *route)
     router_free_query(request);
 }
 
-static struct query_request *ask_query(void)
+static struct query_request *new_query(void)
 {
     static const struct query query = {.database = "db", .table = "t"};
     struct query_request *request = calloc(1, sizeof *request);
 
     request->route = (struct route){.kind = ROUTE_QUERY, .origin = &worker, .done = query_done};
     request->query = &query;
+    return request;
+}
+
+static struct query_request *ask_query(void)
+{
+    struct query_request *request = new_query();
+
     router_query(&worker, request);
     return request;
 }
@@ -459,6 +466,36 @@ Test(router, a_query_whose_answer_is_too_large_ends_with_that)
     cr_assert_eq(last.code, ERR_LIMIT);
     answer_rows(numbers[0], 600); /* The rest of it is dropped. */
     cr_assert_eq(done_count, 1);
+    close_router();
+}
+
+/* Who led may hang: then it would not answer until the query's time is up. */
+Test(router, a_query_is_taken_back_from_somebody_who_leads_no_more)
+{
+    struct query_request *request;
+
+    open_router();
+    (void)ask_query();
+    answer_rows(numbers[0], 300);
+    atomic_store(&leaders[1], 0); /* Nobody knows yet. */
+    router_tick(&worker, now_ms);
+    cr_assert_eq(done_count, 0);
+    atomic_store(&leaders[1], HERE);
+    router_tick(&worker, now_ms);
+    cr_assert_eq(done_count, 1);
+    cr_assert_eq(last.code, ERR_UNAVAILABLE);
+    cr_assert_eq(frame_type, FRAME_CANCEL);
+    cr_assert_eq(frame_to, THERE);
+    cr_assert_eq(numbers[1], numbers[0]);
+
+    /* Any replica will do: this one was asked for its own sake. */
+    request = new_query();
+    request->at = THERE;
+    router_query(&worker, request);
+    router_tick(&worker, now_ms);
+    cr_assert_eq(done_count, 1);
+    router_peer_down(&worker, THERE);
+    cr_assert_eq(done_count, 2);
     close_router();
 }
 
