@@ -152,6 +152,7 @@ static struct contents read(struct segment *segment)
     snapshot.source_count = list_sources(segment, 0, sources);
     cr_assert_leq(snapshot.source_count, SOURCES_MAX);
     cr_assert_eq(contents_read(&snapshot, &contents), ERR_OK, "%s", err_detail());
+    catalog_view_fini(&view);
     return contents;
 }
 
@@ -213,6 +214,7 @@ static void expect_sorted(struct segment *segment)
         }
     }
     section_fini(&reader);
+    catalog_view_fini(&view);
 }
 
 static void draw_blocks(uint64_t *chance, unsigned blocks, unsigned rows, unsigned hosts)
@@ -338,6 +340,7 @@ static struct segment *merge_again(uint64_t number, const struct snapshot_source
                  err_detail());
     cr_assert_eq(segment_writer_finish(writer, &info), ERR_OK, "%s", err_detail());
     segment_writer_free(writer);
+    catalog_view_fini(&view);
     cr_assert_eq(segment_open(mem_disk_table(fixture.disk), "data", 0, &info, &segment), ERR_OK,
                  "%s", err_detail());
     return segment;
@@ -411,6 +414,7 @@ Test(merge, names_the_segment_that_is_damaged)
                  ERR_CORRUPT);
     cr_assert_neq(strstr(err_detail(), "data/00000001.mrs"), NULL, "%s", err_detail());
     segment_writer_free(writer);
+    catalog_view_fini(&view);
     segment_unref(segment);
 }
 
