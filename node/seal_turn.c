@@ -1,21 +1,20 @@
 #include "node/seal_turn.h"
 
-bool seal_turn_is(const struct seal_turn *shards, uint32_t count, uint32_t at, uint64_t seal_bytes)
+uint32_t seal_turn_of(const struct seal_turn *shards, uint32_t count, uint64_t seal_bytes)
 {
-    const struct seal_turn *own = &shards[at];
+    uint32_t fullest = count;
     uint64_t sum = 0;
 
-    if (own->sealing || own->head_bytes < seal_bytes / 2)
-        return false;
     for (uint32_t i = 0; i < count; i++) {
-        const struct seal_turn *other = &shards[i];
-
-        if (other->sealing)
+        if (shards[i].sealing)
             continue;
-        sum += other->head_bytes;
+        sum += shards[i].head_bytes;
         /* Of equal ones the first: leaders on different nodes see the same. */
-        if (other->head_bytes > own->head_bytes || (other->head_bytes == own->head_bytes && i < at))
-            return false;
+        if (fullest == count || shards[i].head_bytes > shards[fullest].head_bytes)
+            fullest = i;
     }
-    return sum >= seal_bytes * (count + 1) / 2;
+    if (fullest == count || shards[fullest].head_bytes < seal_bytes / 2 ||
+        sum < seal_bytes * (count + 1) / 2)
+        return count;
+    return fullest;
 }

@@ -22,8 +22,8 @@ struct seal_turn {
     bool sealing; /* Then they do not count. */
 };
 
-/** Whether it is the turn of shard `at` of the `count` on this node. One that has less than half of
- * `seal_bytes` has none. */
-bool seal_turn_is(const struct seal_turn *shards, uint32_t count, uint32_t at, uint64_t seal_bytes);
+/** Whose turn it is of the `count` shards on this node; `count`: nobody's. One that has less than
+ * half of `seal_bytes` has none. */
+uint32_t seal_turn_of(const struct seal_turn *shards, uint32_t count, uint64_t seal_bytes);
 
 #endif

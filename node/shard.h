@@ -103,8 +103,8 @@ bool shard_is_damaged_at(const struct node *node, uint64_t server, uint32_t grou
 /** So has every node, this one too. */
 bool shard_is_damaged_everywhere(const struct node *node, uint32_t group);
 
-/** Every 100 ms: seals, pruning, balance, the board. */
-void shard_tick(struct shard *shard, uint64_t now_ms);
+/** Every 100 ms, for all of the worker's shards: seals, pruning, balance, the board. */
+void shard_tick_all(struct worker *worker, uint64_t now_ms);
 /** After events: tell everybody who leads. */
 void shard_publish(struct shard *shard);
 /** Ask for types is answered, or a type was learned: go on with the parked ones. */

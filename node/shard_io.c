@@ -448,12 +448,12 @@ static bool holds_the_log(struct shard *shard, const struct store_stats *stats, 
     return true;
 }
 
-/* What the board knows of the others is as old as their last tick. */
-static bool has_its_turn(const struct shard *shard)
+/* The group whose turn it is; 0: none's. What the board knows is as old as each one's last tick. */
+static uint32_t seal_turn(struct node *node)
 {
-    struct node *node = shard->worker->node;
     uint32_t count = node->groups - 1;
     struct seal_turn turns[SHARDS_MAX];
+    uint32_t at;
 
     CHECK(count <= SHARDS_MAX);
     uv_mutex_lock(&node->board_lock);
@@ -463,13 +463,14 @@ static bool has_its_turn(const struct shard *shard)
         turns[i] = (struct seal_turn){store->head_bytes, store->sealing};
     }
     uv_mutex_unlock(&node->board_lock);
-    return seal_turn_is(turns, count, shard->number - 1, seal_bytes(node));
+    at = seal_turn_of(turns, count, seal_bytes(node));
+    return at == count ? 0 : at + 1;
 }
 
-static void seal_now_and_then(struct shard *shard, const struct store_stats *stats, uint64_t now_ms)
+static void seal_now_and_then(struct shard *shard, const struct store_stats *stats, bool its_turn,
+                              uint64_t now_ms)
 {
-    bool wanted = store_wants_seal(shard->store, has_its_turn(shard)) ||
-                  holds_the_log(shard, stats, now_ms) ||
+    bool wanted = store_wants_seal(shard->store, its_turn) || holds_the_log(shard, stats, now_ms) ||
                   (!stats->sealing && shard_is_asked(shard, stats->sealed_index, now_ms));
 
     if (wanted || shard_looks_for_drops(shard, now_ms))
@@ -524,7 +525,7 @@ void shard_publish(struct shard *shard)
                           memory_order_release);
 }
 
-void shard_tick(struct shard *shard, uint64_t now_ms)
+static void tick(struct shard *shard, bool its_turn, uint64_t now_ms)
 {
     struct node *node = shard->worker->node;
     struct board_group board = {.at_ms = now_ms};
@@ -553,10 +554,19 @@ void shard_tick(struct shard *shard, uint64_t now_ms)
         shard_save_for_log(shard, &board.group, now_ms);
         meta_tick(shard->meta, now_ms);
     } else if (may_propose && shard->seal_index == 0) {
-        seal_now_and_then(shard, &board.store, now_ms);
+        seal_now_and_then(shard, &board.store, its_turn, now_ms);
     }
     if (may_propose && log_writer_is_short(node->writer))
         leave_to_others(shard);
     else if (may_propose && !damaged)
         balance(shard, &board.group, now_ms);
+}
+
+void shard_tick_all(struct worker *worker, uint64_t now_ms)
+{
+    struct node *node = worker->node;
+    uint32_t turn = seal_turn(node);
+
+    for (uint32_t g = worker->number; g < node->groups; g += node->worker_count)
+        tick(worker->groups[g], turn == g, now_ms);
 }

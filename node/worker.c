@@ -313,8 +313,7 @@ static void slow_timer_cb(uv_timer_t *timer)
     uint64_t now_ms = worker_now_ms();
 
     router_tick(worker, now_ms);
-    for (uint32_t g = worker->number; g < worker->node->groups; g += worker->node->worker_count)
-        shard_tick(worker->groups[g], now_ms);
+    shard_tick_all(worker, now_ms);
     shard_tell_damage(worker, now_ms);
     parts_tick(worker, now_ms);
 }

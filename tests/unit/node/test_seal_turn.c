@@ -8,34 +8,33 @@ Test(seal_turn, is_that_of_the_fullest_when_there_is_much_in_all)
 {
     struct seal_turn shards[SHARDS] = {{500, false}, {900, false}, {700, false}, {399, false}};
 
-    for (uint32_t i = 0; i < SHARDS; i++)
-        cr_assert_not(seal_turn_is(shards, SHARDS, i, FULL));
+    cr_assert_eq(seal_turn_of(shards, SHARDS, FULL), SHARDS);
     shards[3].head_bytes++;
-    for (uint32_t i = 0; i < SHARDS; i++)
-        cr_assert_eq(seal_turn_is(shards, SHARDS, i, FULL), i == 1);
+    cr_assert_eq(seal_turn_of(shards, SHARDS, FULL), 1);
     shards[1].sealing = true; /* What it has is on the way out. */
-    for (uint32_t i = 0; i < SHARDS; i++)
-        cr_assert_not(seal_turn_is(shards, SHARDS, i, FULL));
+    cr_assert_eq(seal_turn_of(shards, SHARDS, FULL), SHARDS);
 }
 
 Test(seal_turn, is_that_of_one_of_equal_ones)
 {
     struct seal_turn shards[SHARDS] = {{700, false}, {700, false}, {700, false}, {700, false}};
 
-    for (uint32_t i = 0; i < SHARDS; i++)
-        cr_assert_eq(seal_turn_is(shards, SHARDS, i, FULL), i == 0);
+    cr_assert_eq(seal_turn_of(shards, SHARDS, FULL), 0);
 }
 
 Test(seal_turn, is_nobodys_with_little)
 {
     struct seal_turn one = {999, false}, many[10];
 
-    cr_assert_not(seal_turn_is(&one, 1, 0, FULL));
+    cr_assert_eq(seal_turn_of(&one, 1, FULL), 1);
     one.head_bytes++;
-    cr_assert(seal_turn_is(&one, 1, 0, FULL));
+    cr_assert_eq(seal_turn_of(&one, 1, FULL), 0);
+    one.sealing = true;
+    cr_assert_eq(seal_turn_of(&one, 1, FULL), 1);
+    cr_assert_eq(seal_turn_of(NULL, 0, FULL), 0);
     for (uint32_t i = 0; i < 10; i++)
         many[i] = (struct seal_turn){499, false};
-    cr_assert_not(seal_turn_is(many, 10, 0, FULL));
+    cr_assert_eq(seal_turn_of(many, 10, FULL), 10);
 }
 
 /* All begin together, get alike, and a seal takes a while. */
@@ -47,15 +46,16 @@ Test(seal_turn, gets_shards_out_of_step)
     uint64_t smallest = UINT64_MAX;
 
     for (uint32_t step = 0; step < 10000; step++) {
-        uint32_t sealing = 0;
+        uint32_t sealing = 0, turn;
 
         for (uint32_t i = 0; i < SHARDS; i++) {
             shards[i].head_bytes += 10;
             left[i] -= left[i] > 0;
             shards[i].sealing = left[i] > 0;
         }
+        turn = seal_turn_of(shards, SHARDS, FULL);
         for (uint32_t i = 0; i < SHARDS; i++) {
-            if (shards[i].head_bytes < FULL && !seal_turn_is(shards, SHARDS, i, FULL))
+            if (shards[i].head_bytes < FULL && turn != i)
                 continue;
             if (step > 2000 && shards[i].head_bytes < smallest)
                 smallest = shards[i].head_bytes;
