@@ -142,7 +142,6 @@ static int headers_complete_cb(http_parser *parser)
     request->in_headers = false;
     request->in_body = true;
     request->keep_alive = http_should_keep_alive(parser) != 0;
-    conn->since_ms = uv_now(conn->server->loop);
     check_headers(conn);
     if (request->refuse_status == 0) {
         request->route = http_route_find(conn);
