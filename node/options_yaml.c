@@ -194,6 +194,15 @@ static enum err read_section(struct walk *walk, const struct setting *first, con
     return read_mapping(walk, name);
 }
 
+/* SECTION.KEY. False: no setting has such a long one, or one with a NUL in it; it is cut there. */
+static bool make_path(const char *section, struct slice key, char path[SETTING_PATH_MAX])
+{
+    int size = snprintf(path, SETTING_PATH_MAX, "%s%s%.*s", section, section[0] != '\0' ? "." : "",
+                        key.size < SETTING_PATH_MAX ? (int)key.size : SETTING_PATH_MAX, key.data);
+
+    return size < SETTING_PATH_MAX && memchr(key.data, '\0', key.size) == NULL;
+}
+
 /* Keys and values up to the end of the mapping just begun. `section`: "" for the whole file. */
 static enum err read_mapping(struct walk *walk, const char *section)
 {
@@ -201,11 +210,10 @@ static enum err read_mapping(struct walk *walk, const char *section)
 
     while ((err = next(walk)) == ERR_OK && walk->event.type == YAML_SCALAR_EVENT) {
         char path[SETTING_PATH_MAX];
-        struct slice key = scalar(walk);
         const struct setting *setting, *first;
 
-        (void)snprintf(path, sizeof path, "%s%s%.*s", section, section[0] != '\0' ? "." : "",
-                       key.size < sizeof path ? (int)key.size : (int)sizeof path, key.data);
+        if (!make_path(section, scalar(walk), path))
+            return refuse_key(walk, path);
         setting = setting_find(settings, setting_count, path, strlen(path));
         first = section[0] == '\0' ? setting_section(path, strlen(path)) : NULL;
         if (setting != NULL) {
