@@ -177,6 +177,8 @@ enum err meta_open(struct shard *shard, struct meta **ret_meta)
                     &bytes, &size);
     if (err == ERR_OK) {
         err = meta_decode(bytes, size, &meta->map, &meta->applied);
+        if (err != ERR_OK && err != ERR_CORRUPT)
+            err = err_wrap(err, "%s/" META_FILE, node->options.node.data_dir);
         free(bytes);
     }
     if (err == ERR_CORRUPT) {
@@ -524,7 +526,7 @@ static bool wants_save(struct meta *meta, uint64_t now_ms)
 {
     bool changed = meta->changed_ms != 0 && now_ms - meta->changed_ms >= META_SAVE_AFTER_MS;
 
-    return !meta->saving && (changed || atomic_exchange(&meta->again, false));
+    return !meta->saving && (changed || atomic_load(&meta->again));
 }
 
 void meta_tick(struct meta *meta, uint64_t now_ms)
@@ -547,6 +549,7 @@ void meta_tick(struct meta *meta, uint64_t now_ms)
     task->meta = meta;
     task->applied = meta->applied;
     meta->changed_ms = 0;
+    atomic_store(&meta->again, false);
     meta->saving = true;
     worker_pool(meta->shard->worker, &task->job);
 }

@@ -1,205 +1,11 @@
 /*
  * The meta group's state machine: who declares a field first decides its type, on every replica
- * alike, and a saved state is the same state. The group behind it is played: what is proposed is
- * applied when the test says so.
+ * alike, and a saved state is the same state. What it has of databases is in test_meta_database.c.
  */
-#include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "client/wire/message.h"
-#include "node/meta_internal.h"
-#include "node/shard_io.h"
+#include "storage/base/crc32c.h"
+#include "storage/base/twin.h"
 #include "tests/support/seed.h"
-
-enum { PROPOSED_MAX = 512 };
-
-/* ---- What the meta group calls ------------------------------------------------------------- */
-
-static bool leads = true;
-static struct buf *proposed[PROPOSED_MAX];
-static uint64_t proposed_count, applied;
-static struct pool_job *job; /* In the pool. */
-static uint64_t sealed, lessons, database_lessons;
-static uint64_t now_ms = 1000;
-
-uint64_t worker_now_ms(void)
-{
-    return now_ms;
-}
-
-void worker_pool(struct worker *worker, struct pool_job *of)
-{
-    cr_assert_null(job);
-    job = of;
-    job->worker = worker;
-}
-
-void worker_teach(struct worker *from, struct worker *to, struct slice table_key,
-                  struct slice field, enum field_type type)
-{
-    (void)from;
-    (void)table_key;
-    (void)field;
-    (void)type;
-    lessons += to->number + 1;
-}
-
-void worker_teach_database(struct worker *from, struct worker *to,
-                           const struct schema_database *database)
-{
-    (void)from;
-    (void)database;
-    database_lessons += to->number + 1;
-}
-
-bool shard_can_propose(const struct shard *shard, struct answer *ret_answer)
-{
-    (void)shard;
-    if (!leads)
-        *ret_answer = (struct answer){.code = ERR_NOT_LEADER, .leader = 2};
-    return leads;
-}
-
-enum err shard_propose(struct shard *shard, struct buf *entry, uint64_t *ret_index)
-{
-    (void)shard;
-    cr_assert_lt(proposed_count, PROPOSED_MAX);
-    proposed[proposed_count++] = buf_ref(entry);
-    *ret_index = proposed_count;
-    return ERR_OK;
-}
-
-enum err group_sealed(struct group *group, uint64_t index)
-{
-    (void)group;
-    sealed = index;
-    return ERR_OK;
-}
-
-void group_evict(struct group *group, uint64_t index)
-{
-    (void)group;
-    (void)index;
-}
-
-void router_answer(struct worker *worker, struct route *route)
-{
-    (void)worker;
-    route->done(route);
-}
-
-void router_fail(struct worker *worker, struct route *route, enum err code, uint32_t retry_ms)
-{
-    route->answer.code = code;
-    route->answer.retry_ms = retry_ms;
-    router_answer(worker, route);
-}
-
-/* ---- What the test does -------------------------------------------------------------------- */
-
-static struct worker workers[2] = {{.number = 0}, {.number = 1}};
-static struct node node = {.shards = 1, .worker_count = 2, .workers = workers};
-static struct shard shard = {.worker = &workers[0]};
-static char directory[] = "/tmp/test_meta.XXXXXX";
-static struct meta *meta;
-static unsigned done_count;
-static enum err last_code;
-static uint8_t last_types[8];
-
-static void open_meta(void)
-{
-    if (node.options.node.data_dir[0] == '\0') {
-        cr_assert_not_null(mkdtemp(directory));
-        (void)snprintf(node.options.node.data_dir, sizeof node.options.node.data_dir, "%s",
-                       directory);
-    }
-    node.options.databases.auto_create = true;
-    node.disk = disk_system();
-    workers[0].node = workers[1].node = &node;
-    cr_assert_eq(meta_open(&shard, &meta), ERR_OK, "%s", err_detail());
-    shard.meta = meta;
-}
-
-static void remove_files(void)
-{
-    static const char *const names[] = {"meta.mrc", "meta.mrc.copy"};
-    char path[4096];
-
-    for (size_t i = 0; i < 2; i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", directory, names[i]);
-        (void)unlink(path);
-    }
-    cr_assert_eq(rmdir(directory), 0);
-}
-
-static void close_meta(void)
-{
-    meta_answer_databases(meta, UINT64_MAX); /* As a node that stops does. */
-    meta_close(meta);
-    remove_files();
-    while (proposed_count > 0)
-        buf_unref(proposed[--proposed_count]);
-}
-
-static void done_cb(struct route *route)
-{
-    struct declare_request *request = (struct declare_request *)route;
-
-    done_count++;
-    last_code = route->answer.code;
-    for (uint32_t i = 0; last_code == ERR_OK && i < request->count && i < sizeof last_types; i++)
-        last_types[i] = request->types[i];
-    bytes_fini(&request->message);
-    free(request->types);
-    free(request);
-}
-
-static struct declare_request *make_request(struct slice database, const char *fields,
-                                            enum field_type type)
-{
-    static struct message_declare message;
-    struct declare_request *request = calloc(1, sizeof *request);
-    char key[256];
-
-    message.table_key =
-        (struct slice){key, key_write_table(database, (struct slice){"t", 1}, key, sizeof key)};
-    message.count = (uint32_t)strlen(fields);
-    for (uint32_t i = 0; i < message.count; i++)
-        message.fields[i] =
-            (struct message_declare_field){.name = {fields + i, 1}, .type = (uint8_t)type};
-    request->route = (struct route){.done = done_cb};
-    message_put_declare(&message, &request->message);
-    return request;
-}
-
-/* Each character of `fields` is a field of table t. */
-static void declare(const char *database, const char *fields, enum field_type type)
-{
-    struct slice name = {database, strlen(database)};
-
-    last_code = ERR_END;
-    meta_declare(meta, make_request(name, fields, type));
-}
-
-static void apply_all(void)
-{
-    while (applied < proposed_count) {
-        cr_assert_eq(meta_apply(meta, applied + 1, proposed[applied]), ERR_OK);
-        applied++;
-    }
-}
-
-static void expect_type(const char *database, char field, unsigned type)
-{
-    char key[256];
-    struct slice table = {key, key_write_table((struct slice){database, strlen(database)},
-                                               (struct slice){"t", 1}, key, sizeof key)};
-
-    cr_assert_eq(schema_map_find(meta_schema(meta), table, (struct slice){&field, 1}), type);
-}
+#include "tests/unit/node/meta_fake.h"
 
 /* ---- Deciding ------------------------------------------------------------------------------ */
 
@@ -268,109 +74,6 @@ Test(meta, databases_are_made_only_where_that_is_allowed)
     close_meta();
 }
 
-/* ---- Databases ----------------------------------------------------------------------------- */
-
-static struct message_database_info last_info;
-static size_t info_count;
-static char last_text[ERR_DETAIL_MAX];
-
-static void database_done_cb(struct route *route)
-{
-    struct order_request *request = (struct order_request *)route;
-    struct message_database_info info;
-    size_t at = 0;
-
-    done_count++;
-    last_code = route->answer.code;
-    (void)snprintf(last_text, sizeof last_text, "%s", last_code == ERR_OK ? "" : err_detail());
-    for (info_count = 0; last_code == ERR_OK; info_count++) {
-        if (message_get_database_info(request->answer.data, request->answer.size, &at, &info) !=
-            ERR_OK)
-            break;
-        last_info = info;
-        last_info.name = (struct slice){NULL, info.name.size};
-    }
-    bytes_fini(&request->message);
-    bytes_fini(&request->answer);
-    free(request);
-}
-
-static void database(const struct message_database *message)
-{
-    struct order_request *request = calloc(1, sizeof *request);
-
-    request->route.done = database_done_cb;
-    message_put_database(message, &request->message);
-    last_code = ERR_END;
-    meta_database(meta, request);
-}
-
-static void change(enum database_op op, const char *name, uint64_t retention_ns)
-{
-    database(&(struct message_database){.op = (uint8_t)op,
-                                        .name = {name, strlen(name)},
-                                        .sets_retention = op <= DATABASE_ALTER,
-                                        .retention_ns = retention_ns});
-    apply_all();
-    meta_answer_databases(meta, now_ms + 1000);
-}
-
-#define HOUR_NS UINT64_C(3600000000000)
-
-Test(meta, a_database_is_made_altered_dropped_and_made_again)
-{
-    open_meta();
-    change(DATABASE_CREATE, "plant", HOUR_NS);
-    cr_assert_eq(last_code, ERR_OK, "%s", last_text);
-    cr_assert_eq(info_count, 1);
-    cr_assert_eq(last_info.retention_ns, HOUR_NS);
-    cr_assert_eq(last_info.window_ns, UINT64_C(120000000000));
-    change(DATABASE_CREATE, "plant", 0);
-    cr_assert_eq(last_code, ERR_INVALID, "it exists");
-    change(DATABASE_ALTER, "plant", 48 * HOUR_NS);
-    cr_assert_eq(last_info.window_ns, 2 * HOUR_NS);
-    change(DATABASE_DROP, "plant", 0);
-    cr_assert_eq(last_code, ERR_OK);
-    cr_assert_eq(info_count, 0);
-    change(DATABASE_DROP, "plant", 0);
-    cr_assert_eq(last_code, ERR_NOT_FOUND);
-    change(DATABASE_ALTER, "plant", 0);
-    cr_assert_eq(last_code, ERR_NOT_FOUND);
-    declare("plant", "a", FIELD_INT);
-    cr_assert_eq(last_code, ERR_NOT_FOUND, "a write must not make it again");
-    now_ms += 9000;
-    change(DATABASE_CREATE, "plant", 0);
-    cr_assert_eq(last_code, ERR_UNAVAILABLE, "its rows are still being erased");
-    now_ms += 1000;
-    change(DATABASE_CREATE, "plant", 0);
-    cr_assert_eq(last_code, ERR_OK, "%s", last_text);
-    cr_assert_eq(last_info.retention_ns, 0);
-    cr_assert_eq(schema_map_database(meta_schema(meta), (struct slice){"plant", 5})->drop, 3);
-    cr_assert_eq(database_lessons, 4 * (1 + 2));
-    close_meta();
-}
-
-Test(meta, a_database_that_a_write_makes_has_the_retention_of_the_settings)
-{
-    open_meta();
-    node.options.databases.retention_ms = 3600000;
-    declare("db", "a", FIELD_INT);
-    apply_all();
-    cr_assert_eq(last_code, ERR_OK);
-    cr_assert_eq(schema_map_database(meta_schema(meta), (struct slice){"db", 2})->retention_ns,
-                 HOUR_NS);
-    database(&(struct message_database){.op = DATABASE_CREATE, .name = {"other", 5}});
-    apply_all();
-    cr_assert_eq(last_code, ERR_END, "the others have to hear of it first");
-    meta_tick(meta, now_ms + 1000);
-    cr_assert_eq(last_info.retention_ns, HOUR_NS);
-    change(DATABASE_CREATE, "third", 0);
-    cr_assert_eq(last_info.retention_ns, 0);
-    database(&(struct message_database){.op = DATABASE_LIST});
-    cr_assert_eq(info_count, 3);
-    close_meta();
-}
-
 Test(meta, a_field_of_a_database_that_was_dropped_meanwhile_is_refused)
 {
     open_meta();
@@ -380,32 +83,6 @@ Test(meta, a_field_of_a_database_that_was_dropped_meanwhile_is_refused)
     declare("db", "b", FIELD_INT);
     apply_all();
     cr_assert_eq(last_code, ERR_NOT_FOUND);
-    close_meta();
-}
-
-Test(meta, changes_of_databases_end_when_leadership_goes)
-{
-    open_meta();
-    database(&(struct message_database){.op = DATABASE_CREATE, .name = {"db", 2}});
-    cr_assert_eq(last_code, ERR_END);
-    meta_lost(meta);
-    cr_assert_eq(last_code, ERR_UNAVAILABLE);
-    apply_all();
-    cr_assert(schema_map_has_database(meta_schema(meta), (struct slice){"db", 2}));
-    leads = false;
-    change(DATABASE_DROP, "db", 0);
-    cr_assert_eq(last_code, ERR_NOT_LEADER);
-    close_meta();
-}
-
-Test(meta, retentions_that_make_no_sense_are_refused)
-{
-    open_meta();
-    change(DATABASE_CREATE, "db", 1);
-    cr_assert_eq(last_code, ERR_INVALID);
-    change(DATABASE_CREATE, "db", UINT64_MAX);
-    cr_assert_eq(last_code, ERR_INVALID);
-    cr_assert_eq(proposed_count, 0);
     close_meta();
 }
 
@@ -496,6 +173,41 @@ Test(meta, a_damaged_file_is_not_taken)
     }
     bytes_fini(&bytes);
     schema_map_fini(&map);
+}
+
+/* What a later program has written is not damaged: the message leaves it to the operator. */
+Test(meta, a_file_of_another_version_is_named)
+{
+    struct bytes bytes = {0};
+    uint32_t crc;
+
+    open_meta();
+    meta_close(meta);
+    meta_encode(&(struct schema_map){0}, 7, &bytes);
+    bytes.data[8]++;
+    crc = crc32c(0, bytes.data + 8, bytes.size - 8);
+    memcpy(bytes.data + 4, &crc, sizeof crc);
+    cr_assert_eq(twin_save(node.disk, directory, "meta.mrc", bytes.data, bytes.size), ERR_OK);
+    bytes_fini(&bytes);
+    cr_assert_eq(meta_open(&shard, &meta), ERR_VERSION);
+    cr_assert_not_null(strstr(err_detail(), "/meta.mrc: written in version 3"), "%s", err_detail());
+    remove_files();
+}
+
+Test(meta, saves_again_when_what_was_saved_is_damaged)
+{
+    open_meta();
+    meta_tick(meta, now_ms);
+    cr_assert_null(job, "nothing has changed");
+    meta_save_again(meta);
+    meta_tick(meta, now_ms);
+    cr_assert_not_null(job);
+    job->run(job);
+    job->done(job);
+    job = NULL;
+    meta_tick(meta, now_ms);
+    cr_assert_null(job, "once");
+    close_meta();
 }
 
 Test(meta, replicas_of_one_log_are_equal)
