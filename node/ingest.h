@@ -35,7 +35,7 @@ struct ingest_result {
     enum err
         code; /* ERR_OK: every good line is stored. Otherwise why not, for all or some shards. */
     char text[ERR_DETAIL_MAX];
-    uint32_t retry_s;  /* Transient errors: for Retry-After; else 0. */
+    uint32_t retry_s;  /* For Retry-After, if the error may pass; 0: nothing was said. */
     uint64_t accepted; /* Rows stored. */
     uint64_t rejected; /* Bad lines. */
     uint32_t error_count;

@@ -54,6 +54,13 @@ static bool is_transient(enum err code)
            code == ERR_TIMEOUT || code == ERR_CANCELED;
 }
 
+static uint32_t ask_after_ms(const struct answer *answer)
+{
+    if (answer->retry_ms == 0)
+        return ASK_AGAIN_MS;
+    return answer->retry_ms < ASK_AGAIN_MS_MAX ? answer->retry_ms : ASK_AGAIN_MS_MAX;
+}
+
 static void types_decided(struct route *route)
 {
     struct ingest_declare *declare = (struct ingest_declare *)route;
@@ -72,9 +79,7 @@ static void types_decided(struct route *route)
     } else if (is_transient(answer->code) &&
                now_ms - request->declare_since_ms < DECLARE_GIVE_UP_MS) {
         request->paused = true;
-        request->ask_again_ms =
-            now_ms + (answer->retry_ms > 0 && answer->retry_ms < ASK_AGAIN_MS_MAX ? answer->retry_ms
-                                                                                  : ASK_AGAIN_MS);
+        request->ask_again_ms = now_ms + ask_after_ms(answer);
         request->next = ingest->asking;
         ingest->asking = request;
     } else {
