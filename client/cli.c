@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "client/cli_time.h"
+
 enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 20, TABLES_NAMED_MAX = 8, NOTE_MS = 5000 };
 
 static bool hinted; /* At --help. */
@@ -116,6 +118,16 @@ bool cli_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret_numb
         return false;
     *ret_number = number;
     return true;
+}
+
+int cli_time_option(const char *command, const char *name, const char *text, int64_t now_ns,
+                    int64_t *ret_ns)
+{
+    if (!cli_time_parse(text, now_ns, ret_ns))
+        return cli_usage(command,
+                         "--%s %s: want a time such as -15m, 2026-01-31T12:00:00Z or 1700000000s",
+                         name, text);
+    return CLI_OK;
 }
 
 bool cli_colours(FILE *file)

@@ -64,6 +64,9 @@ void cli_note_table(const char *command, struct millrace *m, const char *databas
 /** Say what failed on `m`; returns the exit code that fits. */
 int cli_failed(const char *command, const struct millrace *m, enum millrace_code code);
 
+/** The time that option `--name` was given. Returns an exit code, and has said what is wrong. */
+int cli_time_option(const char *command, const char *name, const char *text, int64_t now_ns,
+                    int64_t *ret_ns);
 /** A whole number from min to max. Returns false if it is none. */
 bool cli_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret_number);
 

@@ -36,14 +36,6 @@ struct arguments {
     bool has_from, has_to, all;
 };
 
-static int parse_time(const char *name, int64_t now_ns, int64_t *ret_ns)
-{
-    if (!cli_time_parse(optarg, now_ns, ret_ns))
-        return cli_usage("delete", "--%s %s: want a time such as -15m or 2026-01-31T12:00:00Z",
-                         name, optarg);
-    return CLI_OK;
-}
-
 static int parse_option(struct arguments *arguments, int option)
 {
     switch (option) {
@@ -62,10 +54,10 @@ static int parse_option(struct arguments *arguments, int option)
         return CLI_OK;
     case OPTION_FROM:
         arguments->has_from = true;
-        return parse_time("from", arguments->now_ns, &arguments->from_ns);
+        return cli_time_option("delete", "from", optarg, arguments->now_ns, &arguments->from_ns);
     case OPTION_TO:
         arguments->has_to = true;
-        return parse_time("to", arguments->now_ns, &arguments->to_ns);
+        return cli_time_option("delete", "to", optarg, arguments->now_ns, &arguments->to_ns);
     case OPTION_ALL:
         arguments->all = true;
         return CLI_OK;

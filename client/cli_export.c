@@ -390,14 +390,6 @@ static int run(struct export *export)
 
 /* ---- Options ------------------------------------------------------------------------------- */
 
-static int parse_time(const char *name, int64_t now_ns, int64_t *ret_ns)
-{
-    if (!cli_time_parse(optarg, now_ns, ret_ns))
-        return cli_usage("export", "--%s %s: want a time such as -15m or 2026-01-31T12:00:00Z",
-                         name, optarg);
-    return CLI_OK;
-}
-
 static int parse_option(struct export *export, int option)
 {
     uint64_t seconds = 0;
@@ -418,10 +410,10 @@ static int parse_option(struct export *export, int option)
         return CLI_OK;
     case OPTION_FROM:
         export->has_from = true;
-        return parse_time("from", export->now_ns, &export->query.from_ns);
+        return cli_time_option("export", "from", optarg, export->now_ns, &export->query.from_ns);
     case OPTION_TO:
         export->has_to = true;
-        return parse_time("to", export->now_ns, &export->query.to_ns);
+        return cli_time_option("export", "to", optarg, export->now_ns, &export->query.to_ns);
     case OPTION_FORMAT:
         if (!cli_row_format(optarg, &export->printer.format))
             return cli_usage("export", "--format %s: want " CLI_ROW_FORMATS, optarg);

@@ -95,16 +95,6 @@ static int parse_list(const char *name, char *text, struct cli_list *list)
     return CLI_OK;
 }
 
-static int parse_time(const char *name, const char *text, int64_t now_ns, int64_t *ret_ns)
-{
-    if (!cli_time_parse(text, now_ns, ret_ns))
-        return cli_usage("query",
-                         "--%s %s: want a time such as -15m, 2026-01-31T12:00:00Z or "
-                         "1700000000s",
-                         name, text);
-    return CLI_OK;
-}
-
 static int parse_option(struct arguments *arguments, int option, const char *name)
 {
     struct millrace_query *query = &arguments->query;
@@ -131,9 +121,9 @@ static int parse_option(struct arguments *arguments, int option, const char *nam
     case OPTION_GROUP:
         return parse_list(name, optarg, &arguments->groups);
     case OPTION_FROM:
-        return parse_time(name, optarg, arguments->now_ns, &query->from_ns);
+        return cli_time_option("query", name, optarg, arguments->now_ns, &query->from_ns);
     case OPTION_TO:
-        return parse_time(name, optarg, arguments->now_ns, &query->to_ns);
+        return cli_time_option("query", name, optarg, arguments->now_ns, &query->to_ns);
     case OPTION_AGG:
         query->agg = optarg;
         break;

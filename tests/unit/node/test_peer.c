@@ -2,18 +2,9 @@
  * What other nodes ask: carried out by this one's shards, answered on the link, and let go of when
  * they take it back or are gone. Links and shards are played.
  */
-#include "node/peer.h"
+#include "tests/unit/node/router_fake.h"
 
-#include <criterion/criterion.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "client/wire/message.h"
-#include "node/meta.h"
-#include "node/shard.h"
-#include "storage/base/buf.h"
-
-enum { SHARDS = 2, HERE = 1, THERE = 2, ELSEWHERE = 3, HELD_MAX = 8 };
+enum { HELD_MAX = 8 };
 
 /* ---- What peer.c and the router call ------------------------------------------------------- */
 
@@ -23,17 +14,6 @@ static uint64_t frame_to, frame_number;
 static uint16_t frame_types[16];
 static unsigned frame_count;
 static struct message_query_end end;
-
-uint64_t worker_now_ms(void)
-{
-    return 1000;
-}
-
-void worker_call(struct worker *from, struct worker *to, mail_run run, void *arg)
-{
-    (void)from;
-    run(to, arg);
-}
 
 enum err links_answer(struct links *links, uint64_t to, uint16_t type, uint64_t request,
                       struct buf *payload, bool urgent)
@@ -66,60 +46,20 @@ void shard_query(struct shard *shard, struct query_request *request)
     held[held_count++] = request;
 }
 
-void shard_write(struct shard *shard, struct write_request *request)
+void shard_hear_damage(struct node *of, uint64_t server, const struct buf *payload)
 {
-    (void)shard;
-    router_answer(request->route.origin, &request->route);
-}
-
-void meta_declare(struct meta *meta, struct declare_request *request)
-{
-    (void)meta;
-    router_answer(request->route.origin, &request->route);
-}
-
-void meta_database(struct meta *meta, struct order_request *request)
-{
-    (void)meta;
-    router_answer(request->route.origin, &request->route);
-}
-
-void shard_delete(struct shard *shard, struct order_request *request)
-{
-    (void)shard;
-    router_answer(request->route.origin, &request->route);
-}
-
-void shard_piece(struct shard *shard, struct piece_request *request)
-{
-    (void)shard;
-    router_answer(request->route.origin, &request->route);
-}
-
-void shard_hear_damage(struct node *node, uint64_t server, const struct buf *payload)
-{
-    (void)node;
+    (void)of;
     (void)server;
     (void)payload;
 }
 
 /* ---- What the test does -------------------------------------------------------------------- */
 
-static _Atomic uint64_t leaders[SHARDS + 1];
-static struct shard *groups[SHARDS + 1];
-static struct node node = {
-    .server = HERE, .shards = SHARDS, .groups = SHARDS + 1, .worker_count = 1, .leaders = leaders};
-static struct worker worker = {.node = &node, .groups = groups};
-
 static void come(uint64_t from, uint16_t type, uint64_t number, struct bytes *bytes)
 {
     struct frame_header header = {.type = type, .request = number, .size = (uint32_t)bytes->size};
-    struct buf *buf = buf_new((uint32_t)bytes->size);
+    struct buf *buf = buf_with(bytes);
 
-    if (bytes->size > 0)
-        memcpy(buf->bytes, bytes->data, bytes->size);
-    buf->size = (uint32_t)bytes->size;
-    node.workers = &worker;
     peer_serve(&worker, from, &header, buf);
     buf_unref(buf);
     bytes_fini(bytes);

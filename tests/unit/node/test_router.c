@@ -2,38 +2,18 @@
  * Requests at other nodes: every one ends once, on whatever comes back or does not. Links, shards
  * and other workers are played.
  */
-#include <criterion/criterion.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "client/wire/message.h"
-#include "node/meta.h"
-#include "node/peer.h"
-#include "node/shard.h"
-#include "storage/base/buf.h"
 #include "tests/support/seed.h"
+#include "tests/unit/node/router_fake.h"
 
-enum { SHARDS = 2, HERE = 1, THERE = 2, REQUESTS_MAX = 1 << 17 };
+enum { REQUESTS_MAX = 1 << 17 };
 
 /* ---- What the router calls ----------------------------------------------------------------- */
 
-static uint64_t now_ms = 1000;
 static enum err link_says;
 static uint64_t numbers[REQUESTS_MAX]; /* Of the frames that were sent. */
-static unsigned frame_count, local_count, served_count;
+static unsigned frame_count, served_count;
 static uint64_t frame_to;
 static uint16_t frame_type;
-
-uint64_t worker_now_ms(void)
-{
-    return now_ms;
-}
-
-void worker_call(struct worker *from, struct worker *to, mail_run run, void *arg)
-{
-    (void)from;
-    run(to, arg);
-}
 
 enum err links_frame(struct links *links, uint64_t to, uint16_t type, uint64_t request,
                      struct buf *payload, bool urgent)
@@ -49,52 +29,16 @@ enum err links_frame(struct links *links, uint64_t to, uint16_t type, uint64_t r
     return ERR_OK;
 }
 
-void shard_write(struct shard *shard, struct write_request *request)
-{
-    (void)shard;
-    local_count++;
-    router_answer(request->route.origin, &request->route);
-}
-
 void shard_query(struct shard *shard, struct query_request *request)
 {
     (void)shard;
-    local_count++;
-    router_answer(request->route.origin, &request->route);
+    answer_here(&request->route);
 }
 
-void meta_declare(struct meta *meta, struct declare_request *request)
-{
-    (void)meta;
-    local_count++;
-    router_answer(request->route.origin, &request->route);
-}
-
-void meta_database(struct meta *meta, struct order_request *request)
-{
-    (void)meta;
-    local_count++;
-    router_answer(request->route.origin, &request->route);
-}
-
-void shard_delete(struct shard *shard, struct order_request *request)
-{
-    (void)shard;
-    local_count++;
-    router_answer(request->route.origin, &request->route);
-}
-
-void shard_piece(struct shard *shard, struct piece_request *request)
-{
-    (void)shard;
-    local_count++;
-    router_answer(request->route.origin, &request->route);
-}
-
-void peer_serve(struct worker *worker, uint64_t from, const struct frame_header *header,
+void peer_serve(struct worker *of, uint64_t from, const struct frame_header *header,
                 struct buf *payload)
 {
-    (void)worker;
+    (void)of;
     (void)from;
     (void)header;
     (void)payload;
@@ -103,17 +47,11 @@ void peer_serve(struct worker *worker, uint64_t from, const struct frame_header 
 
 /* ---- What the test does -------------------------------------------------------------------- */
 
-static _Atomic uint64_t leaders[SHARDS + 1];
-static struct shard *groups[SHARDS + 1];
-static struct node node = {
-    .server = HERE, .shards = SHARDS, .groups = SHARDS + 1, .worker_count = 1, .leaders = leaders};
-static struct worker worker = {.node = &node, .groups = groups};
 static unsigned done_count;
 static struct answer last;
 
 static void open_router(void)
 {
-    node.workers = &worker;
     node.options.limits.query_bytes = 1000;
     node.options.limits.query_time_ms = 5000;
     for (unsigned i = 0; i <= SHARDS; i++)
@@ -141,16 +79,6 @@ static void ask_write(uint32_t shard)
     request->shard = shard;
     request->entry = buf_new(64);
     router_write(&worker, request);
-}
-
-static struct buf *buf_with(const struct bytes *bytes)
-{
-    struct buf *buf = buf_new((uint32_t)bytes->size);
-
-    if (bytes->size > 0)
-        memcpy(buf->bytes, bytes->data, bytes->size);
-    buf->size = (uint32_t)bytes->size;
-    return buf;
 }
 
 /* A frame comes; `bytes` are gone afterwards. */

@@ -376,6 +376,17 @@ Test(message, brings_write_answers_back)
     bytes_fini(&bytes);
 }
 
+/* A message whose last four bytes count its ids, with another count there and room for one. */
+static void expect_count(decode_fn decode, struct bytes *bytes, uint32_t count, bool has_room)
+{
+    memcpy(bytes->data + bytes->size - sizeof count, &count, sizeof count);
+    if (has_room)
+        bytes_put_u32(bytes, 7);
+    cr_assert_eq(decode(bytes->data, bytes->size), has_room && count == 1 ? ERR_OK : ERR_INVALID,
+                 "%u ids", count);
+    bytes_clear(bytes);
+}
+
 /* More than there are, and so many that their bytes are none, or few, in 32 bits. */
 Test(message, takes_no_more_ids_than_there_are_bytes_for)
 {
@@ -388,19 +399,9 @@ Test(message, takes_no_more_ids_than_there_are_bytes_for)
 
         for (int there = 0; there < 2; there++) {
             message_put_write_ok(&ok, &bytes);
-            memcpy(bytes.data + bytes.size - sizeof counts[i], &counts[i], sizeof counts[i]);
-            if (there)
-                bytes_put_u32(&bytes, 7);
-            cr_assert_eq(decode_write_ok(bytes.data, bytes.size),
-                         there && counts[i] == 1 ? ERR_OK : ERR_INVALID);
-            bytes_clear(&bytes);
+            expect_count(decode_write_ok, &bytes, counts[i], there == 1);
             message_put_error(&error, &bytes);
-            memcpy(bytes.data + bytes.size - sizeof counts[i], &counts[i], sizeof counts[i]);
-            if (there)
-                bytes_put_u32(&bytes, 7);
-            cr_assert_eq(decode_error(bytes.data, bytes.size),
-                         there && counts[i] == 1 ? ERR_OK : ERR_INVALID);
-            bytes_clear(&bytes);
+            expect_count(decode_error, &bytes, counts[i], there == 1);
         }
         bytes_fini(&bytes);
     }

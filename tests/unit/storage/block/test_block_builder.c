@@ -13,6 +13,7 @@
 #include "storage/block/column_string.h"
 #include "storage/block/entry.h"
 #include "tests/support/seed.h"
+#include "tests/unit/storage/block/read_all.h"
 
 enum { SERIES = 400 };
 
@@ -48,38 +49,6 @@ static uint32_t add_series(struct block_builder *builder, uint32_t series)
                                       id_of(series), &handle),
                  ERR_OK, "%s", err_detail());
     return handle;
-}
-
-/* Decode all there is; how it ended. */
-static enum err read_all(const uint8_t *bytes, size_t size)
-{
-    struct block_view view;
-    struct block *block;
-    enum err err = block_view(bytes, size, false, &view);
-
-    if (err == ERR_OK)
-        err = block_load(&view, &block);
-    if (err != ERR_OK)
-        return err;
-    for (uint32_t at = 0; err == ERR_OK && at < block_sections(block); at++) {
-        const struct block_section *section = block_section(block, at);
-        uint32_t *runs = malloc(section->runs * 2 * sizeof *runs);
-        uint8_t *present = malloc(section->rows);
-        uint64_t *values = malloc(section->rows * sizeof *values);
-        const char *strings;
-
-        cr_assert(runs != NULL && present != NULL && values != NULL);
-        err = block_read_runs(block, at, runs, runs + section->runs);
-        if (err == ERR_OK)
-            err = block_read_times(block, at, (int64_t *)values);
-        for (uint32_t field = 0; err == ERR_OK && field < section->fields; field++)
-            err = block_read_field(block, at, field, present, values, &strings);
-        free(runs);
-        free(present);
-        free(values);
-    }
-    block_free(block);
-    return err;
 }
 
 /* ---- Series ------------------------------------------------------------------------------ */
