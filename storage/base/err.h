@@ -59,7 +59,8 @@ struct err_note {
 /** The code's name, such as "not leader". Static memory, never NULL. Any thread. */
 const char *err_name(enum err code);
 
-/** Set this thread's detail and return `code`, so a failure is one line: return err_set(...). */
+/** Set this thread's detail and return `code`, so a failure is one line: return err_set(...). The
+ * old detail may be an argument. */
 enum err err_set(enum err code, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /** Put "what: " in front of this thread's detail and return `code`. */

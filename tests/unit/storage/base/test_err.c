@@ -31,6 +31,15 @@ Test(err, wrapping_puts_the_callers_words_in_front)
     cr_assert_str_eq(err_detail(), "shard 3: block at 4096");
 }
 
+Test(err, a_detail_may_become_part_of_the_next_one)
+{
+    (void)err_set(ERR_END, "a file of %d bytes", 7);
+    (void)err_set(ERR_CORRUPT, "%s", err_detail());
+    cr_assert_str_eq(err_detail(), "a file of 7 bytes");
+    (void)err_set(ERR_CORRUPT, "%s, and %s", err_detail(), err_detail());
+    cr_assert_str_eq(err_detail(), "a file of 7 bytes, and a file of 7 bytes");
+}
+
 Test(err, a_long_detail_is_cut_and_ends)
 {
     char text[3 * ERR_DETAIL_MAX];
