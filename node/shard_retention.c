@@ -185,6 +185,9 @@ void shard_delete(struct shard *shard, struct order_request *request)
 
 void shard_end_deletes(struct shard *shard, uint64_t index, enum err err)
 {
+    struct err_note note;
+
+    err_save(&note, err); /* Whoever is told may fail in a way of his own. */
     while (shard->deletes != NULL && shard->deletes->wait_index <= index) {
         struct order_request *request = shard->deletes;
 
@@ -195,7 +198,7 @@ void shard_end_deletes(struct shard *shard, uint64_t index, enum err err)
             request->route.answer.code = ERR_OK;
             router_answer(shard->worker, &request->route);
         } else {
-            router_fail(shard->worker, &request->route, err, RETRY_BUSY_MS);
+            router_fail(shard->worker, &request->route, err_restore(&note), RETRY_BUSY_MS);
         }
     }
 }

@@ -259,12 +259,15 @@ Test(shard_retention, a_drop_comes_to_shards_without_the_database_too)
 /* ---- Deletes ------------------------------------------------------------------------------- */
 
 static enum err last_code;
+static char last_text[ERR_DETAIL_MAX];
 
 static void deleted(struct route *route)
 {
     struct order_request *request = (struct order_request *)route;
 
     last_code = route->answer.code;
+    (void)snprintf(last_text, sizeof last_text, "%s", err_detail());
+    (void)err_set(ERR_BUSY, "the link to who asked is full");
     bytes_fini(&request->message);
     free(request);
 }
@@ -315,7 +318,10 @@ Test(shard_retention, a_delete_that_cannot_be_done_says_so)
     cr_assert_eq(last_code, ERR_BUSY);
     propose_says = ERR_OK;
     ask_delete(ALL, sizeof ALL - 1);
+    buf_unref(proposed);
+    ask_delete(ALL, sizeof ALL - 1);
     shard_end_deletes(&shard, UINT64_MAX, err_set(ERR_UNAVAILABLE, "leadership moved"));
     cr_assert_eq(last_code, ERR_UNAVAILABLE);
+    cr_assert_str_eq(last_text, "leadership moved", "each is told why");
     buf_unref(proposed);
 }
