@@ -339,7 +339,7 @@ static enum err parse_word(const struct setting *setting, void *base, const char
     char word[8] = "";
     enum log_level level;
 
-    if (size < sizeof word)
+    if (size < sizeof word && memchr(text, '\0', size) == NULL)
         memcpy(word, text, size);
     if (setting->kind == SETTING_LEVEL && log_line_parse_level(word, &level)) {
         memcpy((char *)base + setting->offset, &level, sizeof level);

@@ -181,14 +181,18 @@ Test(options_yaml, leaves_out_nothing_that_it_does_not_know)
     expect_bad(text, says);
 }
 
-/* Cut at its NUL it would be a setting. */
-Test(options_yaml, a_key_with_a_nul_in_it_is_no_setting)
+/* Cut at its NUL it would be a setting, or what one may be. */
+Test(options_yaml, nothing_with_a_nul_in_it_is_taken)
 {
     expect_bad("\"workers\\0x\": 3\n", "a.yaml:1: there is no setting workers");
     cr_assert_eq(options.workers, 0);
     expect_bad("node:\n  \"id\\0\": 3\n", "a.yaml:2: there is no setting node.id");
     expect_bad("\"limits\\0\": {idle: 1s}\n", "a.yaml:1: there is no setting limits");
     expect_bad("cluster: {\"nodes\\0\": []}\n", "a.yaml:1: there is no setting cluster.nodes");
+    expect_bad("databases: {auto_create: \"true\\0x\"}\n", "a.yaml:1: databases.auto_create: ");
+    expect_bad("log_level: \"info\\0\"\n", "a.yaml:1: log_level: ");
+    expect_bad("workers: \"1\\0\"\n", "a.yaml:1: workers: ");
+    expect_bad("node: {name: \"a\\0\"}\n", "a.yaml:1: node.name: ");
 }
 
 Test(options_yaml, what_is_not_yaml_is_said_with_its_line)
