@@ -57,10 +57,12 @@ static enum err lock_directory(struct node *node)
     node->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (node->lock_fd < 0)
         return err_set(ERR_IO, "%s: %s", path, strerror(errno));
-    if (flock(node->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return err_set(ERR_BUSY, "%s: another process uses this data directory",
-                       node->options.node.data_dir);
-    return ERR_OK;
+    if (flock(node->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return ERR_OK;
+    if (errno != EWOULDBLOCK)
+        return err_set(ERR_IO, "%s: locking it: %s", path, strerror(errno));
+    return err_set(ERR_BUSY, "%s: another process uses this data directory",
+                   node->options.node.data_dir);
 }
 
 /* Each start has a higher epoch than the one before, so that the sequences of this node's own
@@ -83,7 +85,8 @@ static enum err next_epoch(struct node *node)
         memcpy(text, bytes, size);
         free(bytes);
         epoch = strtoul(text, &end, 10);
-        if (end == text || epoch == 0 || epoch >= UINT32_MAX)
+        if (end == text || (size_t)(end - text) + (*end == '\n') != size || epoch == 0 ||
+            epoch >= UINT32_MAX)
             return err_set(ERR_CORRUPT,
                            "%s: \"%.20s\" is not a count of starts; write a number larger than any "
                            "before into it",

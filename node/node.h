@@ -79,7 +79,8 @@ struct node {
     struct board_group *board; /* For each group. */
 };
 
-/** Open everything, replay the log and run the workers. On an error nothing is left running. */
+/** Open everything, replay the log and run the workers. After an error the process has to end:
+ * what was opened ends with it. */
 MUST_CHECK enum err node_start(const struct options *options, struct node **ret_node);
 
 /** Hand leadership over, finish what is under way, end all threads, free. Not on a worker. */

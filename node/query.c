@@ -78,9 +78,11 @@ static void pass_columns(struct query_run *run, const struct columns *columns)
 
     columns_encode(columns, &bytes);
     buf = bytes.failed || bytes.size > FRAME_PAYLOAD_MAX ? NULL : buf_new((uint32_t)bytes.size);
-    if (buf == NULL) {
-        fail(run, bytes.failed ? ERR_NO_MEMORY : ERR_LIMIT,
+    if (bytes.size > FRAME_PAYLOAD_MAX) {
+        fail(run, ERR_LIMIT,
              "the result does not fit one answer; ask for less, or narrow the time");
+    } else if (buf == NULL) {
+        fail(run, ERR_NO_MEMORY, "no memory for the result");
     } else {
         memcpy(buf->bytes, bytes.data, bytes.size);
         buf->size = (uint32_t)bytes.size;

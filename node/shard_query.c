@@ -51,12 +51,13 @@ static enum err add_part(struct query_request *request, struct bytes *bytes, boo
 {
     struct query_part *parts =
         realloc(request->parts, (request->part_count + 1) * sizeof *request->parts);
-    struct buf *buf;
+    struct buf *buf = NULL;
 
-    if (parts == NULL || bytes->failed || bytes->size > UINT32_MAX)
+    if (parts == NULL)
         return err_set(ERR_NO_MEMORY, "a part of a query's result");
-    request->parts = parts;
-    buf = buf_new((uint32_t)bytes->size);
+    request->parts = parts; /* Whatever becomes of this one: the old place is gone. */
+    if (!bytes->failed && bytes->size <= UINT32_MAX)
+        buf = buf_new((uint32_t)bytes->size);
     if (buf == NULL)
         return err_set(ERR_NO_MEMORY, "%zu bytes of a query's result", bytes->size);
     memcpy(buf->bytes, bytes->data, bytes->size);

@@ -223,6 +223,24 @@ def test_seals_that_fail_leave_the_rows_in_memory_and_in_the_log(make_cluster):
     assert count_rows(cluster) == rows
 
 
+def test_a_count_of_starts_that_is_damaged_stops_a_start(make_cluster):
+    """Taken for a lower one, numbers of an earlier start would be given again."""
+    cluster = make_cluster(nodes=1, shards=1, workers=1)
+    cluster.start()
+    node = cluster.nodes[0]
+    assert node.stop() == 0, node.tail()
+    (epoch,) = cluster.dir.glob("node1*/**/epoch")
+    good = epoch.read_text()
+    for bad in ("1p0\n", "-1\n", "\n", "5\0\n", "0\n", "99999999999\n"):
+        epoch.write_text(bad)
+        node.start()
+        assert node.process.wait(timeout=30) == 1, bad
+        assert "is not a count of starts; write a number larger" in node.tail(2), node.tail(2)
+    epoch.write_text(good)
+    cluster.start()
+    assert post_rows(node, 0, 10)[0] == 204
+
+
 # ---- Nodes that hang -----------------------------------------------------------------------------
 
 
