@@ -284,8 +284,9 @@ def test_text_goes_on_when_the_leader_hangs(cluster):
     assert count_rows(cluster) == 2000
 
 
-def test_a_query_goes_on_when_a_leader_hangs(make_cluster):
-    """Who was asked asks the next leader: it does not wait for the one that hangs until the
+@pytest.mark.parametrize("how", ["hangs", "dies"])
+def test_a_query_goes_on_when_a_leader(make_cluster, how):
+    """Who was asked asks the next leader: it does not wait for the one that is gone until the
     query's time is up."""
     cluster = make_cluster(settings="limits: {query_time: 60s}\n")
     cluster.start()
@@ -293,11 +294,17 @@ def test_a_query_goes_on_when_a_leader_hangs(make_cluster):
     assert post_rows(asked, 0, 1000)[0] == 204
     victim = next(n for n in cluster.nodes[1:]
                   if any(s["leader"] == n.number for s in asked.status()["shards"]))
-    victim.process.send_signal(signal.SIGSTOP)
+    if how == "dies":
+        victim.kill()
+    else:
+        victim.process.send_signal(signal.SIGSTOP)
     try:
         assert count_rows(cluster, asked) == 1000
     finally:
-        victim.process.send_signal(signal.SIGCONT)
+        if how == "dies":
+            victim.start()
+        else:
+            victim.process.send_signal(signal.SIGCONT)
     cluster.wait_ready()
 
 
