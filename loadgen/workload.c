@@ -98,14 +98,17 @@ int64_t workload_series_of(const struct workload *workload, const char *tag_valu
 {
     const char *prefix = workload->kind == WORKLOAD_TSBS ? "host_" : "d";
     size_t size = strlen(prefix);
+    char written[WORKLOAD_TEXT_MAX];
     unsigned long series;
-    char *end;
 
     if (strncmp(tag_value, prefix, size) != 0)
         return -1;
-    series = strtoul(tag_value + size, &end, 10);
-    return *end != '\0' || end == tag_value + size || series >= workload->series ? -1
-                                                                                 : (int64_t)series;
+    series = strtoul(tag_value + size, NULL, 10);
+    if (series >= workload->series)
+        return -1;
+    /* As it was written, to the letter: "d05" is somebody else's. */
+    (void)snprintf(written, sizeof written, "%s%lu", prefix, series);
+    return strcmp(written, tag_value) == 0 ? (int64_t)series : -1;
 }
 
 uint32_t workload_row_series(const struct workload *workload, uint32_t writer, uint64_t row)
