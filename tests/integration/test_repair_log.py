@@ -5,7 +5,7 @@ import random
 import struct
 import time
 
-from cluster import BIN
+from cluster import BIN, wait_until
 
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 COUNT = int(os.environ.get("DAMAGES", "6"))
@@ -122,8 +122,9 @@ def test_who_lacks_what_is_damaged_gets_it_from_another_leader(make_cluster):
     for turn in range(3):
         write_rows(cluster.nodes[0], turn)
     cluster.wait_equal()
-    leader = cluster.leader(0)
-    late = next(node for node in cluster.nodes if node is not leader)
+    # The one that leads in the end: another one would hand over for that alone.
+    leader, late = cluster.nodes[1], cluster.nodes[0]
+    wait_until(lambda: cluster.leader(0) is leader, "the preferred node does not lead")
     late.kill()
     write_rows(leader, 3)
     write_rows(leader, 4)
