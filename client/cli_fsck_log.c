@@ -59,7 +59,10 @@ static enum err replay(void *arg, const struct log_record *record)
     log->records++;
     if (record->group >= log->group_count)
         log->group_count = record->group + 1;
-    if (record->kind == LOG_SNAPSHOT && record->index > group->snapshot) {
+    if (record->kind == LOG_INSTALL) {
+        group->snapshot = record->index;
+        group->last = record->index;
+    } else if (record->kind == LOG_SNAPSHOT && record->index > group->snapshot) {
         group->snapshot = record->index;
         group->last = group->last > record->index ? group->last : record->index;
     } else if (record->kind == LOG_ENTRY && record->index > group->snapshot) {

@@ -16,7 +16,7 @@ static enum err adopt_snapshot(struct log *log, struct log_group *group,
     uint32_t size = record->payload == NULL ? 0 : record->payload->size;
     uint8_t *configuration = NULL;
 
-    if (record->index < group->snapshot.snapshot_index)
+    if (record->kind == LOG_SNAPSHOT && record->index < group->snapshot.snapshot_index)
         return ERR_OK;
     if (size > 0) {
         configuration = malloc(size);
@@ -39,7 +39,7 @@ enum err log_adopt(struct log *log, const struct log_record *record)
 {
     struct log_group *group = &log->groups[record->group];
 
-    if (record->kind == LOG_SNAPSHOT)
+    if (record->kind == LOG_SNAPSHOT || record->kind == LOG_INSTALL)
         return adopt_snapshot(log, group, record);
     if (record->kind == LOG_TERM) {
         group->term = record->term;
@@ -272,7 +272,8 @@ static bool fits_nowhere(const struct log *log, const struct log_record *record)
 
     /* A new file starts with states, at most a quarter of it. */
     return log_record_bytes(size) > log->options.file_bytes / 4 * 3 ||
-           (record->kind == LOG_SNAPSHOT && size > LOG_CONFIGURATION_MAX);
+           ((record->kind == LOG_SNAPSHOT || record->kind == LOG_INSTALL) &&
+            size > LOG_CONFIGURATION_MAX);
 }
 
 enum err log_write(struct log *log, struct log_record *const *records, size_t count)
@@ -284,7 +285,8 @@ enum err log_write(struct log *log, struct log_record *const *records, size_t co
     for (size_t i = 0; i < count; i++) {
         CHECK(records[i]->group < log->options.groups);
         CHECK(records[i]->kind >= LOG_ENTRY);
-        CHECK(records[i]->kind <= LOG_SNAPSHOT);
+        CHECK(records[i]->kind <= LOG_INSTALL);
+        CHECK(records[i]->kind != LOG_STATE);
         if (fits_nowhere(log, records[i]))
             return fail(log, err_set(ERR_TOO_LARGE, "log %s: a record of group %u has %u bytes",
                                      log->dir, records[i]->group, records[i]->payload->size));

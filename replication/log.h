@@ -15,7 +15,8 @@
  *            itself.
  * CUTTING    what stands behind a torn tail is zeroed and synced before anything new is written.
  * FILES      a new file begins with one LOG_STATE record a group (term, vote, snapshot), so older
- *            files may go as soon as no group needs an entry in them. The next file is ready
+ *            files may go as soon as no group needs an entry in them. When the file of a
+ *            LOG_INSTALL goes, so has every entry that it made void. The next file is ready
  *            before it is needed, so a full disk still has room for terms and votes.
  * ERRORS     of a write or sync are final: the kernel may have dropped what it could not write, so
  *            nothing is tried again. Every later call returns the same error.
@@ -34,8 +35,11 @@ enum log_kind {
     LOG_SNAPSHOT = 3, /* index, term, aux: configuration's index; payload: configuration, 64 KiB at
                          most. The state up to index is in the store: entries at or below it are
                          not needed to start. */
-    LOG_STATE = 4,    /* Written by the log itself: the group's newest LOG_TERM and LOG_SNAPSHOT in
-                         one. Replayed as those two, if the records themselves are gone. */
+    LOG_STATE = 4,    /* Written by the log itself: the group's newest LOG_TERM and LOG_SNAPSHOT (or
+                         LOG_INSTALL) in one. Replayed as those two, if the records themselves are
+                         gone. */
+    LOG_INSTALL = 5, /* As LOG_SNAPSHOT, for a state that came from another server: the entries that
+                         the group had before are void, the next one is index + 1. */
 };
 
 struct log_record {

@@ -69,7 +69,7 @@ struct log_record_header {
 static_assert(sizeof(struct log_record_header) == 72, "stored on disk: the size cannot change");
 
 /* The payload of a LOG_STATE record, whose term is the current one and aux the vote. The newest
- * snapshot's configuration follows. Snapshot index 0: there is none. */
+ * snapshot's (or install's) configuration follows. Snapshot index 0: there is none. */
 struct log_state_payload {
     uint64_t snapshot_index;
     uint64_t snapshot_term;

@@ -123,7 +123,7 @@ MUST_CHECK enum err log_recovery_run(struct log *log, log_replay_cb replay, void
 
 /* ---- log.c --------------------------------------------------------------------------------- */
 
-/** Take over what a LOG_TERM or LOG_SNAPSHOT says into its group. ERR_NO_MEMORY. */
+/** Take over what a LOG_TERM, LOG_SNAPSHOT or LOG_INSTALL says into its group. ERR_NO_MEMORY. */
 MUST_CHECK enum err log_adopt(struct log *log, const struct log_record *record);
 
 #endif

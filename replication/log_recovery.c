@@ -246,7 +246,8 @@ static bool state_is_known(const struct log_group *group, const struct log_recor
             memcmp(group->configuration, configuration, configuration_size) == 0);
 }
 
-/* A LOG_STATE says what older records said. Where those are gone, it is replayed in their place. */
+/* A LOG_STATE says what older records said. Where those are gone, it is replayed in their place; a
+ * LOG_INSTALL as a LOG_SNAPSHOT: the entries that it made void are gone with it. */
 static enum err replay_state(struct recovery *recovery, const struct log_record *state)
 {
     struct log_group *group = &recovery->log->groups[state->group];
@@ -304,7 +305,7 @@ static enum err replay_record(struct recovery *recovery, struct log_file *file,
                                 .payload = header->size == 0 ? NULL : recovery->reader.payload,
                                 .position = header->position};
 
-    if (header->kind < LOG_ENTRY || header->kind > LOG_STATE)
+    if (header->kind < LOG_ENTRY || header->kind > LOG_INSTALL)
         return corrupt(recovery, file->part.number, offset, "a record of an unknown kind");
     if (header->group >= recovery->log->options.groups)
         return err_set(ERR_INVALID,

@@ -27,7 +27,8 @@ static enum err replay(void *arg, const struct log_record *record)
     uint64_t sum = 0;
 
     CHECK(record->kind >= LOG_ENTRY);
-    CHECK(record->kind <= LOG_SNAPSHOT);
+    CHECK(record->kind <= LOG_INSTALL);
+    CHECK(record->kind != LOG_STATE);
     CHECK(record->group < GROUPS);
     for (uint32_t i = 0; record->payload != NULL && i < record->payload->size; i++)
         sum += record->payload->bytes[i]; /* All of it is there. */

@@ -39,8 +39,8 @@ def seeds(golden):
     yield "block", "whole", b"\0" + block
     yield "block", "forged", b"\1" + block
     yield "columns", "columns", (golden / "columns_v2.bin").read_bytes()
-    log = (golden / "log_v1.bin").read_bytes()
-    yield "log", "log", b"\0" + log[LOG_ALIGN:]
+    for name in ("log_v1", "log_v1_install"):
+        yield "log", name, b"\0" + (golden / f"{name}.bin").read_bytes()[LOG_ALIGN:]
 
 
 def self_test():

@@ -96,6 +96,29 @@ Test(cli_fsck_log, tells_what_the_log_has_of_each_group)
     mem_disk_free(disk);
 }
 
+Test(cli_fsck_log, counts_from_an_install_on)
+{
+    struct mem_disk *disk = make();
+    struct log_options options = {.disk = mem_disk_table(disk),
+                                  .dir = "log",
+                                  .node = 3,
+                                  .cluster = 99,
+                                  .groups = 3,
+                                  .file_bytes = LOG_FILE_BYTES_MIN,
+                                  .bytes_max = 1 << 20};
+    struct cli_fsck_log log;
+    struct log *written;
+
+    cr_assert_eq(log_open(&options, no_replay, NULL, &written), ERR_OK, "%s", err_detail());
+    write_one(written, (struct log_record){.group = 2, .kind = LOG_INSTALL, .index = 7, .term = 1});
+    log_close(written);
+    log = check(disk, 0);
+    cr_assert_eq(log.groups[2].snapshot, 7);
+    cr_assert_eq(log.groups[2].last, 7, "entries 8 and 9 are void");
+    cli_fsck_log_fini(&log);
+    mem_disk_free(disk);
+}
+
 Test(cli_fsck_log, names_file_and_offset_of_damage)
 {
     struct mem_disk *disk = make();

@@ -184,8 +184,8 @@ static inline enum err fixture_write_random(struct fixture *fixture, uint64_t *s
         if (kind == 0)
             fixture_add(fixture, i, LOG_TERM, group, 0, place, 0);
         else if (kind == 1)
-            fixture_add(fixture, i, LOG_SNAPSHOT, group, place, place,
-                        (uint32_t)seed_below(seed, 200));
+            fixture_add(fixture, i, seed_below(seed, 4) == 0 ? LOG_INSTALL : LOG_SNAPSHOT, group,
+                        place, place, (uint32_t)seed_below(seed, 200));
         else
             fixture_add_entry(fixture, i, group, place, (uint32_t)seed_below(seed, size_most));
     }

@@ -225,6 +225,45 @@ Test(log, replays_terms_votes_and_snapshots_whose_files_are_gone)
     fixture_free(fixture);
 }
 
+/* An install counts whatever its index: what stood before it is void, an older snapshot too. */
+Test(log, replays_an_install_and_what_its_state_says_once_it_is_gone)
+{
+    struct fixture *fixture = fixture_new(FILE_BYTES);
+    uint64_t last;
+    int found = 0;
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK);
+    fixture_add_entry(fixture, 0, 2, 8, 100);
+    fixture_add(fixture, 1, LOG_SNAPSHOT, 2, 77, 41, 60);
+    fixture_add(fixture, 2, LOG_INSTALL, 2, 70, 42, 50);
+    cr_assert_eq(fixture_write(fixture, 3), ERR_OK);
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+    fixture_close(fixture);
+    cr_assert_eq(fixture_open(fixture), ERR_OK, "%s", err_detail());
+    fixture_check(fixture);
+    last = fill_files(fixture, 1, 0, 5);
+    log_keep_after(fixture->log, 1, last);
+    log_keep_after(fixture->log, 2, 70);
+    cr_assert_eq(log_prepare(fixture->log), ERR_OK);
+    cr_assert_not(mem_disk_exists(fixture->disk, "log/00000001.log"));
+    fixture_close(fixture);
+
+    cr_assert_eq(fixture_open(fixture), ERR_OK, "%s", err_detail());
+    for (size_t i = 0; i < fixture->replayed_count; i++) {
+        const struct fixture_record *replayed = &fixture->replayed[i];
+
+        if (replayed->record.group != 2)
+            continue;
+        found++;
+        cr_assert_eq(replayed->record.kind, LOG_SNAPSHOT);
+        cr_assert_eq(replayed->record.index, 70);
+        cr_assert_eq(replayed->record.term, 42);
+        cr_assert_eq(replayed->size, 50);
+    }
+    cr_assert_eq(found, 1);
+    fixture_free(fixture);
+}
+
 Test(log, over_its_limit_drops_what_the_store_holds_though_a_follower_lacks_it)
 {
     struct fixture *fixture = fixture_new(FILE_BYTES);

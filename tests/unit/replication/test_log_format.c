@@ -62,7 +62,19 @@ Test(log_format, a_record_is_good_at_its_place_in_its_file_alone)
 
 /* ---- Golden -------------------------------------------------------------------------------- */
 
-/* What the golden file holds. GOLDEN_WRITE=1 makes it anew: only when the version changes. */
+/* What the golden files hold. GOLDEN_WRITE=1 makes them anew: only when the version changes. The
+ * second one has the kind of record that came later. */
+static void put_installed_records(struct fixture *fixture)
+{
+    fixture_add(fixture, 0, LOG_TERM, 1, 0, 5, 0);
+    fixture_add(fixture, 1, LOG_INSTALL, 1, 70, 4, 40);
+    cr_assert_eq(fixture_write(fixture, 2), ERR_OK);
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+    fixture_add_entry(fixture, 0, 1, 71, 8);
+    cr_assert_eq(fixture_write(fixture, 1), ERR_OK);
+    cr_assert_eq(fixture_sync(fixture), ERR_OK);
+}
+
 static void put_golden_records(struct fixture *fixture)
 {
     fixture_add(fixture, 0, LOG_TERM, 0, 0, 1, 0);
@@ -79,7 +91,9 @@ static void put_golden_records(struct fixture *fixture)
     cr_assert_eq(fixture_sync(fixture), ERR_OK);
 }
 
-static void write_golden(const char *path)
+typedef void (*put_records_cb)(struct fixture *fixture);
+
+static void write_golden(const char *path, put_records_cb put_records)
 {
     struct fixture *fixture = fixture_new(FILE_BYTES);
     uint8_t *bytes;
@@ -87,7 +101,7 @@ static void write_golden(const char *path)
     FILE *file;
 
     cr_assert_eq(fixture_open(fixture), ERR_OK);
-    put_golden_records(fixture);
+    put_records(fixture);
     fixture_close(fixture);
     cr_assert_eq(fixture_open(fixture), ERR_OK); /* Adds the states. */
     fixture_close(fixture);
@@ -102,7 +116,7 @@ static void write_golden(const char *path)
     fixture_free(fixture);
 }
 
-Test(log_format, reads_the_file_that_version_1_wrote)
+static void read_golden(const char *name, put_records_cb put_records)
 {
     struct fixture *fixture = fixture_new(FILE_BYTES);
     uint8_t *bytes = calloc(1, FILE_BYTES);
@@ -110,9 +124,9 @@ Test(log_format, reads_the_file_that_version_1_wrote)
     FILE *file;
 
     cr_assert_not_null(bytes);
-    (void)snprintf(path, sizeof path, "%s/log_v1.bin", GOLDEN_DIR);
+    (void)snprintf(path, sizeof path, "%s/%s", GOLDEN_DIR, name);
     if (getenv("GOLDEN_WRITE") != NULL)
-        write_golden(path);
+        write_golden(path, put_records);
     file = fopen(path, "rb");
     cr_assert_not_null(file);
     cr_assert_gt(fread(bytes, 1, FILE_BYTES, file), LOG_ALIGN);
@@ -120,11 +134,21 @@ Test(log_format, reads_the_file_that_version_1_wrote)
 
     /* The same records, for the list of what has to come back. */
     cr_assert_eq(fixture_open(fixture), ERR_OK);
-    put_golden_records(fixture);
+    put_records(fixture);
     fixture_close(fixture);
     mem_disk_put(fixture->disk, "log/00000001.log", bytes, FILE_BYTES);
     cr_assert_eq(fixture_open(fixture), ERR_OK, "%s", err_detail());
     fixture_check(fixture);
     free(bytes);
     fixture_free(fixture);
+}
+
+Test(log_format, reads_the_file_that_version_1_wrote)
+{
+    read_golden("log_v1.bin", put_golden_records);
+}
+
+Test(log_format, reads_the_file_with_an_install)
+{
+    read_golden("log_v1_install.bin", put_installed_records);
 }
