@@ -146,6 +146,20 @@ static enum err check_recovered(const struct group *group, uint64_t applied)
     return ERR_OK;
 }
 
+/* The entry at the snapshot's index may be gone, though the snapshot knows its term. The next
+ * snapshot forgets that, and a follower that has all up to here, and lacks what comes behind, can
+ * only be served by who knows the term before. So it gets a slot, which keeps that as long as
+ * somebody may need it. Nobody is ever sent the entry itself: for that the term of the one before
+ * would have to be known. (In front of entry 1 nothing has to be.) */
+static enum err keep_snapshot_term(struct group *group)
+{
+    const struct mirror_slot slot = {.term = group->snapshot.term, .type = GROUP_BARRIER};
+
+    if (group->snapshot.index <= 1 || group->mirror.first != group->snapshot.index + 1)
+        return ERR_OK;
+    return mirror_put_first(&group->mirror, &slot);
+}
+
 /* The newest configuration that the log tells of. */
 static const struct buf *newest_configuration(const struct group *group)
 {
@@ -250,6 +264,8 @@ enum err group_start(struct group *group, uint64_t applied)
         err = bootstrap(group);
     if (err == ERR_OK)
         err = check_recovered(group, applied);
+    if (err == ERR_OK)
+        err = keep_snapshot_term(group);
     if (err == ERR_OK)
         err = choose_term(group, &term, &vote);
     if (err != ERR_OK)

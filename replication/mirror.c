@@ -64,6 +64,21 @@ enum err mirror_push(struct mirror *mirror, const struct mirror_slot *slot)
     return ERR_OK;
 }
 
+enum err mirror_put_first(struct mirror *mirror, const struct mirror_slot *slot)
+{
+    CHECK(mirror->first > 1);
+    CHECK(slot->payload == NULL);
+    if (mirror_count(mirror) == mirror->capacity) {
+        enum err err = grow(mirror);
+
+        if (err != ERR_OK)
+            return err;
+    }
+    mirror->first--;
+    *slot_of(mirror, mirror->first) = *slot;
+    return ERR_OK; /* Evicted: mirror->evicted was at least where it stands now. */
+}
+
 static void let_go(struct mirror *mirror, struct mirror_slot *slot)
 {
     if (slot->payload == NULL)

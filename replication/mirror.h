@@ -45,6 +45,8 @@ static inline uint64_t mirror_count(const struct mirror *mirror)
 }
 /** Add the entry behind the last. Takes over slot->payload, on failure too. ERR_NO_MEMORY. */
 MUST_CHECK enum err mirror_push(struct mirror *mirror, const struct mirror_slot *slot);
+/** Add one in front of the first, without a payload and evicted. ERR_NO_MEMORY. */
+MUST_CHECK enum err mirror_put_first(struct mirror *mirror, const struct mirror_slot *slot);
 /** Forget `from` and all behind it. */
 void mirror_cut(struct mirror *mirror, uint64_t from);
 /** Forget all up to `through`. */

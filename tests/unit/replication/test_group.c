@@ -368,6 +368,34 @@ Test(group, a_second_seal_keeps_the_term_before_what_somebody_lacks)
     rig_free(rig);
 }
 
+/* The same where the first seal was before a restart, and the entry at it is gone from the log. */
+Test(group, a_seal_after_a_restart_keeps_the_term_before_what_somebody_lacks)
+{
+    struct rig *rig = rig_up(3);
+    uint64_t leader = rig_elect(rig), away = leader % 3 + 1;
+
+    rig_run(rig, 100);
+    cr_assert_eq(rig_propose(rig, leader, "for all"), ERR_OK);
+    rig_run(rig, 500);
+    seal_all(rig);
+    for (uint64_t id = 1; id <= 3; id++) {
+        rig_release(rig, id);
+        rig_kill(rig, id);
+    }
+    for (uint64_t id = 1; id <= 3; id++) {
+        if (id != away)
+            rig_start(rig, id);
+    }
+    leader = rig_elect(rig);
+    cr_assert_eq(rig_propose(rig, leader, "for two"), ERR_OK);
+    rig_run(rig, 100);
+    seal_all(rig);
+    rig_start(rig, away);
+    rig_run(rig, 500);
+    cr_assert_eq(rig_applied(rig, away, "for two"), 1);
+    rig_free(rig);
+}
+
 Test(group, seal_trims_the_log_and_an_evicted_tail_is_read_back)
 {
     struct rig *rig = rig_up(3);

@@ -74,6 +74,31 @@ Test(mirror, evicts_again_what_took_the_place_of_evicted_entries)
     mirror_fini(&mirror);
 }
 
+Test(mirror, takes_one_in_front_of_an_empty_or_a_full_window)
+{
+    for (uint64_t count = 0; count <= 128; count += 64) {
+        const struct mirror_slot slot = {.term = 7, .type = 2};
+        struct mirror mirror;
+
+        mirror_init(&mirror, 100);
+        for (uint64_t i = 0; i < count; i++)
+            push(&mirror, 8 + i, 1, 1);
+        cr_assert_eq(mirror_put_first(&mirror, &slot), ERR_OK);
+        cr_assert_eq(mirror.first, 99);
+        cr_assert_eq(mirror_at(&mirror, 99)->term, 7);
+        push(&mirror, 8 + count, 1, 1);
+        for (uint64_t i = 0; i <= count; i++)
+            cr_assert_eq(mirror_at(&mirror, 100 + i)->term, 8 + i);
+        cr_assert_null(mirror_at(&mirror, 98));
+        mirror_evict(&mirror, 100 + count, KEPT);
+        cr_assert_eq(mirror.cached_bytes, 0, "what has no position does not hold it up");
+        mirror_drop(&mirror, 99);
+        cr_assert_eq(mirror.first, 100);
+        cr_assert_eq(mirror_at(&mirror, 100)->term, 8);
+        mirror_fini(&mirror);
+    }
+}
+
 /* Against the plainest model: an array of terms. */
 Test(mirror, does_as_a_model_does_in_any_order_of_calls)
 {
