@@ -429,6 +429,7 @@ static void apply_committed(struct group *group)
 
 void group_settle(struct group *group)
 {
+    group_end_mute(group);
     note_leadership(group);
     report_configurations(group);
     apply_committed(group);

@@ -18,8 +18,11 @@
  *            (io.load).
  * CALLBACKS  apply, leader and read_done may call group_propose(), group_read(), group_sealed() and
  *            group_evict(); the others must not call back.
- * INSTALL    A follower that needs entries which the leader's log has no more is not served in this
- *            version: group_state() shows it as `behind`.
+ * INSTALL    A follower that needs entries which the leader's log has no more is shown as `behind`,
+ *            and is told so (`lacks`). It begins again, as does a server that lost its log, with a
+ *            state of the store and group_install().
+ * SILENT     A group that was not started takes and says nothing: messages are dropped, there is no
+ *            deadline, ERR_NOT_LEADER is the answer, and nothing of its log may go.
  */
 #ifndef REPLICATION_GROUP_H
 #define REPLICATION_GROUP_H
@@ -88,6 +91,28 @@ MUST_CHECK enum err group_replay(struct group *group, const struct log_record *r
  * newest LOG_SNAPSHOT's). A group without records bootstraps itself from options.voters. */
 MUST_CHECK enum err group_start(struct group *group, uint64_t applied);
 
+/** What a replica begins with again that has lost its log, or fell behind: the store holds
+ * everything up to `index`. */
+struct group_install {
+    uint64_t index, term; /* Of the snapshot. */
+    uint64_t configuration_index;
+    const void *configuration; /* Encoded. Borrowed during the call. */
+    uint32_t configuration_size;
+    uint64_t until;      /* The leader's last entry when it was asked, and */
+    uint64_t until_term; /* its term, the highest of all servers. */
+};
+/**
+ * Between group_replay() and group_start(): write the term, our own vote in it and LOG_INSTALL.
+ * What the log has of the group is void, and it is mute for now. If its snapshot is at or above
+ * `index` already (this was done before), entries stay, and it is only made mute again.
+ *
+ * Errors  ERR_INVALID: of the arguments; or the log knows of a higher term than the others did
+ */
+MUST_CHECK enum err group_install(struct group *group, const struct group_install *install);
+/** It may have promised what it forgot: it takes entries, but neither votes nor stands for election
+ * yet. */
+bool group_is_mute(const struct group *group);
+
 /* ---- Events -------------------------------------------------------------------------------- */
 
 /** Takes over the message; `from` is who the link says it is. */
@@ -133,6 +158,16 @@ uint64_t group_keep_after(const struct group *group);
 /** Where an entry stands in the log; 0: not known. */
 uint64_t group_position(const struct group *group, uint64_t index);
 
+/**
+ * The snapshot's facts for a state that the store holds up to `index`: term, configuration (a
+ * counted reference for the caller), its index.
+ *
+ * Errors  ERR_NOT_FOUND: not in the log any more
+ */
+MUST_CHECK enum err group_snapshot_at(const struct group *group, uint64_t index, uint64_t *ret_term,
+                                      uint64_t *ret_configuration_index,
+                                      struct buf **ret_configuration);
+
 /* ---- Looking ------------------------------------------------------------------------------- */
 
 struct group_state {
@@ -143,6 +178,8 @@ struct group_state {
     uint64_t cached_bytes, inflight_bytes;
     uint64_t silent_ms; /* As follower: since the leader's last word; since the start if none. */
     bool leading, ready;
+    bool mute;        /* group_is_mute() */
+    bool lacks;       /* The leader has told us that its log begins behind our last entry. */
     uint32_t servers; /* Of the configuration, we included: so many peers[], in its order. */
     struct {
         uint64_t server;

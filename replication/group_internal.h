@@ -4,6 +4,7 @@
  *
  *     group.c          events, the core's updates, apply, the leader's calls
  *     group_start.c    recovery and bootstrap
+ *     group_install.c  beginning again with another server's state
  *     group_receive.c  messages from peers, through the guards into the core
  *     group_time.c     deadlines, elections at once, leadership handed over
  *     group_seal.c     snapshots, trimming, eviction
@@ -45,8 +46,9 @@ struct group_snapshot {
 /* Another server, as far as messages go. Kept when it leaves the configuration. */
 struct group_peer {
     uint64_t server;
-    uint64_t heard_ms; /* Its last message; 0: none. */
-    bool behind;       /* Needs entries that the log no longer has. */
+    uint64_t heard_ms;  /* Its last message; 0: none. */
+    bool behind;        /* Needs entries that the log no longer has. */
+    uint64_t behind_ms; /* It was told so; 0: never. */
 
     /* As leader, forgotten at each change of term. */
     uint64_t empty_ms; /* The last empty AppendEntries, and what it said. */
@@ -123,6 +125,9 @@ struct group {
     uint64_t lost_term;
     uint32_t lost_tries;
     uint64_t leader_heard_ms; /* The leader's last AppendEntries; the start, if none. */
+    uint64_t lacks_term; /* The leader of this term said that its log begins behind ours; 0: no. */
+    bool mute;           /* Since group_install(), until the entry or the term comes. */
+    uint64_t until, until_term, install_stream;
 
     /* Reads, oldest first, as a ring. */
     struct group_read reads[GROUP_READS_MAX];
@@ -160,12 +165,25 @@ void group_end_transfer(struct group *group);
 void group_yield(struct group *group);
 /** Every server has all entries up to here. Leaders know, and tell their followers. */
 uint64_t group_all_have(struct group *group);
+/** The configuration as of `index`, borrowed, and its own index. NULL: not known. */
+struct buf *group_configuration_at(const struct group *group, uint64_t index, uint64_t *ret_index);
 /** The record of a seal may have become durable. */
 void group_finish_seal(struct group *group);
 static inline bool group_is_leader(const struct group *group)
 {
     return group->raft.state == RAFT_LEADER;
 }
+
+/* ---- group_install.c ----------------------------------------------------------------------- */
+
+/** The log in memory begins anew behind the snapshot. */
+void group_void_entries(struct group *group);
+/** It may be mute no longer. */
+void group_end_mute(struct group *group);
+/** As leader: that server needs entries that the log no longer has. */
+void group_tell_behind(struct group *group, struct group_peer *peer);
+/** A server that leads in `term` said so to us. */
+void group_hear_behind(struct group *group, uint64_t from, uint64_t term);
 
 /* ---- group_read.c -------------------------------------------------------------------------- */
 

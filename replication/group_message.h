@@ -20,8 +20,9 @@ enum group_message_kind {
     GROUP_VOTE = 3,
     GROUP_VOTE_RESULT = 4,
     GROUP_TIMEOUT_NOW = 5,
-    GROUP_PING = 6, /* Are we still your leader? For reads; not known to the core. */
-    GROUP_PONG = 7, /* In this term: yes. */
+    GROUP_PING = 6,   /* Are we still your leader? For reads; not known to the core. */
+    GROUP_PONG = 7,   /* In this term: yes. */
+    GROUP_BEHIND = 8, /* The leader: my log begins behind your last entry. Not known to the core. */
     GROUP_MESSAGE_END
 };
 

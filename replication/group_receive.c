@@ -93,8 +93,8 @@ static int step_append(struct group *group, struct raft_message *core,
     return group_step(group, &event);
 }
 
-static void receive_append(struct group *group, struct raft_message *core,
-                           struct group_message *message)
+static void step_appends(struct group *group, struct raft_message *core,
+                         struct group_message *message)
 {
     struct group_append *append = &message->append;
     uint32_t at, end;
@@ -118,6 +118,17 @@ static void receive_append(struct group *group, struct raft_message *core,
         at = end;
         /* Refused: so would be the rest. */
     } while (at < append->count && group_term_at(group, append->prev_index) == append->prev_term);
+}
+
+static void receive_append(struct group *group, struct raft_message *core,
+                           struct group_message *message)
+{
+    const struct group_append *append = &message->append;
+
+    step_appends(group, core, message);
+    /* It fits: that leader can serve us. In front of entry 1 everything fits. */
+    if (append->prev_index > 0 && group_term_at(group, append->prev_index) == append->prev_term)
+        group->lacks_term = 0;
 }
 
 /* ---- Any message --------------------------------------------------------------------------- */
@@ -207,11 +218,15 @@ static void receive(struct group *group, uint64_t from, struct group_message *me
     struct raft_message core = {.server_id = from, .server_address = address};
     struct raft_event event = {.type = RAFT_RECEIVE};
 
+    if (group->mute && (message->kind == GROUP_VOTE || message->kind == GROUP_TIMEOUT_NOW))
+        return;
     configuration_address(from, address);
     if (message->kind == GROUP_PING) {
         group_read_ping(group, from, message);
     } else if (message->kind == GROUP_PONG) {
         group_read_pong(group, from, message);
+    } else if (message->kind == GROUP_BEHIND) {
+        group_hear_behind(group, from, message->term);
     } else if (message->kind == GROUP_APPEND) {
         if (guard_oldterm(group, message->term))
             refuse_append(group, from);

@@ -8,7 +8,7 @@
 
 /* The configuration as of `index`: the newest one in the log at or below it, else the snapshot's.
  */
-static struct buf *configuration_at(const struct group *group, uint64_t index, uint64_t *ret_index)
+struct buf *group_configuration_at(const struct group *group, uint64_t index, uint64_t *ret_index)
 {
     for (uint64_t at = index; at >= group->mirror.first; at--) {
         const struct mirror_slot *slot = mirror_at(&group->mirror, at);
@@ -27,6 +27,8 @@ enum err group_sealed(struct group *group, uint64_t index)
     struct group_snapshot sealing = {.index = index};
     struct log_record record;
 
+    if (!group->started)
+        return ERR_OK; /* What its log is for is not decided yet. */
     if (index > group->applied)
         return err_set(ERR_INVALID,
                        "group %u: sealed up to %" PRIu64 ", but applied only up to %" PRIu64,
@@ -36,7 +38,7 @@ enum err group_sealed(struct group *group, uint64_t index)
         return ERR_OK;
 
     sealing.term = group_term_at(group, index);
-    sealing.configuration = configuration_at(group, index, &sealing.configuration_index);
+    sealing.configuration = group_configuration_at(group, index, &sealing.configuration_index);
     if (sealing.term == 0 || sealing.configuration == NULL)
         return ERR_OK; /* Trimmed away long ago. */
     record = (struct log_record){
@@ -124,6 +126,8 @@ uint64_t group_keep_after(const struct group *group)
 {
     uint64_t first = group->mirror.first;
 
+    if (!group->started)
+        return 0;
     /* The entry at the snapshot's index is there for its term, which the snapshot knows, too,
      * after a restart. */
     return first == group->snapshot.index ? first : first - 1;

@@ -50,6 +50,7 @@ static enum err replay_entry(struct group *group, const struct log_record *recor
     return mirror_push(mirror, &slot);
 }
 
+/* Of a LOG_INSTALL, too: it is the newest whatever its index, and what stood before it is void. */
 static enum err replay_snapshot(struct group *group, const struct log_record *record)
 {
     struct group_snapshot *snapshot = &group->snapshot;
@@ -61,7 +62,7 @@ static enum err replay_snapshot(struct group *group, const struct log_record *re
     err = configuration_check(record->payload->bytes, record->payload->size);
     if (err != ERR_OK)
         return err_wrap(ERR_CORRUPT, "snapshot %" PRIu64, record->index);
-    if (record->index < snapshot->index)
+    if (record->kind == LOG_SNAPSHOT && record->index < snapshot->index)
         return ERR_OK;
     buf_unref(snapshot->configuration);
     *snapshot = (struct group_snapshot){
@@ -70,7 +71,10 @@ static enum err replay_snapshot(struct group *group, const struct log_record *re
         .configuration_index = record->aux,
         .configuration = buf_ref(record->payload),
     };
-    mirror_evict(&group->mirror, record->index, GROUP_CHANGE); /* The store has them. */
+    if (record->kind == LOG_INSTALL)
+        group_void_entries(group);
+    else
+        mirror_evict(&group->mirror, record->index, GROUP_CHANGE); /* The store has them. */
     return ERR_OK;
 }
 
@@ -88,6 +92,7 @@ enum err group_replay(struct group *group, const struct log_record *record)
         group->raft.voted_for = record->aux;
         break;
     case LOG_SNAPSHOT:
+    case LOG_INSTALL:
         err = replay_snapshot(group, record);
         break;
     default:

@@ -60,6 +60,8 @@ void group_state(const struct group *group, struct group_state *ret_state)
         .cached_bytes = group->mirror.cached_bytes,
         .inflight_bytes = group->uncommitted_bytes,
         .silent_ms = since_ms(group, group->leader_heard_ms),
+        .mute = group->mute,
+        .lacks = group->lacks_term != 0 && group->lacks_term == raft->current_term,
         .leading = !group->dead && group_is_leader(group),
         .ready = group_is_ready(group),
     };

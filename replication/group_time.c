@@ -41,8 +41,8 @@ void group_peer_lost(struct group *group, uint64_t server)
 {
     struct raft *raft = &group->raft;
 
-    if (group->dead || !group->started || raft->state != RAFT_FOLLOWER || server == 0 ||
-        raft->follower_state.current_leader.id != server)
+    if (group->dead || !group->started || group->mute || raft->state != RAFT_FOLLOWER ||
+        server == 0 || raft->follower_state.current_leader.id != server)
         return;
     forget_leader(raft);
     if (raft_role(raft) != RAFT_VOTER)
@@ -97,7 +97,7 @@ void group_yield(struct group *group)
 
 static uint64_t next_ms(const struct group *group)
 {
-    uint64_t next = group->timeout_ms;
+    uint64_t next = group->mute ? UINT64_MAX : group->timeout_ms;
 
     if (group->lost_at_ms != 0 && group->lost_at_ms < next)
         next = group->lost_at_ms;
@@ -114,6 +114,8 @@ uint64_t group_deadline(const struct group *group)
         return UINT64_MAX;
     if (group->apply_more)
         return 0;
+    if (next == UINT64_MAX)
+        return UINT64_MAX;
     return next > group->ahead_ms ? next - group->ahead_ms : 0;
 }
 
@@ -125,7 +127,8 @@ void group_tick(struct group *group)
         return;
     if (group->lost_at_ms != 0 && group_clock(group) >= group->lost_at_ms)
         ask_for_votes(group);
-    if (group_clock(group) >= group->timeout_ms) {
+    /* A follower's timeout is good for nothing but a candidacy. */
+    if (!group->mute && group_clock(group) >= group->timeout_ms) {
         guard_candidate(group);
         (void)group_step(group, &event);
         group_read_repeat(group);

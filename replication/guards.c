@@ -288,6 +288,15 @@ bool guard_overtake(const struct group *group, bool queued)
 
 /* ---- Start, disk, time --------------------------------------------------------------------- */
 
+/* MUTE, S0: ours. A server that lost its log forgot what it acknowledged. With its vote, a
+ * candidate that lacks what was committed thanks to it wins (seen: acknowledged entries lost).
+ * Rule: after an install it neither votes nor campaigns until its log has again all that it can
+ * have promised: group_install.c. */
+bool guard_mute(const struct group *group)
+{
+    return on(group, GUARD_MUTE);
+}
+
 /* N8 SOLE, S0. A sole voter elects itself at START, in the stored term: it uses (index, term) of
  * entries again that it sent to a stand-by and then lost with its unsynced tail. Seen: 43 of 6000
  * simulated clusters forked.

@@ -46,7 +46,8 @@
     X(OVERTAKE, 19)    \
     X(BEHIND, 20)      \
     X(PROBE, 21)       \
-    X(HINT, 22)
+    X(HINT, 22)        \
+    X(MUTE, 23)
 
 #define GUARD_BIT(name, bit) GUARD_##name = 1u << (bit),
 enum guard { GUARD_TABLE(GUARD_BIT) };
@@ -105,6 +106,8 @@ bool guard_overtake(const struct group *group, bool queued);
 
 /* ---- Start, disk, time --------------------------------------------------------------------- */
 
+/** MUTE: after an install, neither vote nor campaign for now. */
+bool guard_mute(const struct group *group);
 /** SOLE: start in a new term. */
 bool guard_sole(const struct group *group, const struct raft_configuration *configuration);
 /** OWNTERM: an entry of the term that we lead is committed. */

@@ -152,19 +152,22 @@ static struct group_message *from_raft(const struct group *group, const struct r
     return message;
 }
 
-/* That server needs what the log has no more, and this version has no other way to bring it there.
- * It may have more than we know of: guard_behind() asks. */
+/* That server needs what the log has no more: it has to begin again, with a state of the store. It
+ * may have more than we know of: guard_behind() asks. */
 static void note_behind(struct group *group, uint64_t server)
 {
     struct group_peer *peer = group_peer(group, server);
 
     if (peer != NULL && peer->behind)
-        log_every(BEHIND_LINE_MS, LOG_WARN,
-                  "group=%u server %" PRIu64 " needs entries before %" PRIu64
-                  ", which the log here no longer has: it stays behind",
-                  group->options.number, server, group->mirror.first);
-    if (peer != NULL)
-        peer->behind = true;
+        log_every(
+            BEHIND_LINE_MS, LOG_WARN,
+            "group=%u server %" PRIu64 " needs entries before %" PRIu64
+            ", which the log here no longer has: it has to begin again from the store's files",
+            group->options.number, server, group->mirror.first);
+    if (peer == NULL)
+        return;
+    peer->behind = true;
+    group_tell_behind(group, peer);
 }
 
 void outbox_add_raft(struct group *group, const struct raft_message *core)
@@ -420,6 +423,7 @@ void outbox_reset(struct group *group)
         peer->sent_last = 0;
         peer->probing = false;
         peer->behind = false;
+        peer->behind_ms = 0;
     }
 }
 

@@ -10,6 +10,7 @@
  *     4 vote result                                        flags: 1 pre-vote, 4 granted
  *     5 timeout now    u64 last index, u64 last term
  *     6 ping, 7 pong   u64 round
+ *     8 behind
  *
  * Little-endian; a frame holds any number of messages. Who sent it is what the link says, never the
  * message. Everything is checked on the way in, before the core sees it: known kinds and flags,

@@ -507,6 +507,7 @@ Test(group, follower_that_needs_trimmed_entries_is_shown_as_behind)
         seen |= state.peers[i].server == away && state.peers[i].behind;
     }
     cr_assert(seen);
+    cr_assert(rig_state(rig, away).lacks, "its leader told it");
     cr_assert_null(rig->nodes[leader].fatal);
     cr_assert_null(rig->nodes[away].fatal);
     rig_free(rig);

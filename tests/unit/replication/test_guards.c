@@ -292,6 +292,36 @@ Test(guards, snapstale_does_not_take_the_snapshot_back)
     }
 }
 
+Test(guards, mute_keeps_the_vote_of_a_server_that_forgot_what_it_acknowledged)
+{
+    for (int off = 1; off >= 0; off--) {
+        struct buf *configuration = configuration_of(3);
+        struct group_install install = {.index = 5,
+                                        .term = 1,
+                                        .configuration_index = 1,
+                                        .configuration = configuration->bytes,
+                                        .configuration_size = configuration->size,
+                                        .until = 6,
+                                        .until_term = 1};
+        struct solo solo = {.rig = rig_new(3, 3, off ? GUARD_MUTE : 0), .server = 2};
+        struct group_message *answer;
+
+        solo.node = &solo.rig->nodes[2];
+        solo.node->install = &install;
+        solo.node->sealed = 5;
+        rig_start(solo.rig, 2);
+        solo.group = solo.node->group;
+        wait_ms(&solo, 3);
+        vote(&solo, 3, 2, 5, 1, false); /* Server 3 lacks entry 6, which we had. */
+        wait_ms(&solo, 3);
+        answer = rig_take(solo.rig, 3, GROUP_VOTE_RESULT);
+        cr_assert_eq(answer != NULL && answer->vote_result.granted, off);
+        group_message_free(answer);
+        buf_unref(configuration);
+        solo_free(&solo);
+    }
+}
+
 Test(guards, tick_of_a_leader_comes_once_a_heartbeat)
 {
     for (int off = 1; off >= 0; off--) {

@@ -113,6 +113,7 @@ Test(raft_wire, gives_back_every_kind_from_one_frame)
         {.kind = GROUP_TIMEOUT_NOW, .term = 5, .timeout_now = {.last_index = 9, .last_term = 5}},
         {.kind = GROUP_PING, .term = 5, .round = UINT64_MAX},
         {.kind = GROUP_PONG, .term = 5, .round = 7},
+        {.kind = GROUP_BEHIND, .term = 6},
     };
     enum { COUNT = sizeof messages / sizeof messages[0] };
     struct bytes bytes = {0};
