@@ -126,7 +126,7 @@ enum err group_install(struct group *group, const struct group_install *install)
         return err_wrap(err, "group %u: install", group->options.number);
     group->until = install->until;
     group->until_term = install->until_term;
-    group->mute = guard_mute(group);
+    group->mute = true;
     return ERR_OK;
 }
 
@@ -143,14 +143,9 @@ bool group_is_mute(const struct group *group)
     return group->mute;
 }
 
-/* All entries here came from leaders of until_term and later, so the last one's place says how far
- * their log is ours. */
 void group_end_mute(struct group *group)
 {
-    uint64_t stored = group->raft.last_stored;
-
-    if (group->mute && group->durable >= group->install_stream &&
-        (stored >= group->until || group_term_at(group, stored) > group->until_term))
+    if (group->mute && group->durable >= group->install_stream && !guard_mute(group))
         group->mute = false;
 }
 

@@ -48,6 +48,7 @@ struct group_peer {
     uint64_t server;
     uint64_t heard_ms;  /* Its last message; 0: none. */
     bool behind;        /* Needs entries that the log no longer has. */
+    uint64_t unread;    /* An entry that it needs could not be read back; 0: none. */
     uint64_t behind_ms; /* It was told so; 0: never. */
 
     /* As leader, forgotten at each change of term. */

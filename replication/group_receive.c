@@ -126,8 +126,9 @@ static void receive_append(struct group *group, struct raft_message *core,
     const struct group_append *append = &message->append;
 
     step_appends(group, core, message);
-    /* It fits: that leader can serve us. In front of entry 1 everything fits. */
-    if (append->prev_index > 0 && group_term_at(group, append->prev_index) == append->prev_term)
+    /* It fits, and brought something, or there is nothing to bring: that leader can serve us. */
+    if (append->prev_index > 0 && (append->count > 0 || append->prev_index >= append->commit) &&
+        group_term_at(group, append->prev_index) == append->prev_term)
         group->lacks_term = 0;
 }
 

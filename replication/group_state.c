@@ -36,7 +36,8 @@ static void look_at_peers(const struct group *group, struct group_state *state)
             state->peers[i].online =
                 group->peers[k].heard_ms != 0 &&
                 since_ms(group, group->peers[k].heard_ms) < group->options.election_ms;
-            state->peers[i].behind = group->peers[k].behind && match < group->mirror.first;
+            state->peers[i].behind = match < group->peers[k].unread ||
+                                     (group->peers[k].behind && match < group->mirror.first);
         }
     }
     state->servers = configuration->n;

@@ -291,10 +291,14 @@ bool guard_overtake(const struct group *group, bool queued)
 /* MUTE, S0: ours. A server that lost its log forgot what it acknowledged. With its vote, a
  * candidate that lacks what was committed thanks to it wins (seen: acknowledged entries lost).
  * Rule: after an install it neither votes nor campaigns until its log has again all that it can
- * have promised: group_install.c. */
+ * have promised (group_install.c). All entries here came from leaders of until_term and later, so
+ * the last one's place, or its term, says how far their log is ours. */
 bool guard_mute(const struct group *group)
 {
-    return on(group, GUARD_MUTE);
+    uint64_t stored = group->raft.last_stored;
+
+    return on(group, GUARD_MUTE) && stored < group->until &&
+           group_term_at(group, stored) <= group->until_term;
 }
 
 /* N8 SOLE, S0. A sole voter elects itself at START, in the stored term: it uses (index, term) of

@@ -106,7 +106,7 @@ bool guard_overtake(const struct group *group, bool queued);
 
 /* ---- Start, disk, time --------------------------------------------------------------------- */
 
-/** MUTE: after an install, neither vote nor campaign for now. */
+/** MUTE: after an install that is durable, neither vote nor campaign yet. */
 bool guard_mute(const struct group *group);
 /** SOLE: start in a new term. */
 bool guard_sole(const struct group *group, const struct raft_configuration *configuration);

@@ -281,31 +281,6 @@ static bool waits_for(const struct group_peer *peer, uint64_t index)
     return false;
 }
 
-void outbox_loaded(struct group *group, uint64_t index, uint64_t term, struct buf *payload)
-{
-    for (uint32_t i = 0; i < group->load_count; i++) {
-        if (group->loads[i].index != index || group->loads[i].term != term)
-            continue;
-        if (payload != NULL && payload->size != group->loads[i].size)
-            payload = NULL; /* Not what was written there. */
-        group->load_bytes -= group->loads[i].size;
-        group->loads[i] = group->loads[--group->load_count];
-        break;
-    }
-    for (uint32_t i = 0; i < group->peer_count; i++) {
-        struct group_peer *peer = &group->peers[i];
-
-        if (payload != NULL) {
-            hand_out(peer, index, term, payload);
-            send_whole(group, peer);
-        } else if (waits_for(peer, index)) {
-            peer->behind = true;
-            drop_waiting(peer);
-        }
-    }
-    load_more(group);
-}
-
 /* ---- Leaving ------------------------------------------------------------------------------- */
 
 static void drop_entries(struct group_message *message)
@@ -345,6 +320,44 @@ static void send_heartbeat(struct group *group, struct group_peer *peer,
     peer->empty_prev = message->append.prev_index;
     peer->empty_commit = message->append.commit;
     group->io.send(group->io.ctx, group, peer->server, message, true);
+}
+
+/* It is not served, but goes on hearing that we lead. */
+static void give_up_waiting(struct group *group, struct group_peer *peer)
+{
+    struct group_message *message = peer->waiting;
+
+    peer->waiting = message->next;
+    message->next = NULL;
+    drop_waiting(peer);
+    group_tell_behind(group, peer);
+    drop_entries(message);
+    send_heartbeat(group, peer, message, false);
+}
+
+void outbox_loaded(struct group *group, uint64_t index, uint64_t term, struct buf *payload)
+{
+    for (uint32_t i = 0; i < group->load_count; i++) {
+        if (group->loads[i].index != index || group->loads[i].term != term)
+            continue;
+        if (payload != NULL && payload->size != group->loads[i].size)
+            payload = NULL; /* Not what was written there. */
+        group->load_bytes -= group->loads[i].size;
+        group->loads[i] = group->loads[--group->load_count];
+        break;
+    }
+    for (uint32_t i = 0; i < group->peer_count; i++) {
+        struct group_peer *peer = &group->peers[i];
+
+        if (payload != NULL) {
+            hand_out(peer, index, term, payload);
+            send_whole(group, peer);
+        } else if (waits_for(peer, index)) {
+            peer->unread = index;
+            give_up_waiting(group, peer);
+        }
+    }
+    load_more(group);
 }
 
 /* Take the first `count` entries off: the peer has them, or they are on their way. */
@@ -424,6 +437,7 @@ void outbox_reset(struct group *group)
         peer->probing = false;
         peer->behind = false;
         peer->behind_ms = 0;
+        peer->unread = 0;
     }
 }
 

@@ -480,11 +480,20 @@ Test(group, followers_keep_what_a_server_lacks)
     rig_free(rig);
 }
 
+static bool is_behind(struct rig *rig, uint64_t leader, uint64_t server)
+{
+    struct group_state state = rig_state(rig, leader);
+    bool behind = false;
+
+    for (uint32_t i = 0; i < state.servers; i++)
+        behind |= state.peers[i].server == server && state.peers[i].behind;
+    return behind;
+}
+
 Test(group, follower_that_needs_trimmed_entries_is_shown_as_behind)
 {
     struct rig *rig = rig_new(3, 3, 0);
     uint64_t leader, away;
-    bool seen = false;
 
     for (uint64_t id = 1; id <= 3; id++)
         rig_start(rig, id);
@@ -501,12 +510,7 @@ Test(group, follower_that_needs_trimmed_entries_is_shown_as_behind)
     rig_start(rig, away);
     rig_run(rig, 1000);
     cr_assert_eq(rig_leader_of(rig), leader);
-    for (uint32_t i = 0; i < 3; i++) {
-        struct group_state state = rig_state(rig, leader);
-
-        seen |= state.peers[i].server == away && state.peers[i].behind;
-    }
-    cr_assert(seen);
+    cr_assert(is_behind(rig, leader, away));
     cr_assert(rig_state(rig, away).lacks, "its leader told it");
     cr_assert_null(rig->nodes[leader].fatal);
     cr_assert_null(rig->nodes[away].fatal);
@@ -530,8 +534,12 @@ Test(group, entry_that_cannot_be_read_back_is_shown_and_does_no_harm)
     rig_run(rig, 300);
     cr_assert_eq(rig_leader_of(rig), leader);
     cr_assert_eq(rig_applied(rig, away, "x"), 0);
+    cr_assert(is_behind(rig, leader, away));
+    cr_assert(rig_state(rig, away).lacks);
     rig->nodes[leader].loads_fail = false;
     rig_run(rig, 300);
     cr_assert_eq(rig_applied(rig, away, "x"), 30);
+    cr_assert_not(is_behind(rig, leader, away));
+    cr_assert_not(rig_state(rig, away).lacks);
     rig_free(rig);
 }

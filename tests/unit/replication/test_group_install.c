@@ -483,7 +483,8 @@ Test(group_install, follower_believes_its_own_leader_that_it_lacks_entries)
     cr_assert(rig_state(solo.rig, 2).lacks);
     append(&solo, 1, 4, 0, 0, 3, "", -1);
     append(&solo, 1, 4, 60, 4, 3, "", -1);
-    cr_assert(rig_state(solo.rig, 2).lacks, "neither says that it is served");
+    append(&solo, 1, 4, 3, 1, 60, "", -1);
+    cr_assert(rig_state(solo.rig, 2).lacks, "none says that it is served");
     append(&solo, 1, 4, 3, 1, 3, "4", -1);
     cr_assert_not(rig_state(solo.rig, 2).lacks);
 
