@@ -57,6 +57,8 @@ struct group_peer {
     uint64_t empty_commit;
     uint64_t sent_last;                            /* The last entry given to the link. */
     bool probing;                                  /* It refused, and has not told more since. */
+    uint32_t forgot;                               /* Refusals of what it once acknowledged, */
+    uint64_t forgot_ms;                            /* since then. */
     struct group_message *waiting, **waiting_tail; /* In order, for entries to be read back. */
 };
 
@@ -162,6 +164,8 @@ void group_report_configuration(struct group *group, uint64_t index);
 /** Whether leadership can be handed over now, or that has taken too long. */
 void group_push_transfer(struct group *group);
 void group_end_transfer(struct group *group);
+/** As the leader: let a voter that is up to date lead, not `except`. */
+void group_hand_over(struct group *group, uint64_t except);
 /** Another server was granted a vote or a pre-vote. */
 void group_yield(struct group *group);
 /** Every server has all entries up to here. Leaders know, and tell their followers. */

@@ -1,10 +1,15 @@
+#include <inttypes.h>
+
 #include "replication/configuration.h"
 #include "replication/guards.h"
 #include "replication/outbox.h"
 #include "replication/raft_wire.h"
+#include "storage/base/log_line.h"
 
 /* What the core writes into messages of its own, and looks at in those of others. */
 enum { VERSION_VOTE = 2, VERSION_RESULT = 2, FEATURES = 1, CAPACITY = 0xffff };
+/* So many refusals in a row, over two heartbeats, are not one that was late. */
+enum { FORGOT_REFUSALS = 3 };
 
 /* ---- Answers of our own -------------------------------------------------------------------- */
 
@@ -134,6 +139,35 @@ static void receive_append(struct group *group, struct raft_message *core,
 
 /* ---- Any message --------------------------------------------------------------------------- */
 
+/* A server that says again and again that it has less than it once acknowledged to us has lost it:
+ * its log was damaged or its disk is new. The core never sends such entries again, since what a
+ * server has acknowledged it has; a leader that does not know of it does. */
+static void note_forgotten(struct group *group, uint64_t from, uint64_t term,
+                           const struct group_append_result *result)
+{
+    struct group_peer *peer = group_peer(group, from);
+    raft_index match;
+
+    if (peer == NULL || !group_is_leader(group) || term != group->raft.current_term ||
+        raft_match_index(&group->raft, from, &match) != 0)
+        return;
+    if (result->rejected == 0 || result->last_index >= match)
+        peer->forgot = 0; /* One that came late is followed by others. */
+    else if (peer->forgot++ == 0)
+        peer->forgot_ms = group_clock(group);
+}
+
+static void hand_over_to_forget(struct group *group, struct group_peer *peer)
+{
+    if (peer->forgot < FORGOT_REFUSALS || !group_is_leader(group) ||
+        group_clock(group) - peer->forgot_ms < (uint64_t)2 * group->options.heartbeat_ms)
+        return;
+    peer->forgot = 0;
+    log_info("group=%u server %" PRIu64 " has lost entries that it had: another one has to lead",
+             group->options.number, peer->server);
+    group_hand_over(group, peer->server);
+}
+
 /* Keep track of where the peer's log and ours part. */
 static void note_result(struct group *group, uint64_t from,
                         const struct group_append_result *result)
@@ -160,6 +194,7 @@ static bool to_core(struct group *group, uint64_t from, struct group_message *me
 {
     switch (message->kind) {
     case GROUP_APPEND_RESULT:
+        note_forgotten(group, from, message->term, &message->append_result);
         if (guard_rejection(group, from, message->term, &message->append_result))
             return false;
         note_result(group, from, &message->append_result);
@@ -250,6 +285,8 @@ void group_receive(struct group *group, uint64_t from, struct group_message *mes
         if (peer != NULL)
             peer->heard_ms = group_clock(group);
         receive(group, from, message);
+        if (peer != NULL)
+            hand_over_to_forget(group, peer);
         group_settle(group);
     }
     group_message_free(message);

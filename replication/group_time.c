@@ -145,7 +145,7 @@ void group_end_transfer(struct group *group)
 }
 
 /* The voter that has most of our log and was heard lately; 0: none. */
-static uint64_t best_target(struct group *group)
+static uint64_t best_target(struct group *group, uint64_t except)
 {
     const struct raft_configuration *configuration = &group->raft.configuration;
     uint64_t now_ms = group_clock(group), best = 0, best_match = 0;
@@ -155,7 +155,8 @@ static uint64_t best_target(struct group *group)
         const struct group_peer *peer;
         raft_index match = 0;
 
-        if (server->id == group->options.server || server->role != RAFT_VOTER)
+        if (server->id == group->options.server || server->id == except ||
+            server->role != RAFT_VOTER)
             continue;
         peer = group_peer(group, server->id);
         if (peer == NULL || peer->heard_ms == 0 ||
@@ -189,7 +190,7 @@ enum err group_transfer(struct group *group, uint64_t to)
         return err_set(ERR_BUSY, "group %u: leadership goes to server %" PRIu64 " already",
                        group->options.number, group->transfer_to);
     if (to == 0)
-        to = best_target(group);
+        to = best_target(group, 0);
     if (to == 0)
         return err_set(ERR_BUSY, "group %u: no other voter answers", group->options.number);
     if (!is_other_voter(group, to))
@@ -200,6 +201,14 @@ enum err group_transfer(struct group *group, uint64_t to)
     group->transfer_until_ms = group_clock(group) + group->options.election_ms;
     group_settle(group);
     return ERR_OK;
+}
+
+void group_hand_over(struct group *group, uint64_t except)
+{
+    uint64_t to = best_target(group, except);
+    enum err err = to == 0 ? ERR_BUSY : group_transfer(group, to);
+
+    (void)err; /* Nobody is there, or it is under way: whoever needs it comes again. */
 }
 
 /* A TimeoutNow to a server that lacks something is ignored, and not sent again: wait until the

@@ -435,6 +435,7 @@ void outbox_reset(struct group *group)
         peer->empty_ms = 0;
         peer->sent_last = 0;
         peer->probing = false;
+        peer->forgot = 0;
         peer->behind = false;
         peer->behind_ms = 0;
         peer->unread = 0;

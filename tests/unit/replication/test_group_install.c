@@ -341,6 +341,43 @@ static void lose_log(struct rig *rig, uint64_t server)
     node->durable = node->told = 0;
 }
 
+/* The leader has seen the lost server acknowledge entries behind the snapshot that it gets, and will
+ * never send them again. */
+Test(group_install, who_counts_on_what_was_lost_lets_another_one_lead)
+{
+    struct rig *rig = rig_up(3);
+    uint64_t leader = rig_elect(rig), lost = leader % 3 + 1, next;
+    struct group_install install;
+    struct group_state state;
+    struct buf *configuration;
+
+    propose_some(rig, leader, 5, "before");
+    rig_run(rig, 200);
+    state = rig_state(rig, leader);
+    propose_some(rig, leader, 20, "acknowledged");
+    rig_run(rig, 200);
+    lose_log(rig, lost);
+    cr_assert_eq(group_snapshot_at(rig->nodes[leader].group, state.applied, &install.term,
+                                   &install.configuration_index, &configuration),
+                 ERR_OK, "%s", err_detail());
+    install.index = state.applied;
+    install.until = rig_state(rig, leader).last;
+    install.until_term = rig_state(rig, leader).term;
+    install.configuration = configuration->bytes;
+    install.configuration_size = configuration->size;
+    rig->nodes[lost].install = &install;
+    rig->nodes[lost].sealed = install.index;
+    rig_start(rig, lost);
+    rig_run(rig, 1000);
+    cr_assert_not(group_is_mute(rig->nodes[lost].group));
+    cr_assert_eq(rig_applied(rig, lost, "acknowledged"), 20);
+    next = rig_elect(rig);
+    cr_assert_neq(next, leader);
+    cr_assert_eq(rig_state(rig, next).term, install.until_term + 1, "handed over once");
+    buf_unref(configuration);
+    rig_free(rig);
+}
+
 Test(group_install, brings_a_server_that_lost_its_log_back_into_its_group)
 {
     struct rig *rig = rig_up(3);
