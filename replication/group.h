@@ -98,8 +98,9 @@ struct group_install {
     uint64_t configuration_index;
     const void *configuration; /* Encoded. Borrowed during the call. */
     uint32_t configuration_size;
-    uint64_t until;      /* The leader's last entry when it was asked, and */
-    uint64_t until_term; /* its term, the highest of all servers. */
+    /* Lost: the leader's last entry when it was asked, and its term, the highest of all voters.
+     * Behind: our own last entry (1 if none), for nothing is forgotten, and a term not below ours. */
+    uint64_t until, until_term;
 };
 /**
  * Between group_replay() and group_start(): write the term, our own vote in it and LOG_INSTALL.
@@ -174,6 +175,7 @@ struct group_state {
     uint32_t number;
     uint64_t server, leader, term; /* leader: 0 when unknown */
     uint64_t first, last, commit, applied, durable;
+    uint64_t snapshot; /* The store holds all up to here, as the log tells. */
     uint64_t all_have; /* Every server has the entries up to here, as far as we know. */
     uint64_t cached_bytes, inflight_bytes;
     uint64_t silent_ms; /* As follower: since the leader's last word; since the start if none. */

@@ -57,6 +57,7 @@ void group_state(const struct group *group, struct group_state *ret_state)
         .commit = group->commit,
         .applied = group->applied,
         .durable = raft->last_stored,
+        .snapshot = group->snapshot.index,
         .all_have = group->all_have,
         .cached_bytes = group->mirror.cached_bytes,
         .inflight_bytes = group->uncommitted_bytes,
