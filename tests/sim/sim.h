@@ -6,6 +6,7 @@
  *     sim_run.c      one seed: what happens to the cluster, and when
  *     sim_node.c     a node: what its groups ask for; its log writer; crash and start
  *     sim_store.c    its state machines: a running hash, or the product's store
+ *     sim_rejoin.c   nodes that lose their log, or fall behind, and begin again
  *     sim_client.c   clients of the product's store, that send again until they are answered
  *     sim_net.c      messages on their way
  *     sim_check.c    what must hold, and what was found
@@ -34,6 +35,7 @@ enum {
     SIM_FINDING_MAX = 160,
     SIM_ELECTION_MS = 300,
     SIM_HEARTBEAT_MS = 60,
+    SIM_LOG_FILE_BYTES = 64 * 1024,
 };
 
 /* What all rows of clients belong to. */
@@ -44,8 +46,10 @@ enum {
 
 struct sim_options {
     uint64_t guards_off;
-    bool hot;   /* More crashes, more load, more doubles. */
-    bool store; /* The product's store and clients, not a hash and bytes. */
+    bool hot;          /* More crashes, more load, more doubles. */
+    bool store;        /* The product's store and clients, not a hash and bytes. */
+    bool rejoin;       /* Logs are lost, and leaders' logs short. */
+    bool leader_alone; /* A fault: who lost its log believes the first that says it leads. */
     bool verbose;
 };
 
@@ -55,7 +59,7 @@ struct sim_options {
     X(proposed) X(acknowledged) X(applied) X(crashes) X(elections) X(transfers) X(seals)      \
     X(loads) X(reads) X(messages) X(lost) X(doubled) X(syncs) X(behind)                       \
     X(failovers) X(failover_ms) X(failovers_slow) X(batches) X(resent) X(duplicates) X(gaps) \
-    X(cutoffs) X(drops) X(deletes) X(compactions) X(files)
+    X(cutoffs) X(drops) X(deletes) X(compactions) X(files) X(wiped) X(fell_behind) X(rejoined)
 /* clang-format on */
 
 #define SIM_COUNTER(name) uint64_t name;
@@ -114,11 +118,33 @@ struct sim_client {
     uint32_t ids[SIM_SERIES];
 };
 
+enum sim_rejoin_state { SIM_WHOLE, SIM_LOST, SIM_BEHIND, SIM_READY };
+
+struct sim_rejoin {
+    /* On its disk. */
+    enum sim_rejoin_state state;
+    bool was_lost; /* Until it is whole again. */
+    struct group_install install;
+    struct buf *configuration; /* Of `install`. Counted. */
+
+    /* In memory. */
+    bool silent;       /* Its group is not started, nor its store open. */
+    uint64_t begun_ms; /* The node's start. */
+    bool asking;
+    uint64_t ask_at_ms[SIM_NODES_MAX]; /* UINT64_MAX: answered. */
+    uint32_t answers;
+    uint64_t term; /* The highest in the answers, and who leads in which, up to which entry. */
+    uint64_t leader, leader_term, last;
+    uint64_t fetch_at_ms;    /* 0: the leader is not known yet. */
+    uint64_t lacks_since_ms; /* 0: it does not. */
+};
+
 struct sim_replica {
     struct sim_node *node;
     uint32_t number;
     struct group *group;
     struct sim_store store;
+    struct sim_rejoin rejoin;
     uint64_t commit_seen;
     struct sim_read *reads;
 };
@@ -128,6 +154,7 @@ struct sim_node {
     uint64_t server;
     bool up;
     uint64_t start_at_ms, paused_until_ms;
+    bool hurry;          /* It begins again as fast as it can. */
     uint64_t news_at_ms; /* The others see then that its connections closed; 0: they do not. */
     struct mem_disk *disk;
     struct log *log;
@@ -182,11 +209,16 @@ struct sim {
     bool ordered; /* As over TCP: in order for each queue. */
     uint32_t p_load, p_crash, p_part, p_transfer, p_pause, p_read, p_busy, p_rumour;
     uint32_t lag_max, seal_every;
+    uint32_t p_lose_log;
+    uint64_t log_bytes_max;
 
     uint64_t serial; /* Of the last entry proposed. */
     struct block_builder *builder;
     struct sim_client clients[SIM_GROUPS_MAX][SIM_CLIENTS];
     uint64_t heal_at_ms;
+    uint64_t lose_at_ms;   /* Somebody loses its log; 0: not planned. */
+    uint64_t strike_at_ms; /* The leader of strike_group dies or is cut off. */
+    uint32_t strike_group;
     uint64_t leaderless_ms[SIM_GROUPS_MAX]; /* Since its leader died in the calm; 0: it did not. */
     struct sim_counters *counters;
     char finding[SIM_FINDING_MAX]; /* The first; "": none. */
@@ -234,6 +266,19 @@ enum err sim_store_apply(struct sim_replica *replica, uint64_t index, uint64_t t
 void sim_store_turn(struct sim_replica *replica);
 /** The process is about to die: perhaps in the middle of a seal. */
 void sim_store_die(struct sim_replica *replica);
+
+/* ---- sim_rejoin.c -------------------------------------------------------------------------- */
+
+/** Its node starts. */
+void sim_rejoin_begin(struct sim_replica *replica);
+/** Its group is about to start. False: there was a finding. */
+bool sim_rejoin_install(struct sim_replica *replica);
+/** The last of a node's turn: it may be down behind it. */
+void sim_rejoin_turn(struct sim_node *node);
+void sim_rejoin_faults(struct sim *sim);
+/** Somebody won an election. */
+void sim_rejoin_elected(struct sim *sim);
+void sim_rejoin_fini(struct sim_node *node);
 
 /* ---- sim_order.c --------------------------------------------------------------------------- */
 

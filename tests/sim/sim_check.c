@@ -8,6 +8,8 @@
 
 static void show(const struct sim_replica *replica)
 {
+    static const char *const states[] = {"", " lost", " behind", " ready"};
+    const char *mute;
     struct group_state state;
 
     if (replica->group == NULL) {
@@ -16,11 +18,13 @@ static void show(const struct sim_replica *replica)
         return;
     }
     group_state(replica->group, &state);
-    (void)printf("    server %" PRIu64 " group %u: leader %" PRIu64 " term %" PRIu64
+    mute = state.mute ? " mute" : "";
+    (void)printf("    server %" PRIu64 " group %u%s%s: leader %" PRIu64 " term %" PRIu64
                  ", first %" PRIu64 " last %" PRIu64 " durable %" PRIu64 " commit %" PRIu64
                  " applied %" PRIu64 " sealed %" PRIu64 "\n",
-                 state.server, replica->number, state.leader, state.term, state.first, state.last,
-                 state.durable, state.commit, state.applied, replica->store.sealed_index);
+                 state.server, replica->number, states[replica->rejoin.state], mute, state.leader,
+                 state.term, state.first, state.last, state.durable, state.commit, state.applied,
+                 replica->store.sealed_index);
     for (uint32_t i = 0; state.leading && i < state.servers; i++)
         (void)printf("      server %" PRIu64 ": match %" PRIu64 "%s%s\n", state.peers[i].server,
                      state.peers[i].match, state.peers[i].online ? "" : ", not heard",
@@ -114,6 +118,7 @@ void sim_check_leader(struct sim_replica *replica)
         sim_found(sim, replica, "two leaders in one term");
     *leader = replica->node->server;
     sim->counters->elections++;
+    sim_rejoin_elected(sim);
     if (sim->leaderless_ms[replica->number] != 0) {
         uint64_t took_ms = sim->now_ms - sim->leaderless_ms[replica->number];
 
@@ -158,7 +163,7 @@ void sim_check_state(struct sim_replica *replica)
 
 /* ---- After the calm ------------------------------------------------------------------------ */
 
-/* The leader's log begins behind what that server needs: this version has no cure, and says so.
+/* The leader's log begins behind what that server needs: without --rejoin it has no cure.
  * What the server has behind its commit index may be of a branch that was given up. */
 static bool is_known_behind(const struct group_state *leader, uint64_t server, uint64_t commit)
 {
@@ -175,7 +180,11 @@ static void check_replica(struct sim *sim, struct sim_replica *replica,
     struct group_state state;
 
     group_state(replica->group, &state);
-    if (is_known_behind(leader, replica->node->server, state.commit)) {
+    if (sim->options.rejoin && replica->rejoin.state != SIM_WHOLE) {
+        sim_found(sim, replica, "LIVENESS: a replica did not rejoin");
+        return;
+    }
+    if (!sim->options.rejoin && is_known_behind(leader, replica->node->server, state.commit)) {
         sim->counters->behind++;
         return;
     }

@@ -51,15 +51,17 @@ enum { GUARD_COUNT = sizeof guard_names / sizeof guard_names[0] };
 
 static void usage(FILE *out)
 {
-    (void)fprintf(out,
-                  "usage: millrace-sim [--seeds FROM COUNT] [--jobs N] [--store] [--hot]\n"
-                  "                    [--verbose] [--guards-off NAME,...]\n\n"
-                  "Runs COUNT seeds from FROM on (default 1 200). Exits with 1 if there was a\n"
-                  "finding, and prints the command that repeats it.\n\n"
-                  "  --store       the product's store and clients that send again, instead of a\n"
-                  "                running hash\n"
-                  "  --hot         more crashes, more load\n"
-                  "  --guards-off  leave guards of replication/guards.h out:\n               ");
+    (void)fprintf(
+        out, "usage: millrace-sim [--seeds FROM COUNT] [--jobs N] [--store] [--hot] [--rejoin]\n"
+             "                    [--leader-alone] [--verbose] [--guards-off NAME,...]\n\n"
+             "Runs COUNT seeds from FROM on (default 1 200). Exits with 1 if there was a\n"
+             "finding, and prints the command that repeats it.\n\n"
+             "  --store         the product's store and clients that send again, instead of\n"
+             "                  a running hash\n"
+             "  --hot           more crashes, more load\n"
+             "  --rejoin        nodes lose their logs, or fall behind, and begin again\n"
+             "  --leader-alone  and ask only who leads, not all voters: a fault\n"
+             "  --guards-off    leave guards of replication/guards.h out:\n               ");
     for (int i = 0; i < GUARD_COUNT; i++)
         (void)fprintf(out, " %s%s", guard_names[i].name, i % 8 == 7 ? "\n               " : "");
     (void)fprintf(out, "\n\nExample: millrace-sim --seeds 1 2000 --guards-off COMMIT\n");
@@ -100,6 +102,8 @@ static bool parse(int argc, char **argv)
                                           {"jobs", required_argument, NULL, 'j'},
                                           {"store", no_argument, NULL, 'S'},
                                           {"hot", no_argument, NULL, 'h'},
+                                          {"rejoin", no_argument, NULL, 'r'},
+                                          {"leader-alone", no_argument, NULL, 'a'},
                                           {"guards-off", required_argument, NULL, 'g'},
                                           {"verbose", no_argument, NULL, 'v'},
                                           {"help", no_argument, NULL, '?'},
@@ -124,6 +128,12 @@ static bool parse(int argc, char **argv)
         case 'S':
             options.store = true;
             break;
+        case 'r':
+            options.rejoin = true;
+            break;
+        case 'a':
+            options.rejoin = options.leader_alone = true;
+            break;
         case 'g':
             good = parse_guards(optarg);
             break;
@@ -139,6 +149,13 @@ static bool parse(int argc, char **argv)
 
 /* ---- Running ------------------------------------------------------------------------------- */
 
+static const char *rejoin_name(void)
+{
+    if (options.leader_alone)
+        return " --leader-alone";
+    return options.rejoin ? " --rejoin" : "";
+}
+
 static void note_finding(struct job *job, uint64_t seed, const char *what)
 {
     uint32_t i = 0;
@@ -152,9 +169,9 @@ static void note_finding(struct job *job, uint64_t seed, const char *what)
         (void)snprintf(job->kind[job->kinds++].what, SIM_FINDING_MAX, "%s", what);
     if (job->kind[i].count++ < SHOWN_MAX) {
         (void)printf("seed %" PRIu64 ": %s\n  again: millrace-sim --seeds %" PRIu64
-                     " 1 --verbose%s%s%s%s\n",
+                     " 1 --verbose%s%s%s%s%s\n",
                      seed, what, seed, options.store ? " --store" : "", options.hot ? " --hot" : "",
-                     *guards_off_names ? " --guards-off " : "", guards_off_names);
+                     rejoin_name(), *guards_off_names ? " --guards-off " : "", guards_off_names);
         (void)fflush(stdout);
     }
 }
@@ -238,9 +255,10 @@ static void add_job(struct job *all, const struct job *job)
 
 static void report(const struct job *all)
 {
-    (void)printf("seeds %" PRIu64 " to %" PRIu64 "%s%s%s%s: %" PRIu64 " findings\n ", first,
+    (void)printf("seeds %" PRIu64 " to %" PRIu64 "%s%s%s%s%s: %" PRIu64 " findings\n ", first,
                  first + count - 1, options.store ? ", store" : "", options.hot ? ", hot" : "",
-                 *guards_off_names ? ", without " : "", guards_off_names, all->findings);
+                 rejoin_name(), *guards_off_names ? ", without " : "", guards_off_names,
+                 all->findings);
 #define SHOW(name) (void)printf(" %s=%" PRIu64, #name, all->counters.name);
     SIM_COUNTERS(SHOW)
     (void)printf("\n");

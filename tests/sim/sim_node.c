@@ -7,8 +7,6 @@
 #include "storage/base/check.h"
 #include "tests/sim/sim.h"
 
-enum { LOG_FILE_BYTES = 64 * 1024 };
-
 /* ---- What a group asks for ----------------------------------------------------------------- */
 
 static uint64_t io_now(void *ctx)
@@ -167,8 +165,8 @@ static bool open_log(struct sim_node *node)
         .node = node->server,
         .cluster = 1,
         .groups = node->sim->group_count,
-        .file_bytes = LOG_FILE_BYTES,
-        .bytes_max = UINT64_C(1) << 40,
+        .file_bytes = SIM_LOG_FILE_BYTES,
+        .bytes_max = node->sim->log_bytes_max,
     };
     char what[SIM_FINDING_MAX];
 
@@ -194,11 +192,12 @@ void sim_node_start(struct sim_node *node)
         replica->node = node;
         replica->number = i;
         replica->commit_seen = 0;
+        sim_rejoin_begin(replica);
         new_group(replica);
     }
     node->up = true; /* Whatever happens: sim_node_end() has to free it. */
     for (uint32_t i = 0; i < sim->group_count; i++) {
-        if (!sim_store_open(&node->replicas[i]))
+        if (!node->replicas[i].rejoin.silent && !sim_store_open(&node->replicas[i]))
             return;
     }
     if (!open_log(node))
@@ -206,6 +205,10 @@ void sim_node_start(struct sim_node *node)
     for (uint32_t i = 0; i < sim->group_count; i++) {
         struct sim_replica *replica = &node->replicas[i];
 
+        if (replica->rejoin.silent)
+            continue;
+        if (!sim_rejoin_install(replica))
+            return;
         if (group_start(replica->group, replica->store.index) != ERR_OK)
             sim_found(sim, replica, err_detail());
     }
@@ -285,6 +288,7 @@ void sim_node_end(struct sim_node *node)
 {
     if (node->up)
         drop_memory(node);
+    sim_rejoin_fini(node);
     if (node->disk != NULL)
         mem_disk_free(node->disk);
     node->disk = NULL;
@@ -385,6 +389,8 @@ void sim_node_turn(struct sim_node *node)
     for (uint32_t i = 0; i < sim->group_count && sim->finding[0] == '\0'; i++) {
         struct sim_replica *replica = &node->replicas[i];
 
+        if (replica->rejoin.silent)
+            continue;
         sim_store_turn(replica);
         if (sim->finding[0] != '\0')
             return;
@@ -397,4 +403,6 @@ void sim_node_turn(struct sim_node *node)
         begin_sync(node);
     if (sim->finding[0] == '\0' && sim->now_ms % 256 == node->server)
         trim_log(node);
+    if (sim->finding[0] == '\0' && sim->options.rejoin)
+        sim_rejoin_turn(node);
 }

@@ -32,6 +32,13 @@ static void make_weather(struct sim *sim)
     sim->p_rumour = sim_rand(sim, 2) ? 0 : sim_rand(sim, 20);
     sim->lag_max = sim_rand(sim, 3) ? 4096 : 16 + sim_rand(sim, 100);
     sim->seal_every = 20 + sim_rand(sim, 100);
+    sim->log_bytes_max = UINT64_C(1) << 40;
+    if (!sim->options.rejoin)
+        return;
+    sim->lag_max = sim_rand(sim, 2) ? 4096 : 4 + sim_rand(sim, 60);
+    sim->p_lose_log = sim_rand(sim, 4) ? 3 + sim_rand(sim, hot ? 25 : 12) : 0;
+    if (sim_chance(sim, 1, 3))
+        sim->log_bytes_max = (4 + sim_rand(sim, 4)) * SIM_LOG_FILE_BYTES;
 }
 
 /* ---- What users do ------------------------------------------------------------------------- */
@@ -169,6 +176,8 @@ static void break_something(struct sim *sim)
         transfer(sim);
     if (sim_chance(sim, sim->p_rumour, 10000))
         rumour(sim);
+    if (sim->options.rejoin)
+        sim_rejoin_faults(sim);
 }
 
 /* ---- A run --------------------------------------------------------------------------------- */

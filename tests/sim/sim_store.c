@@ -231,6 +231,7 @@ void sim_store_close(struct sim_replica *replica)
         end_job(replica, true);
     if (replica->store.compaction != NULL)
         store_compact_done(replica->store.real, replica->store.compaction, true);
+    replica->store.compaction = NULL;
     if (replica->store.real != NULL)
         store_close(replica->store.real);
     replica->store.real = NULL;
