@@ -99,7 +99,8 @@ struct group_install {
     const void *configuration; /* Encoded. Borrowed during the call. */
     uint32_t configuration_size;
     /* Lost: the leader's last entry when it was asked, and its term, the highest of all voters.
-     * Behind: our own last entry (1 if none), for nothing is forgotten, and a term not below ours. */
+     * Behind: our own last entry (1 if none), for nothing is forgotten, and a term not below
+     * ours. */
     uint64_t until, until_term;
 };
 /**

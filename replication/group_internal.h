@@ -37,8 +37,7 @@ enum {
 /* A state that the store holds durably: the group starts from it. */
 struct group_snapshot {
     uint64_t index; /* 0: none. */
-    uint64_t term;
-    uint64_t configuration_index;
+    uint64_t term, configuration_index;
     struct buf *configuration; /* Counted. */
     uint64_t stream;           /* Of its LOG_SNAPSHOT record. */
 };
@@ -52,9 +51,7 @@ struct group_peer {
     uint64_t behind_ms; /* It was told so; 0: never. */
 
     /* As leader, forgotten at each change of term. */
-    uint64_t empty_ms; /* The last empty AppendEntries, and what it said. */
-    uint64_t empty_prev;
-    uint64_t empty_commit;
+    uint64_t empty_ms, empty_prev, empty_commit;   /* The last empty AppendEntries. */
     uint64_t sent_last;                            /* The last entry given to the link. */
     bool probing;                                  /* It refused, and has not told more since. */
     uint32_t forgot;                               /* Refusals of what it once acknowledged, */
@@ -63,8 +60,7 @@ struct group_peer {
 };
 
 struct group_load {
-    uint64_t index;
-    uint64_t term;
+    uint64_t index, term;
     uint32_t size;
 };
 

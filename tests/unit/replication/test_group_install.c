@@ -341,8 +341,8 @@ static void lose_log(struct rig *rig, uint64_t server)
     node->durable = node->told = 0;
 }
 
-/* The leader has seen the lost server acknowledge entries behind the snapshot that it gets, and will
- * never send them again. */
+/* The leader has seen the lost server acknowledge entries behind the snapshot that it gets, and
+ * will never send them again. */
 Test(group_install, who_counts_on_what_was_lost_lets_another_one_lead)
 {
     struct rig *rig = rig_up(3);
