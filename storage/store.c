@@ -278,7 +278,8 @@ enum err store_open(const struct store_options *options, struct store **ret_stor
     return err == ERR_OK ? opened(store, open_in(store), ret_store) : err;
 }
 
-enum err store_open_waiting(const struct store_options *options, struct store **ret_store)
+static enum err open_waiting(const struct store_options *options, bool absent,
+                             struct store **ret_store)
 {
     struct store *store = NULL;
     enum err err = store_new(options, &store);
@@ -291,7 +292,21 @@ enum err store_open_waiting(const struct store_options *options, struct store **
         err = producers_new(options->producers_max, &store->producers);
     if (err == ERR_OK)
         err = manifest_load(options->disk, store->dir, options->shard, &store->sealer.manifest);
+    if (absent && (err == ERR_NOT_FOUND || err == ERR_CORRUPT || err == ERR_VERSION)) {
+        store->sealer.manifest = (struct manifest){.shard = options->shard, .next_segment = 1};
+        err = ERR_OK;
+    }
     return opened(store, err, ret_store);
+}
+
+enum err store_open_waiting(const struct store_options *options, struct store **ret_store)
+{
+    return open_waiting(options, false, ret_store);
+}
+
+enum err store_open_absent(const struct store_options *options, struct store **ret_store)
+{
+    return open_waiting(options, true, ret_store);
 }
 
 void store_close(struct store *store)

@@ -47,24 +47,41 @@ void store_file_name(const struct store_file *file, char ret_name[STORE_FILE_NAM
         catalog_file_name(&file->run, ret_name);
 }
 
-enum err store_files(struct store *store, struct store_file **ret_files, uint32_t *ret_count)
+enum err store_files_of(const struct manifest *manifest, struct store_file **ret_files,
+                        uint32_t *ret_count)
 {
-    const struct manifest *manifest = &store->sealer.manifest;
-    struct store_file *files;
+    struct store_file *files =
+        calloc((size_t)manifest->catalog.count + manifest->segment_count + 1, sizeof *files);
     uint32_t count = 0;
 
-    (void)pthread_mutex_lock(&store->sealer.lock);
-    files = calloc((size_t)manifest->catalog.count + manifest->segment_count + 1, sizeof *files);
-    for (uint32_t i = 0; files != NULL && i < manifest->catalog.count; i++)
-        files[count++] = file_of_run(&manifest->catalog.files[i]);
-    for (uint32_t i = 0; files != NULL && i < manifest->segment_count; i++)
-        files[count++] = file_of_segment(&manifest->segments[i]);
-    (void)pthread_mutex_unlock(&store->sealer.lock);
     if (files == NULL)
-        return err_set(ERR_NO_MEMORY, "%s: a list of its files", store->dir);
+        return err_set(ERR_NO_MEMORY, "shard %" PRIu32 ": a list of its files", manifest->shard);
+    for (uint32_t i = 0; i < manifest->catalog.count; i++)
+        files[count++] = file_of_run(&manifest->catalog.files[i]);
+    for (uint32_t i = 0; i < manifest->segment_count; i++)
+        files[count++] = file_of_segment(&manifest->segments[i]);
     *ret_files = files;
     *ret_count = count;
     return ERR_OK;
+}
+
+enum err store_files(struct store *store, struct store_file **ret_files, uint32_t *ret_count)
+{
+    enum err err;
+
+    (void)pthread_mutex_lock(&store->sealer.lock);
+    err = store_files_of(&store->sealer.manifest, ret_files, ret_count);
+    (void)pthread_mutex_unlock(&store->sealer.lock);
+    return err;
+}
+
+enum err store_manifest(struct store *store, struct bytes *out, uint64_t *ret_index)
+{
+    (void)pthread_mutex_lock(&store->sealer.lock);
+    manifest_encode(&store->sealer.manifest, out);
+    *ret_index = store->sealer.manifest.sealed_index;
+    (void)pthread_mutex_unlock(&store->sealer.lock);
+    return out->failed ? err_set(ERR_NO_MEMORY, "%s: its manifest", store->dir) : ERR_OK;
 }
 
 /* Under the lock. */

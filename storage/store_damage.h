@@ -24,6 +24,8 @@
 #include "storage/segment.h"
 #include "storage/store.h"
 
+struct manifest;
+
 enum store_file_kind { STORE_FILE_SEGMENT = 1, STORE_FILE_CATALOG = 2 };
 
 /** A file that counts. All replicas that have one with this kind, number, size and hash have the
@@ -47,11 +49,21 @@ void store_file_name(const struct store_file *file, char ret_name[STORE_FILE_NAM
 MUST_CHECK enum err store_open_waiting(const struct store_options *options,
                                        struct store **ret_store);
 
+/** As store_open_waiting(), of a shard whose state comes from another node: with a good manifest it
+ * knows what that says, else nothing. ERR_NO_MEMORY, ERR_IO. */
+MUST_CHECK enum err store_open_absent(const struct store_options *options,
+                                      struct store **ret_store);
+
 /* ---- Any thread ---------------------------------------------------------------------------- */
 
 /** All files that count now, catalog first; owned by the caller, free(). ERR_NO_MEMORY. */
 MUST_CHECK enum err store_files(struct store *store, struct store_file **ret_files,
                                 uint32_t *ret_count);
+/** The same of a manifest that another node has made. */
+MUST_CHECK enum err store_files_of(const struct manifest *manifest, struct store_file **ret_files,
+                                   uint32_t *ret_count);
+/** The manifest of the last seal, encoded, and the log index that it is of. ERR_NO_MEMORY. */
+MUST_CHECK enum err store_manifest(struct store *store, struct bytes *out, uint64_t *ret_index);
 /** It counts now. */
 bool store_has_file(struct store *store, const struct store_file *file);
 /** The shard's folder. */
