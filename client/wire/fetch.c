@@ -15,10 +15,30 @@ void fetch_put_piece(const struct fetch_piece *piece, struct bytes *out)
     bytes_put_u32(out, piece->length);
 }
 
+/* What of a file is not asked for by its bytes alone: it comes whole, in this size. */
+static bool is_whole(const struct fetch_piece *piece, uint32_t size)
+{
+    return piece->size == size && piece->length == size && piece->hash == 0;
+}
+
+static enum err check_kind(const struct fetch_piece *piece)
+{
+    bool of_group = piece->kind == FETCH_KIND_STATE || piece->kind == FETCH_KIND_SNAPSHOT;
+
+    if (piece->shard >= FETCH_SHARDS_MAX && !(of_group && piece->shard == FETCH_META))
+        return err_set(ERR_INVALID, "FETCH: shard %" PRIu32, piece->shard);
+    if (piece->kind < FETCH_KIND_SEGMENT || piece->kind > FETCH_KIND_SNAPSHOT ||
+        (piece->kind == FETCH_KIND_FACTS && !is_whole(piece, FETCH_FACTS_SIZE)) ||
+        (piece->kind == FETCH_KIND_STATE && !is_whole(piece, FETCH_STATE_SIZE)))
+        return err_set(ERR_INVALID, "FETCH: a file of kind %u", piece->kind);
+    return ERR_OK;
+}
+
 enum err fetch_get_piece(const void *bytes, size_t size, struct fetch_piece *ret)
 {
     struct reader reader = reader_on(bytes, size);
     struct fetch_piece piece = {.shard = reader_u32(&reader)};
+    enum err err;
 
     piece.kind = reader_u8(&reader);
     piece.number = reader_u64(&reader);
@@ -28,17 +48,88 @@ enum err fetch_get_piece(const void *bytes, size_t size, struct fetch_piece *ret
     piece.length = reader_u32(&reader);
     if (!reader_done(&reader))
         return err_set(ERR_INVALID, "FETCH: %zu bytes", size);
-    if (piece.shard >= FETCH_SHARDS_MAX)
-        return err_set(ERR_INVALID, "FETCH: shard %" PRIu32, piece.shard);
-    if (piece.kind < FETCH_KIND_SEGMENT || piece.kind > FETCH_KIND_FACTS ||
-        (piece.kind == FETCH_KIND_FACTS && piece.length != FETCH_FACTS_SIZE))
-        return err_set(ERR_INVALID, "FETCH: a file of kind %u", piece.kind);
+    err = check_kind(&piece);
+    if (err != ERR_OK)
+        return err;
     if (piece.length == 0 || piece.length > FETCH_PIECE_MAX || piece.offset > piece.size ||
         piece.length > piece.size - piece.offset)
         return err_set(ERR_INVALID,
                        "FETCH: %" PRIu32 " bytes at offset %" PRIu64 " of a file of %" PRIu64,
                        piece.length, piece.offset, piece.size);
     *ret = piece;
+    return ERR_OK;
+}
+
+void fetch_put_state(const struct fetch_state *state, struct bytes *out)
+{
+    bytes_put_u64(out, state->term);
+    bytes_put_u64(out, state->first);
+    bytes_put_u64(out, state->last);
+    bytes_put_u64(out, state->snapshot_size);
+    bytes_put_u64(out, state->snapshot_hash);
+    bytes_put_u8(out, state->leads);
+    bytes_put_u8(out, state->silent);
+    for (int i = 0; i < 6; i++)
+        bytes_put_u8(out, 0);
+}
+
+enum err fetch_get_state(const void *bytes, size_t size, struct fetch_state *ret)
+{
+    struct reader reader = reader_on(bytes, size);
+    struct fetch_state state = {.term = reader_u64(&reader)};
+    uint8_t leads, silent, zeros = 0;
+
+    if (size != FETCH_STATE_SIZE)
+        return err_set(ERR_INVALID, "FETCH_OK: a state of %zu bytes", size);
+    state.first = reader_u64(&reader);
+    state.last = reader_u64(&reader);
+    state.snapshot_size = reader_u64(&reader);
+    state.snapshot_hash = reader_u64(&reader);
+    leads = reader_u8(&reader);
+    silent = reader_u8(&reader);
+    while (!reader_done(&reader))
+        zeros |= reader_u8(&reader);
+    if (leads > 1 || silent > 1 || (leads == 1 && silent == 1) || zeros != 0)
+        return err_set(ERR_INVALID, "FETCH_OK: a state that leads %u, is silent %u", leads, silent);
+    state.leads = leads == 1;
+    state.silent = silent == 1;
+    *ret = state;
+    return ERR_OK;
+}
+
+void fetch_put_snapshot(const struct fetch_snapshot *snapshot, struct bytes *out)
+{
+    bytes_put_u64(out, snapshot->index);
+    bytes_put_u64(out, snapshot->term);
+    bytes_put_u64(out, snapshot->configuration_index);
+    bytes_put_u32(out, (uint32_t)snapshot->configuration.size);
+    bytes_put(out, snapshot->configuration.data, snapshot->configuration.size);
+    bytes_put(out, snapshot->state.data, snapshot->state.size);
+}
+
+enum err fetch_get_snapshot(const void *bytes, size_t size, struct fetch_snapshot *ret)
+{
+    struct reader reader = reader_on(bytes, size);
+    struct fetch_snapshot snapshot = {.index = reader_u64(&reader)};
+
+    snapshot.term = reader_u64(&reader);
+    snapshot.configuration_index = reader_u64(&reader);
+    snapshot.configuration.size = reader_u32(&reader);
+    if (reader.bad || snapshot.configuration.size > FETCH_CONFIGURATION_MAX)
+        return err_set(ERR_INVALID, "snapshot of %zu bytes: a configuration of %zu", size,
+                       snapshot.configuration.size);
+    snapshot.configuration.data = (const char *)reader_take(&reader, snapshot.configuration.size);
+    snapshot.state.size = reader_left(&reader);
+    snapshot.state.data = (const char *)reader_take(&reader, snapshot.state.size);
+    if (reader.bad || snapshot.index == 0 || snapshot.term == 0 ||
+        snapshot.configuration.size == 0 || snapshot.configuration_index == 0 ||
+        snapshot.configuration_index > snapshot.index)
+        return err_set(ERR_INVALID,
+                       "snapshot of %zu bytes: index %" PRIu64 ", term %" PRIu64
+                       ", configuration %" PRIu64 " of %zu bytes",
+                       size, snapshot.index, snapshot.term, snapshot.configuration_index,
+                       snapshot.configuration.size);
+    *ret = snapshot;
     return ERR_OK;
 }
 

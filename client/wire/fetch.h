@@ -1,9 +1,10 @@
 /*
  * fetch.h - what nodes say to each other about damaged files: pieces of good ones, and who has
- * damage.
+ * damage; and what a node is told that begins a shard again from another one's state.
  *
  *     FETCH      u32 shard | u8 kind | u64 number, size, hash | u64 offset | u32 length
- *     FETCH_OK   the bytes
+ *     FETCH_OK   the bytes; of kind 4: u64 term, first, last, snapshot size, snapshot hash
+ *                | u8 leads | u8 silent | 6 zeros
  *     DAMAGED    u32 count | u32 shard, ascending, for each
  *                u32 count | u32 group, ascending, u64 log index, for each
  *
@@ -15,10 +16,12 @@
 #ifndef CLIENT_WIRE_FETCH_H
 #define CLIENT_WIRE_FETCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "client/wire/frame.h"
 #include "storage/base/bytes.h"
+#include "storage/base/types.h"
 
 enum {
     FETCH_PIECE_MAX = 256 * 1024, /* Bytes of one answer. */
@@ -29,7 +32,16 @@ enum {
      * it; rows 0: it has no file. */
     FETCH_KIND_FACTS = 3,
     FETCH_FACTS_SIZE = 112,
+    /* What the node's group knows; number: 1 if it is to get a snapshot ready; size and length:
+     * FETCH_STATE_SIZE; hash: 0. */
+    FETCH_KIND_STATE = 4,
+    FETCH_STATE_SIZE = 48,
+    FETCH_KIND_SNAPSHOT = 5,             /* size and hash: as the state told; number: 0 */
+    FETCH_CONFIGURATION_MAX = 64 * 1024, /* Bytes of one in a snapshot. */
 };
+
+/* In place of a shard: the meta group. Of it there are states and snapshots alone. */
+#define FETCH_META UINT32_MAX
 
 struct fetch_piece {
     uint32_t shard;
@@ -40,6 +52,28 @@ struct fetch_piece {
 };
 void fetch_put_piece(const struct fetch_piece *piece, struct bytes *out);
 MUST_CHECK enum err fetch_get_piece(const void *bytes, size_t size, struct fetch_piece *ret);
+
+/** What a group on a node says of itself. */
+struct fetch_state {
+    uint64_t term;
+    uint64_t first, last;                  /* Entries that it can give to others. */
+    uint64_t snapshot_size, snapshot_hash; /* Ready to be fetched for some seconds; 0: none is. */
+    bool leads;
+    bool silent; /* It has lost its log, or fallen behind, and is not started. */
+};
+void fetch_put_state(const struct fetch_state *state, struct bytes *out);
+MUST_CHECK enum err fetch_get_state(const void *bytes, size_t size, struct fetch_state *ret);
+
+/** What a group on a node holds durably, up to a log index: u64 index, term, configuration index |
+ * u32 size of the configuration | configuration | state. The slices are borrowed. */
+struct fetch_snapshot {
+    uint64_t index, term; /* Not 0. */
+    uint64_t configuration_index;
+    struct slice configuration; /* As in the log. */
+    struct slice state;         /* A shard's manifest, or what the meta group saves. */
+};
+void fetch_put_snapshot(const struct fetch_snapshot *snapshot, struct bytes *out);
+MUST_CHECK enum err fetch_get_snapshot(const void *bytes, size_t size, struct fetch_snapshot *ret);
 
 /** A group whose entries up to that index stand in a damaged file of the sender's log. */
 struct fetch_ask {
