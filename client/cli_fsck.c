@@ -40,10 +40,12 @@ static const char usage[] =
     "Exit codes: 0 good, 1 damaged, or it cannot be checked, 2 wrong usage\n";
 
 static const char advice[] =
-    "What to do: start the node: it gets segments and catalogs back from the others, and "
-    "manifests\n"
-    "from their copies. With a damaged log leave it stopped and keep the directory; the others go\n"
-    "on without it. docs/operations.md tells more, and how to get at what is sound.\n";
+    "What to do: start the node: it gets segments and catalogs back from the others, manifests "
+    "from\n"
+    "their copies, and with a damaged log it begins again from the others. A node that is alone "
+    "has\n"
+    "nobody to ask: keep its directory. docs/operations.md tells more, and how to get at what is "
+    "sound.\n";
 
 #define META_FILE  "meta.mrc"
 #define META_MAGIC 0x3147524du /* "MRG1" */

@@ -68,6 +68,20 @@ static void print_damaged(const json_t *damaged)
     }
 }
 
+static void print_rejoining(const json_t *groups)
+{
+    const json_t *group;
+    size_t at;
+
+    json_array_foreach(groups, at, group)
+    {
+        const char *what = string(group, "what");
+
+        printf("      rejoins: group %" PRId64 " %s%s%s\n", integer(group, "group"),
+               string(group, "state"), what[0] != '\0' ? ": " : "", what);
+    }
+}
+
 static void print_nodes(const json_t *nodes, const json_t *unreachable, bool colours)
 {
     size_t at;
@@ -108,6 +122,7 @@ static void print_nodes(const json_t *nodes, const json_t *unreachable, bool col
         if (!ready)
             printf("      not ready: %s\n", string(node, "ready_detail"));
         print_damaged(json_object_get(node, "damaged"));
+        print_rejoining(json_object_get(node, "rejoining"));
     }
     json_array_foreach(unreachable, at, node)
         printf("%-5" PRId64 " %-21s %sdown%s\n", (int64_t)json_integer_value(node), "-",

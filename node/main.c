@@ -1,7 +1,8 @@
 /*
  * millraced: the node. Reads its options, runs a node until a signal, and stops it safely.
  *
- * Signals   SIGTERM, SIGINT: safe stop (leadership handed over first). SIGPIPE: ignored.
+ * Signals   SIGTERM, SIGINT: safe stop (leadership handed over first). SIGUSR1: stop and start in
+ *           the same process (node/rejoin.h sends it). SIGPIPE: ignored.
  * Exit      0 stopped; 1 could not start; 2 wrong options; 70 broken invariant; 74 the log's disk
  *           failed
  */
@@ -29,6 +30,8 @@ static const char usage[] =
     "  millraced --dev DIR                 one node on loopback with its data in DIR\n"
     "\n"
     "  --set SECTION.KEY=VALUE   override a setting (again and again)\n"
+    "  --rejoin                  the disk is new, or its log is gone: begin again from the other "
+    "nodes\n"
     "  --check                   check the configuration, run nothing\n"
     "  --print-config            print all settings in force, with unit, range and default\n"
     "  --version, --help\n"
@@ -49,6 +52,7 @@ struct arguments {
     const char *dev;
     const char *sets[SETS_MAX];
     size_t set_count;
+    bool rejoin;
     bool check;
     bool print;
 };
@@ -63,10 +67,15 @@ static int wrong(const char *what, const char *which)
 static int parse(int argc, char **argv, struct arguments *arguments)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"dev", required_argument, NULL, 'd'},
-        {"set", required_argument, NULL, 's'},    {"check", no_argument, NULL, 'k'},
-        {"print-config", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"dev", required_argument, NULL, 'd'},
+        {"set", required_argument, NULL, 's'},
+        {"check", no_argument, NULL, 'k'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {"rejoin", no_argument, NULL, 'r'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -82,6 +91,9 @@ static int parse(int argc, char **argv, struct arguments *arguments)
             if (arguments->set_count == SETS_MAX)
                 return wrong("too many --set", "");
             arguments->sets[arguments->set_count++] = optarg;
+            break;
+        case 'r':
+            arguments->rejoin = true;
             break;
         case 'k':
             arguments->check = true;
@@ -127,24 +139,25 @@ static void notify(const char *state)
     (void)close(fd);
 }
 
-static int run(const struct options *options)
+/* Blocked here, before any thread is made, so that sigwait() alone sees them. */
+static void take_signals(sigset_t *ret_signals)
+{
+    (void)sigemptyset(ret_signals);
+    (void)sigaddset(ret_signals, SIGTERM);
+    (void)sigaddset(ret_signals, SIGINT);
+    (void)sigaddset(ret_signals, SIGUSR1);
+    (void)pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* From a start to a stop. *ret_again: it is to start again. */
+static int run_once(const struct options *options, bool rejoin, const sigset_t *signals,
+                    bool *ret_again)
 {
     static struct node *node; /* Static: a failed start leaves it for the process' end. */
-    char threads[16];
-    sigset_t signals;
     int got = 0;
-    enum err err;
+    enum err err = node_start(options, rejoin, &node);
 
-    /* Blocked here, before any thread is made, so that sigwait() alone sees them. */
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)snprintf(threads, sizeof threads, "%u", options->pool_threads);
-    (void)setenv("UV_THREADPOOL_SIZE", threads, 1);
-
-    err = node_start(options, &node);
     if (err != ERR_OK) {
         log_error("millraced " MILLRACE_VERSION_TEXT " does not start: %s: %s", err_name(err),
                   err_detail());
@@ -157,12 +170,35 @@ static int run(const struct options *options)
         options->listen.host, options->listen.native_port, options->listen.http_port,
         options->listen.peer_port, options->listen.admin_port, cpu_level_name(cpu_level()));
     notify("READY=1");
-    (void)sigwait(&signals, &got);
-    log_info("stops on %s", strsignal(got));
-    notify("STOPPING=1");
+    do
+        (void)sigwait(signals, &got);
+    while (got == SIGUSR1 && !atomic_load(&node->again));
+    *ret_again = got == SIGUSR1;
+    log_info("stops%s%s", *ret_again ? " to start again" : " on ",
+             *ret_again ? "" : strsignal(got));
+    if (!*ret_again)
+        notify("STOPPING=1");
     node_stop(node);
     log_info("stopped");
     return EXIT_SUCCESS;
+}
+
+static int run(const struct options *options, bool rejoin)
+{
+    char threads[16];
+    sigset_t signals;
+    bool again;
+    int code;
+
+    take_signals(&signals);
+    (void)snprintf(threads, sizeof threads, "%u", options->pool_threads);
+    (void)setenv("UV_THREADPOOL_SIZE", threads, 1);
+    do {
+        again = false;
+        code = run_once(options, rejoin, &signals, &again);
+        rejoin = false;
+    } while (again);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -187,5 +223,5 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     log_line_set_level(options.log_level);
-    return run(&options);
+    return run(&options, arguments.rejoin);
 }

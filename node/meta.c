@@ -159,12 +159,27 @@ enum err meta_decode(const void *bytes, size_t size, struct schema_map *ret_map,
     return ERR_OK;
 }
 
-enum err meta_open(struct shard *shard, struct meta **ret_meta)
+/* What was saved into a new meta. ERR_NOT_FOUND: nothing was. */
+static enum err load(const struct node *node, struct meta *meta)
+{
+    uint8_t *bytes;
+    size_t size;
+    enum err err = twin_load(node->disk, node->options.node.data_dir, META_FILE, META_FILE_MAX,
+                             meta_check, &bytes, &size);
+
+    if (err == ERR_OK) {
+        err = meta_decode(bytes, size, &meta->map, &meta->applied);
+        if (err != ERR_OK && err != ERR_CORRUPT)
+            err = err_wrap(err, "%s/" META_FILE, node->options.node.data_dir);
+        free(bytes);
+    }
+    return err;
+}
+
+enum err meta_open(struct shard *shard, bool absent, struct meta **ret_meta)
 {
     struct node *node = shard->worker->node;
     struct meta *meta = calloc(1, sizeof *meta);
-    uint8_t *bytes;
-    size_t size;
     enum err err;
 
     if (meta == NULL)
@@ -173,19 +188,11 @@ enum err meta_open(struct shard *shard, struct meta **ret_meta)
     meta->waiting_end = &meta->waiting;
     meta->databases_end = &meta->databases;
     meta->decided_end = &meta->decided;
-    err = twin_load(node->disk, node->options.node.data_dir, META_FILE, META_FILE_MAX, meta_check,
-                    &bytes, &size);
-    if (err == ERR_OK) {
-        err = meta_decode(bytes, size, &meta->map, &meta->applied);
-        if (err != ERR_OK && err != ERR_CORRUPT)
-            err = err_wrap(err, "%s/" META_FILE, node->options.node.data_dir);
-        free(bytes);
-    }
+    err = absent ? ERR_NOT_FOUND : load(node, meta);
     if (err == ERR_CORRUPT) {
         err = err_wrap(err,
-                       "%s/" META_FILE
-                       " (this node cannot be trusted with its part of the site any more: leave it "
-                       "stopped, the others go on)",
+                       "%s/" META_FILE " (this node alone has no other one to get it from: see "
+                       "docs/operations.md)",
                        node->options.node.data_dir);
     } else if (err == ERR_NOT_FOUND) {
         err = ERR_OK; /* New, or nothing was ever saved: the log has it all. */
@@ -505,6 +512,21 @@ static void save_done(struct pool_job *job)
     }
     bytes_fini(&task->bytes);
     free(task);
+}
+
+enum err meta_install(const struct node *node, struct slice state, uint64_t index)
+{
+    struct schema_map map = {0};
+    uint64_t applied = 0;
+    enum err err = meta_decode(state.data, state.size, &map, &applied);
+
+    if (err != ERR_OK)
+        return err;
+    schema_map_fini(&map);
+    if (applied != index)
+        return err_set(ERR_INVALID, "the meta group up to entry %" PRIu64 ", not up to %" PRIu64,
+                       applied, index);
+    return twin_save(node->disk, node->options.node.data_dir, META_FILE, state.data, state.size);
 }
 
 uint64_t meta_saved(const struct meta *meta)

@@ -24,10 +24,12 @@
 #include "storage/base/file.h"
 
 struct meta;
+struct node;
 struct shard;
 
-/** Read what was saved. ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
-MUST_CHECK enum err meta_open(struct shard *shard, struct meta **ret_meta);
+/** Read what was saved; `absent`: nothing, since the state comes from another node. ERR_CORRUPT,
+ * ERR_IO, ERR_NO_MEMORY. */
+MUST_CHECK enum err meta_open(struct shard *shard, bool absent, struct meta **ret_meta);
 void meta_close(struct meta *meta);
 /** The log index that the saved state covers, then the last one applied. */
 uint64_t meta_applied(const struct meta *meta);
@@ -51,6 +53,11 @@ void meta_tick(struct meta *meta, uint64_t now_ms);
 MUST_CHECK enum err meta_verify(const struct disk *disk, const char *dir);
 /** It is not: save what there is now. Any thread. */
 void meta_save_again(struct meta *meta);
+
+/** Save another node's state up to a log index, for the next start. Any thread, while no group is
+ * started with what is there. ERR_CORRUPT, ERR_INVALID: of another index; ERR_IO, ERR_DISK_FULL,
+ * ERR_NO_MEMORY. */
+MUST_CHECK enum err meta_install(const struct node *node, struct slice state, uint64_t index);
 
 /** Whether bytes are what was saved, whole. ERR_CORRUPT. */
 MUST_CHECK enum err meta_check(const void *bytes, size_t size);

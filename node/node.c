@@ -11,6 +11,7 @@
 
 #include "node/compactor.h"
 #include "node/meta.h"
+#include "node/rejoin.h"
 #include "node/scrub.h"
 #include "node/shard.h"
 #include "node/worker.h"
@@ -144,8 +145,6 @@ static enum err open_groups(struct node *node)
     struct opening *openings = calloc(node->worker_count, sizeof *openings);
     enum err err = openings == NULL ? err_set(ERR_NO_MEMORY, "%u groups", node->groups) : ERR_OK;
 
-    for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
-        err = worker_init(&node->workers[i], node, i);
     for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++) {
         openings[i].worker = &node->workers[i];
         openings[i].running = uv_thread_create(&openings[i].thread, open_some, &openings[i]) == 0;
@@ -171,7 +170,18 @@ static void wake_worker(void *arg, uint32_t port)
     (void)uv_async_send(&node->workers[port].bell);
 }
 
-static enum err open_log(struct node *node)
+static void close_groups(struct node *node)
+{
+    for (uint32_t g = 0; g < node->groups; g++) {
+        struct shard **shard = &node->workers[node_owner(node, g)].groups[g];
+
+        shard_free(*shard);
+        *shard = NULL;
+    }
+}
+
+/* Read the log into the groups. */
+static enum err read_log(struct node *node)
 {
     char dir[4096];
     struct log_options options = {
@@ -185,12 +195,34 @@ static enum err open_log(struct node *node)
         .reserve_bytes = RESERVE_BYTES,
         .read_ahead = true,
     };
-    uint64_t begin_ns = clk_now_ns();
-    struct log_stats stats;
-    enum err err;
 
     (void)snprintf(dir, sizeof dir, "%s/log", node->options.node.data_dir);
-    err = log_open(&options, replay, node, &node->log);
+    return log_open(&options, replay, node, &node->log);
+}
+
+/* What another node can give back must not keep this one from starting. */
+static enum err read_log_or_rejoin(struct node *node)
+{
+    enum err err = read_log(node);
+
+    if (err != ERR_CORRUPT || node->options.cluster.node_count == 1)
+        return err;
+    log_error("%s", err_detail());
+    err = rejoin_lose_log(node->rejoin);
+    if (err != ERR_OK)
+        return err;
+    close_groups(node); /* They know a part of it. */
+    memset(&node->replayed, 0, sizeof node->replayed);
+    err = open_groups(node);
+    return err == ERR_OK ? read_log(node) : err;
+}
+
+static enum err open_log(struct node *node)
+{
+    uint64_t begin_ns = clk_now_ns();
+    struct log_stats stats;
+    enum err err = read_log_or_rejoin(node);
+
     if (err != ERR_OK)
         return err;
     node->log_read_ns = clk_now_ns();
@@ -222,7 +254,28 @@ static enum err allocate(struct node *node)
     return ERR_OK;
 }
 
-enum err node_start(const struct options *options, struct node **ret_node)
+static enum err init_workers(struct node *node)
+{
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; i < node->worker_count && err == ERR_OK; i++)
+        err = worker_init(&node->workers[i], node, i);
+    return err;
+}
+
+/* What is on the disk, into stores and groups. */
+static enum err open_all(struct node *node, bool rejoin)
+{
+    enum err err = rejoin_open(node, rejoin, &node->rejoin);
+
+    if (err == ERR_OK)
+        err = init_workers(node);
+    if (err == ERR_OK)
+        err = open_groups(node);
+    return err == ERR_OK ? open_log(node) : err;
+}
+
+enum err node_start(const struct options *options, bool rejoin, struct node **ret_node)
 {
     struct node *node = calloc(1, sizeof *node);
     enum err err;
@@ -248,9 +301,9 @@ enum err node_start(const struct options *options, struct node **ret_node)
     if (err == ERR_OK)
         err = allocate(node);
     if (err == ERR_OK)
-        err = open_groups(node);
+        err = open_all(node, rejoin);
     if (err == ERR_OK)
-        err = open_log(node);
+        err = rejoin_start(node->rejoin);
     if (err == ERR_OK)
         err = compactor_start(node, &node->compactor);
     /* None runs before all are open: each copies the schema that the first one's group owns. */
@@ -269,6 +322,7 @@ void node_stop(struct node *node)
 {
     atomic_store(&node->stopping, true);
     scrub_stop(node->scrub);
+    rejoin_stop(node->rejoin);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_stop(&node->workers[i]);
     for (uint32_t i = 0; i < node->worker_count; i++)
@@ -277,6 +331,7 @@ void node_stop(struct node *node)
         worker_empty_mail(&node->workers[i]);
     compactor_stop(node->compactor);
     scrub_free(node->scrub);
+    rejoin_free(node->rejoin);
     log_writer_stop(node->writer);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_fini(&node->workers[i]);

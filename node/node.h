@@ -27,6 +27,7 @@
 struct compactor;
 struct worker;
 struct meta;
+struct rejoin;
 struct scrub;
 
 enum { NODE_GROUPS_MAX = 1025, NODE_WORKERS_MAX = 64 };
@@ -73,6 +74,8 @@ struct node {
     atomic_uint workers_idle;      /* Stopping: those that wait for nothing any more. */
     _Atomic uint64_t points_per_s; /* Applied during the last second; worker 0 writes it. */
     struct scrub *scrub;
+    struct rejoin *rejoin;
+    atomic_bool again;              /* Stop, and start in the same process: groups rejoin. */
     struct seal_ask *seal_asks;     /* By node and group; this one's own as well. */
     _Atomic uint64_t *damage_heard; /* By node and group: when it said that files are damaged. */
     uv_mutex_t board_lock;
@@ -80,8 +83,9 @@ struct node {
 };
 
 /** Open everything, replay the log and run the workers. After an error the process has to end:
- * what was opened ends with it. */
-MUST_CHECK enum err node_start(const struct options *options, struct node **ret_node);
+ * what was opened ends with it. `rejoin`: the disk is new, all groups begin again from the other
+ * nodes. */
+MUST_CHECK enum err node_start(const struct options *options, bool rejoin, struct node **ret_node);
 
 /** Hand leadership over, finish what is under way, end all threads, free. Not on a worker. */
 void node_stop(struct node *node);

@@ -324,11 +324,16 @@ static void run_query(struct worker *worker, void *arg)
     shard_query(worker->groups[request->shard + 1], request);
 }
 
+static uint32_t piece_group(const struct piece_request *request)
+{
+    return request->piece.shard == FETCH_META ? 0 : request->piece.shard + 1;
+}
+
 static void run_piece(struct worker *worker, void *arg)
 {
     struct piece_request *request = arg;
 
-    shard_piece(worker->groups[request->piece.shard + 1], request);
+    shard_piece(worker->groups[piece_group(request)], request);
 }
 
 static void run_declare(struct worker *worker, void *arg)
@@ -481,13 +486,13 @@ void router_piece(struct worker *worker, struct piece_request *request)
 
     if (!begin(worker, &request->route))
         return;
-    if (request->piece.shard >= worker->node->shards) {
+    if (piece_group(request) >= worker->node->groups) {
         router_fail(worker, &request->route,
                     err_set(ERR_INVALID, "shard %u: this site has %u", request->piece.shard,
                             worker->node->shards),
                     0);
     } else if (request->server == 0) {
-        worker_call(worker, owner(worker, request->piece.shard + 1), run_piece, request);
+        worker_call(worker, owner(worker, piece_group(request)), run_piece, request);
     } else {
         fetch_put_piece(&request->piece, &bytes);
         ask_peer(worker, &request->route, request->server, FRAME_FETCH, buf_of(&bytes),

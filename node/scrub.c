@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "node/meta.h"
+#include "node/rejoin.h"
 #include "node/scrub_internal.h"
 #include "node/shard_io.h"
 #include "storage/base/check.h"
@@ -275,8 +276,11 @@ static void check_manifest(struct scrub *scrub, uint32_t shard)
 
 static void check_meta(struct scrub *scrub)
 {
-    enum err err = meta_verify(scrub->disk, scrub->node->options.node.data_dir);
+    enum err err;
 
+    if (rejoin_is_silent(scrub->node->rejoin, 0))
+        return;
+    err = meta_verify(scrub->disk, scrub->node->options.node.data_dir);
     if (err != ERR_CORRUPT && err != ERR_IO)
         return;
     log_error("what the meta group has saved was damaged, and is saved again: %s", err_detail());
@@ -375,7 +379,8 @@ static void run_pass(struct scrub *scrub)
     check_meta(scrub);
     err = scrub_check_log(scrub);
     for (uint32_t i = 0; i < scrub->node->shards && err == ERR_OK; i++)
-        err = check_shard(scrub, i, false);
+        if (!scrub->shards[i].silent)
+            err = check_shard(scrub, i, false);
     (void)pthread_mutex_lock(&scrub->lock);
     scrub->status.running = false;
     scrub->fast = false;
@@ -436,7 +441,8 @@ static void take_stores(struct scrub *scrub)
         struct scrub_shard *shard = &scrub->shards[i];
 
         shard->store = node->workers[node_owner(node, i + 1)].groups[i + 1]->store;
-        shard->waiting = store_is_waiting(shard->store);
+        shard->silent = rejoin_is_silent(node->rejoin, i + 1);
+        shard->waiting = !shard->silent && store_is_waiting(shard->store);
         atomic_init(&shard->suspect, shard->waiting);
         atomic_init(&shard->items, 0);
     }
@@ -455,6 +461,7 @@ enum err scrub_start(struct node *node, struct scrub **ret_scrub)
         return err_set(ERR_NO_MEMORY, "the scrub");
     }
     scrub->node = node;
+    fetcher_init(&scrub->fetcher, node);
     take_stores(scrub);
     scrub->next_pass_ms = worker_now_ms() + FIRST_PASS_MS;
     (void)pthread_mutex_init(&scrub->lock, NULL);
@@ -479,6 +486,7 @@ void scrub_stop(struct scrub *scrub)
     atomic_store(&scrub->stopping, true);
     (void)pthread_cond_broadcast(&scrub->wake);
     (void)pthread_mutex_unlock(&scrub->lock);
+    fetcher_stop(&scrub->fetcher);
     thread_join(&scrub->thread);
 }
 
@@ -493,10 +501,16 @@ void scrub_free(struct scrub *scrub)
         if (scrub->shards[i].fresh != NULL)
             store_close(scrub->shards[i].fresh);
     paced_disk_fini(&scrub->paced);
+    fetcher_fini(&scrub->fetcher);
     (void)pthread_cond_destroy(&scrub->wake);
     (void)pthread_mutex_destroy(&scrub->lock);
     free(scrub->shards);
     free(scrub);
+}
+
+void scrub_serve(struct scrub *scrub, struct worker *worker)
+{
+    fetcher_serve(&scrub->fetcher, worker);
 }
 
 /* ---- Asking -------------------------------------------------------------------------------- */

@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "node/fetcher.h"
 #include "node/node.h"
-#include "node/router.h"
 #include "node/scrub.h"
 #include "storage/base/paced_disk.h"
 #include "storage/base/thread.h"
@@ -44,6 +44,7 @@ struct scrub_shard {
     struct store *store; /* The thread's, to look at what any thread may; borrowed. */
     struct store *fresh; /* Under the lock: opened now that there is a catalog; for the worker. */
     bool waiting;        /* The thread's: its store waits for a catalog. */
+    bool silent;         /* It rejoins (rejoin.h): its files are not ours to look at. */
     atomic_bool suspect;
     atomic_uint items; /* Written under the lock. */
 };
@@ -52,6 +53,7 @@ struct scrub {
     struct node *node;
     struct thread thread;
     atomic_bool stopping;
+    struct fetcher fetcher;
     struct paced_disk paced; /* The thread's, as all that has no lock and is not atomic. */
     const struct disk *disk;
     uint64_t due_ns; /* When the next window may be read. */
@@ -60,14 +62,12 @@ struct scrub {
     atomic_uint log_damaged;    /* Highest number among the wounds. 0: there are none. */
 
     pthread_mutex_t lock;
-    pthread_cond_t wake; /* For the thread: something was asked, answered, reported. */
+    pthread_cond_t wake; /* For the thread: something was asked, reported. */
     struct scrub_item *items;
     struct scrub_wound *wounds;
     bool asked, running, fast;
     uint64_t next_pass_ms;
     struct scrub_status status;
-    struct piece_request *ask;      /* To be sent by worker 0. */
-    struct piece_request *answered; /* Came back. */
 };
 
 /** Try to mend it. Gone, mended or put off: it is marked so. The thread. */

@@ -11,17 +11,12 @@
 #include "node/scrub_internal.h"
 #include "node/worker.h"
 #include "storage/base/buf.h"
-#include "storage/base/fault.h"
 #include "storage/base/log_line.h"
 #include "storage/base/metric.h"
 #include "storage/catalog_run.h"
 #include "storage/manifest.h"
 
 enum {
-    /* For a piece. The other node's way back may not stand yet, just after a start: ask again soon.
-     * Its pool may have much to do: then wait longer. */
-    ANSWER_MS_MIN = 1000,
-    ANSWER_MS_MAX = 16000,
     RETRY_MS_MIN = 200, /* The next round of all nodes: doubled up to ... */
     RETRY_MS_MAX = 5000,
     TELL_MS = 60000, /* Between two log lines about a file that nobody has. */
@@ -29,150 +24,21 @@ enum {
 
 static_assert((int)MANIFEST_SEGMENT_SIZE == (int)FETCH_FACTS_SIZE,
               "facts are sent as they are kept");
-static_assert((int)STORE_FILE_SEGMENT == (int)FETCH_KIND_SEGMENT &&
-                  (int)STORE_FILE_CATALOG == (int)FETCH_KIND_CATALOG,
-              "the kinds are sent as they are");
-
-/* ---- One piece ----------------------------------------------------------------------------- */
-
-/* On worker 0. Whoever asked may have gone. */
-static void piece_done(struct route *route)
-{
-    struct piece_request *request = (struct piece_request *)route;
-    struct scrub *scrub = request->asker;
-
-    (void)pthread_mutex_lock(&scrub->lock);
-    if (request->abandoned) {
-        router_free_piece(request);
-    } else {
-        scrub->answered = request;
-        (void)pthread_cond_signal(&scrub->wake);
-    }
-    (void)pthread_mutex_unlock(&scrub->lock);
-}
-
-void scrub_serve(struct scrub *scrub, struct worker *worker)
-{
-    struct piece_request *request;
-
-    (void)pthread_mutex_lock(&scrub->lock);
-    request = scrub->ask;
-    scrub->ask = NULL;
-    (void)pthread_mutex_unlock(&scrub->lock);
-    if (request == NULL)
-        return;
-    request->route = (struct route){.kind = ROUTE_PIECE, .origin = worker, .done = piece_done};
-    router_piece(worker, request);
-}
-
-/* Hand the request to worker 0 and wait for it to come back; the router ends it in any case. */
-static enum err exchange(struct scrub *scrub, struct piece_request *request)
-{
-    enum err err = ERR_OK;
-
-    (void)pthread_mutex_lock(&scrub->lock);
-    scrub->ask = request;
-    (void)uv_async_send(&scrub->node->workers[0].bell);
-    while (scrub->answered == NULL && !atomic_load(&scrub->stopping))
-        (void)pthread_cond_wait(&scrub->wake, &scrub->lock);
-    if (scrub->answered == NULL) {
-        err = err_set(ERR_CANCELED, "the node stops");
-        if (scrub->ask == request)
-            router_free_piece(request);
-        else
-            request->abandoned = true;
-        scrub->ask = NULL;
-    }
-    scrub->answered = NULL;
-    (void)pthread_mutex_unlock(&scrub->lock);
-    return err;
-}
-
-static enum err ask_piece(struct scrub *scrub, uint64_t server, const struct fetch_piece *piece,
-                          uint32_t tries, struct buf **ret_bytes)
-{
-    struct piece_request *request = calloc(1, sizeof *request);
-    enum err err;
-
-    if (request == NULL)
-        return err_set(ERR_NO_MEMORY, "asking for a piece of a file");
-    request->asker = scrub;
-    request->server = server;
-    request->timeout_ms = (uint32_t)ANSWER_MS_MIN << (tries < 4 ? tries : 4);
-    if (piece->offset > 0)
-        request->timeout_ms = ANSWER_MS_MAX;
-    request->piece = *piece;
-    err = exchange(scrub, request);
-    if (err != ERR_OK)
-        return err;
-    err = request->route.answer.code;
-    if (err != ERR_OK) {
-        err = err_set(err, "%s", request->route.answer.text);
-    } else if (request->bytes == NULL || request->bytes->size != piece->length) {
-        err = err_set(ERR_INVALID, "%u bytes for %u that were asked for",
-                      request->bytes == NULL ? 0 : request->bytes->size, piece->length);
-    } else {
-        *ret_bytes = request->bytes;
-        request->bytes = NULL;
-    }
-    router_free_piece(request);
-    return err;
-}
-
 /* ---- One file ------------------------------------------------------------------------------ */
 
-static enum err fetch_into(struct scrub *scrub, const struct scrub_item *item,
-                           const struct store_file *wanted, uint64_t server, struct file *file)
-{
-    const struct disk *disk = scrub->node->disk;
-    struct fetch_piece piece = {.shard = item->shard,
-                                .kind = (uint8_t)wanted->kind,
-                                .number = wanted->number,
-                                .size = wanted->size,
-                                .hash = wanted->hash};
-    enum err err = ERR_OK;
-
-    while (piece.offset < piece.size && err == ERR_OK) {
-        uint64_t left = piece.size - piece.offset;
-        struct buf *bytes = NULL;
-
-        piece.length = left < FETCH_PIECE_MAX ? (uint32_t)left : FETCH_PIECE_MAX;
-        err = ask_piece(scrub, server, &piece, item->tries, &bytes);
-        if (err == ERR_OK && FAULT("mend.piece"))
-            err = err_set(ERR_IO, "injected at offset %" PRIu64, piece.offset);
-        if (err == ERR_OK)
-            err = disk->write(file, piece.offset, bytes->bytes, piece.length);
-        buf_unref(bytes);
-        piece.offset += piece.length;
-    }
-    return err == ERR_OK ? disk->sync(file) : err;
-}
-
-/* What comes is verified as it stands on the disk, before it takes the damaged one's place. */
+/* What comes is verified before it takes the damaged one's place. */
 static enum err fetch_file(struct scrub *scrub, const struct scrub_item *item,
                            const struct store_file *wanted, uint64_t server)
 {
-    const struct disk *disk = scrub->node->disk;
     struct store *store = scrub->shards[item->shard].store;
     char name[STORE_FILE_NAME_SIZE], path[SCRUB_PATH_SIZE];
-    struct err_note note;
-    struct file *file;
     enum err err;
 
     store_file_name(wanted, name);
     (void)snprintf(path, sizeof path, "%s/%s.mend.tmp", store_dir(store), name);
-    err = disk->open(disk->ctx, path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
-    if (err != ERR_OK)
-        return err;
-    err = fetch_into(scrub, item, wanted, server, file);
-    disk->close(file);
-    if (err == ERR_OK)
-        err = store_verify_file(scrub->disk, path, item->shard, wanted);
-    if (err == ERR_OK)
-        return store_install(store, wanted, path);
-    err_save(&note, err);
-    (void)disk->remove(disk->ctx, path); /* Else the next start removes it. */
-    return err_restore(&note);
+    err =
+        fetcher_file(&scrub->fetcher, server, item->shard, wanted, item->tries, scrub->disk, path);
+    return err == ERR_OK ? store_install(store, wanted, path) : err;
 }
 
 /* ---- What it became part of ----------------------------------------------------------------- */
@@ -187,7 +53,7 @@ static enum err ask_facts(struct scrub *scrub, const struct scrub_item *item, ui
                                 .length = FETCH_FACTS_SIZE};
     struct buf *bytes = NULL;
     struct reader reader;
-    enum err err = ask_piece(scrub, server, &piece, item->tries, &bytes);
+    enum err err = fetcher_piece(&scrub->fetcher, server, &piece, item->tries, &bytes);
 
     if (err != ERR_OK)
         return err;

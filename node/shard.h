@@ -41,6 +41,13 @@ struct shard_start {
     uint64_t apply_ns;         /* Spent in shard_apply(). */
 };
 
+/** What another node that begins again was told of: its bytes, as long as it asks for them. */
+struct shard_offer {
+    struct bytes bytes; /* Owned; empty: nothing is offered. */
+    uint64_t hash;
+    uint64_t asked_ms;
+};
+
 struct shard {
     struct worker *worker;
     uint32_t number; /* Of the group; the shard's own number is one less. */
@@ -68,6 +75,10 @@ struct shard {
     uint64_t asked_ms;              /* Last seal for the sake of a damaged log. */
     uint64_t held_ms; /* Since then others lack what stands in one here; 0: they do not. */
     struct shard_start start;
+    struct shard_offer offer;
+    bool silent;       /* It rejoins (rejoin.h), and its group is not started. */
+    bool installed;    /* It has, and may still be mute. */
+    uint64_t lacks_ms; /* The leader's log may begin behind ours since then; 0: it does not. */
     struct read_wait *reads; /* Linearizable queries that wait for their round. */
     uint64_t read_token;
 };
@@ -91,7 +102,8 @@ void shard_scan_tick(struct worker *worker);
 /** Delete rows, as the leader; route.done() follows in any case. */
 void shard_delete(struct shard *shard, struct order_request *request);
 
-/** Read a piece of a file, for another node; route.done() follows in any case. */
+/** Read a piece of a file, or of what the group knows, for another node; route.done() follows in
+ * any case. */
 void shard_piece(struct shard *shard, struct piece_request *request);
 /** Worker 0, now and then: tell the other nodes which shards have damaged files here. */
 void shard_tell_damage(struct worker *worker, uint64_t now_ms);

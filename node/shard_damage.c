@@ -283,6 +283,10 @@ void shard_piece(struct shard *shard, struct piece_request *request)
     char name[STORE_FILE_NAME_SIZE];
     struct piece_task *task;
 
+    if (piece->kind == FETCH_KIND_STATE || piece->kind == FETCH_KIND_SNAPSHOT) {
+        shard_tell(shard, request);
+        return;
+    }
     if (piece->kind == FETCH_KIND_FACTS) {
         answer_facts(shard, request);
         return;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "node/meta.h"
+#include "node/rejoin.h"
 #include "node/seal_turn.h"
 #include "replication/raft_wire.h"
 #include "storage/base/check.h"
@@ -19,7 +20,6 @@ enum {
     BALANCE_LAG_MAX = 64,    /* Entries that it may lack then. */
     PRESS_AGAIN_MS = 10000,  /* Between two seals of a shard for the log's sake. */
     SHARDS_MAX = 1024,       /* cluster.shards */
-    SEAL_PARTS = 4,          /* A seal begins early enough for its shard to go on meanwhile. */
     EXIT_SOFTWARE = 70,      /* EX_SOFTWARE: the group's contract was broken. */
 };
 
@@ -167,141 +167,7 @@ struct group_io shard_io(struct shard *shard)
     };
 }
 
-/* ---- Making and starting ------------------------------------------------------------------- */
-
-uint64_t shard_head_bytes_max(const struct shard *shard)
-{
-    const struct node *node = shard->worker->node;
-
-    return node->options.storage.head_bytes_max / node->shards;
-}
-
-static uint64_t min_bytes(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* That a shard seals when it has. */
-static uint64_t seal_bytes(const struct node *node)
-{
-    return min_bytes(node->options.storage.seal_bytes,
-                     node->options.storage.head_bytes_max / node->shards / SEAL_PARTS);
-}
-
-struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size)
-{
-    uint64_t head_bytes_max = node->options.storage.head_bytes_max / node->shards;
-
-    (void)snprintf(dir, size, "%s/shard-%u", node->options.node.data_dir, shard);
-    return (struct store_options){
-        .disk = node->disk,
-        .dir = dir,
-        .shard = shard,
-        .series_max = node->options.storage.series_max,
-        .head_bytes_max = head_bytes_max,
-        .seal_bytes = seal_bytes(node),
-        .producers_max = node->options.storage.producers_max,
-        .compact_memory = node->options.storage.compact_memory,
-        .last_bytes = node->options.storage.last_bytes / node->shards,
-        .cancel = &node->stopping,
-    };
-}
-
-/* A shard's part of what its database may have. */
-static uint64_t database_series_max(void *ctx, struct slice name)
-{
-    const struct shard *shard = ctx;
-    const struct schema_database *database = schema_map_database(&shard->worker->schema, name);
-    uint64_t shards = shard->worker->node->shards;
-
-    return database == NULL ? 0 : (database->series_max + shards - 1) / shards;
-}
-
-static enum err open_state(struct shard *shard)
-{
-    struct node *node = shard->worker->node;
-    char dir[4096];
-    struct store_options options;
-    struct err_note note;
-    enum err err;
-
-    if (shard->number == 0)
-        return meta_open(shard, &shard->meta);
-    options = shard_store_options(node, shard->number - 1, dir, sizeof dir);
-    options.database_series_max = database_series_max;
-    options.database_ctx = shard;
-    err = store_open(&options, &shard->store);
-    if ((err != ERR_CORRUPT && err != ERR_IO) || node->options.cluster.node_count == 1)
-        return err;
-    /* What another node can give back must not keep this one from starting. */
-    err_save(&note, err);
-    if (store_open_waiting(&options, &shard->store) != ERR_OK)
-        return err_restore(&note);
-    log_error("shard=%u waits for other nodes to mend it: %s", shard->number - 1, note.detail);
-    return ERR_OK;
-}
-
-enum err shard_new(struct worker *worker, uint32_t number, struct shard **ret_shard)
-{
-    struct node *node = worker->node;
-    struct shard *shard = calloc(1, sizeof *shard);
-    struct group_options options = {
-        .number = number,
-        .server = node->server,
-        .seed = clk_now_ns() ^ (node->server << 32) ^ number,
-        .election_ms = node->options.raft.election_ms,
-        .heartbeat_ms = node->options.raft.heartbeat_ms,
-        .voter_count = node->options.cluster.node_count,
-        .inflight_bytes_max = node->options.limits.inflight_bytes,
-    };
-    struct group_io io;
-    enum err err;
-
-    if (shard == NULL)
-        return err_set(ERR_NO_MEMORY, "group %u", number);
-    shard->worker = worker;
-    shard->number = number;
-    shard->parked_end = &shard->parked;
-    shard->waiting_end = &shard->waiting;
-    shard->seals_end = &shard->seals;
-    shard->deletes_end = &shard->deletes;
-    for (uint32_t i = 0; i < options.voter_count; i++)
-        options.voters[i] = node->options.cluster.nodes[i].id;
-    err = open_state(shard);
-    if (err == ERR_OK) {
-        io = shard_io(shard);
-        err = group_new(&options, &io, &shard->group);
-    }
-    if (err != ERR_OK) {
-        shard_free(shard);
-        return err;
-    }
-    *ret_shard = shard;
-    return ERR_OK;
-}
-
-void shard_free(struct shard *shard)
-{
-    if (shard->group != NULL)
-        group_free(shard->group);
-    if (shard->store != NULL)
-        store_close(shard->store);
-    if (shard->meta != NULL)
-        meta_close(shard->meta);
-    free(shard);
-}
-
-enum err shard_start(struct shard *shard)
-{
-    uint64_t applied =
-        shard->meta != NULL ? meta_applied(shard->meta) : store_applied_index(shard->store);
-
-    if (shard->store != NULL)
-        shard_teach_cutoffs(shard, NULL);
-    shard->start.began_ns = clk_now_ns();
-    shard->start.from = applied;
-    return group_start(shard->group, applied);
-}
+/* ---- Start --------------------------------------------------------------------------------- */
 
 /* Where the time of a start went, for operators and tests/bench/bench_start.py. */
 static void note_start(struct shard *shard, const struct group_state *state)
@@ -463,7 +329,7 @@ static uint32_t seal_turn(struct node *node)
         turns[i] = (struct seal_turn){store->head_bytes, store->sealing};
     }
     uv_mutex_unlock(&node->board_lock);
-    at = seal_turn_of(turns, count, seal_bytes(node));
+    at = seal_turn_of(turns, count, shard_seal_bytes(node));
     return at == count ? 0 : at + 1;
 }
 
@@ -515,7 +381,9 @@ void shard_publish(struct shard *shard)
     struct group_state state;
 
     group_state(shard->group, &state);
-    if (!shard->start.serves)
+    if (shard->silent)
+        state.leader = rejoin_leader(shard->worker->node->rejoin, shard->number);
+    else if (!shard->start.serves)
         note_start(shard, &state);
     /* That first, and a release that pairs with the acquire of node_ready(): who sees this node
      * lead must not see what was before. */
@@ -523,6 +391,26 @@ void shard_publish(struct shard *shard)
                           memory_order_relaxed);
     atomic_store_explicit(&shard->worker->node->leaders[shard->number], state.leader,
                           memory_order_release);
+}
+
+static void put_on_board(struct shard *shard, const struct board_group *board)
+{
+    struct node *node = shard->worker->node;
+
+    uv_mutex_lock(&node->board_lock);
+    node->board[shard->number] = *board;
+    uv_mutex_unlock(&node->board_lock);
+}
+
+/* It begins again, with another log: nobody needs what stands in this one. */
+static void tick_silent(struct shard *shard, struct board_group *board)
+{
+    board->group.leader = rejoin_leader(shard->worker->node->rejoin, shard->number);
+    put_on_board(shard, board);
+    if (shard->kept_after == UINT64_MAX)
+        return;
+    shard->kept_after = UINT64_MAX;
+    log_port_keep_after(shard->worker->log, shard->number, UINT64_MAX);
 }
 
 static void tick(struct shard *shard, bool its_turn, uint64_t now_ms)
@@ -533,13 +421,16 @@ static void tick(struct shard *shard, bool its_turn, uint64_t now_ms)
     bool may_propose, damaged;
 
     group_state(shard->group, &board.group);
+    shard_rejoin_tick(shard, &board.group, now_ms);
+    if (shard->silent) {
+        tick_silent(shard, &board);
+        return;
+    }
     damaged = shard_care(shard, &board.group, now_ms);
     may_propose = board.group.ready && shard->worker->phase == WORKER_RUNNING;
     if (shard->store != NULL)
         store_stats(shard->store, &board.store);
-    uv_mutex_lock(&node->board_lock);
-    node->board[shard->number] = board;
-    uv_mutex_unlock(&node->board_lock);
+    put_on_board(shard, &board);
 
     sealed = shard->meta != NULL ? meta_saved(shard->meta) : board.store.sealed_index;
     shard_ask_seal(shard, &board.group, sealed);

@@ -1,7 +1,8 @@
 /*
- * shard_io.h - the inner seam of a shard: shard.c decides, shard_io.c connects the group to log,
- * links, store and pool, shard_retention.c says what goes, shard_compact.c what is merged,
- * shard_damage.c and shard_log.c what to do about damage. For these files and meta.c only.
+ * shard_io.h - the inner seam of a shard: shard.c decides, shard_open.c makes and starts it,
+ * shard_io.c connects the group to log, links, store and pool, shard_retention.c says what goes,
+ * shard_compact.c what is merged, shard_damage.c and shard_log.c what to do about damage,
+ * shard_rejoin.c how to begin again. For these files and meta.c only.
  */
 #ifndef NODE_SHARD_IO_H
 #define NODE_SHARD_IO_H
@@ -40,6 +41,13 @@ void shard_save_for_log(struct shard *shard, const struct group_state *state, ui
 void shard_leave_for_log(struct shard *shard, const struct group_state *state, uint64_t sealed,
                          uint64_t now_ms);
 
+/** A question of a node that begins again, after a group's state. */
+void shard_tell(struct shard *shard, struct piece_request *request);
+/** Every tick: whether this one has to begin again, or has done so. */
+void shard_rejoin_tick(struct shard *shard, const struct group_state *state, uint64_t now_ms);
+/** Start the group, with what was fetched if it begins again. As group_start(). */
+MUST_CHECK enum err shard_begin(struct shard *shard, uint64_t applied);
+
 /** A reader has failed with that error: if it was damage, look for it. */
 void shard_suspect(struct shard *shard, enum err err);
 
@@ -63,6 +71,8 @@ uint32_t shard_compact_plan(struct shard *shard, struct seal_compaction *ret_com
 bool shard_compact_is_due(struct shard *shard, uint32_t planned);
 /** This shard's part of the node's budget for heads, in bytes. */
 uint64_t shard_head_bytes_max(const struct shard *shard);
+/** Bytes of a head that a shard seals at. */
+uint64_t shard_seal_bytes(const struct node *node);
 
 /** A seal that is ordered now, with what it says of databases, and (unless it is empty) with a
  * tombstone's bytes; NULL: no memory. *ret_drops: it drops

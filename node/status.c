@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "node/rejoin.h"
 #include "node/scrub.h"
 #include "storage/base/clk.h"
 #include "storage/base/metric.h"
@@ -216,6 +217,22 @@ static void add_scrub(struct node *node, json_t *root)
                   "found", json_number(scrub.found), "mended", json_number(scrub.mended)));
 }
 
+static void add_group(void *arg, uint32_t group, enum rejoin_state state, const char *what)
+{
+    static const char *const names[] = {"", "lost its log", "behind", "catches up"};
+
+    (void)json_array_append_new(arg, json_pack("{s:i, s:s, s:s}", "group", (int)group, "state",
+                                               names[state], "what", what));
+}
+
+static void add_rejoining(struct node *node, json_t *root)
+{
+    json_t *groups = json_array();
+
+    rejoin_each(node->rejoin, add_group, groups);
+    (void)json_object_set_new(root, "rejoining", groups);
+}
+
 void status_json(struct worker *worker, struct bytes *out)
 {
     struct node *node = worker->node;
@@ -248,6 +265,7 @@ void status_json(struct worker *worker, struct bytes *out)
     (void)json_object_set_new(root, "nodes", nodes_json(worker));
     (void)json_object_set_new(root, "shards", shards);
     add_scrub(node, root);
+    add_rejoining(node, root);
     text = json_dumps(root, JSON_REAL_PRECISION(6));
     json_decref(root);
     if (text == NULL)
@@ -347,11 +365,20 @@ static void put_memory(struct bytes *out)
     put_line(out, "millrace_memory_file_bytes %" PRIu64 "\n", memory.files);
 }
 
+static void count_group(void *arg, uint32_t group, enum rejoin_state state, const char *what)
+{
+    (void)group;
+    (void)state;
+    (void)what;
+    ++*(uint64_t *)arg;
+}
+
 void status_metrics(struct worker *worker, struct bytes *out)
 {
     struct node *node = worker->node;
     struct scrub_status scrub;
     struct log_stats log;
+    uint64_t rejoining = 0;
 
     metric_write_prometheus(out);
     put_help(out, "millrace_build_info", "gauge", "Version of this node");
@@ -371,6 +398,10 @@ void status_metrics(struct worker *worker, struct bytes *out)
     put_help(out, "millrace_log_file_bytes", "gauge", "Bytes of the shared log's files");
     put_line(out, "millrace_log_file_bytes %" PRIu64 "\n", log.bytes);
     scrub_status(node->scrub, &scrub);
+    rejoin_each(node->rejoin, count_group, &rejoining);
+    put_help(out, "millrace_rejoining_groups", "gauge",
+             "Groups that begin again from other nodes, or have and catch up");
+    put_line(out, "millrace_rejoining_groups %" PRIu64 "\n", rejoining);
     put_help(out, "millrace_damaged_files", "gauge", "Files that are damaged now");
     put_line(out, "millrace_damaged_files %" PRIu64 "\n", scrub.damaged);
     put_help(out, "millrace_scrub_last_complete_seconds", "gauge",

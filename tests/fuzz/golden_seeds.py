@@ -39,6 +39,7 @@ def seeds(golden):
     yield "block", "whole", b"\0" + block
     yield "block", "forged", b"\1" + block
     yield "columns", "columns", (golden / "columns_v2.bin").read_bytes()
+    yield "rejoin", "list", (golden / "rejoin_v1.bin").read_bytes()
     for name in ("log_v1", "log_v1_install"):
         yield "log", name, b"\0" + (golden / f"{name}.bin").read_bytes()[LOG_ALIGN:]
 

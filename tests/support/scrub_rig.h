@@ -15,6 +15,7 @@
 
 #include "client/wire/fetch.h"
 #include "node/meta.h"
+#include "node/rejoin.h"
 #include "node/scrub.h"
 #include "node/shard_io.h"
 #include "storage/base/check.h"
@@ -78,6 +79,13 @@ void shard_adopt(struct shard *shard, struct compact_job *job)
     enum err err = compact_adopt(job);
 
     store_compact_done(shard->store, job, err != ERR_OK);
+}
+
+bool rejoin_is_silent(const struct rejoin *rejoin, uint32_t group)
+{
+    (void)rejoin;
+    (void)group;
+    return false;
 }
 
 void router_free_piece(struct piece_request *request)

@@ -123,7 +123,7 @@ static inline void open_meta(void)
     node.options.databases.auto_create = true;
     node.disk = disk_system();
     workers[0].node = workers[1].node = &node;
-    cr_assert_eq(meta_open(&shard, &meta), ERR_OK, "%s", err_detail());
+    cr_assert_eq(meta_open(&shard, false, &meta), ERR_OK, "%s", err_detail());
     shard.meta = meta;
 }
 

@@ -189,7 +189,7 @@ Test(meta, a_file_of_another_version_is_named)
     memcpy(bytes.data + 4, &crc, sizeof crc);
     cr_assert_eq(twin_save(node.disk, directory, "meta.mrc", bytes.data, bytes.size), ERR_OK);
     bytes_fini(&bytes);
-    cr_assert_eq(meta_open(&shard, &meta), ERR_VERSION);
+    cr_assert_eq(meta_open(&shard, false, &meta), ERR_VERSION);
     cr_assert_not_null(strstr(err_detail(), "/meta.mrc: written in version 3"), "%s", err_detail());
     remove_files();
 }
@@ -238,5 +238,42 @@ Test(meta, replicas_of_one_log_are_equal)
     cr_assert_eq(memcmp(one.data, two.data, one.size), 0);
     bytes_fini(&one);
     bytes_fini(&two);
+    close_meta();
+}
+
+Test(meta, the_state_of_another_node_is_there_after_a_start)
+{
+    struct bytes state = {0};
+    struct schema_map map = {0};
+    struct slice bytes;
+
+    open_meta();
+    declare("db", "a", FIELD_FLOAT);
+    apply_all();
+    cr_assert_eq(
+        schema_map_add(&map, (struct slice){"\002db\001t", 5}, (struct slice){"b", 1}, FIELD_INT),
+        ERR_OK);
+    meta_encode(&map, 70, &state);
+    schema_map_fini(&map);
+    bytes = (struct slice){(const char *)state.data, state.size};
+    cr_assert_eq(meta_install(&node, bytes, 71), ERR_INVALID); /* It is of another index. */
+    bytes.size--;
+    cr_assert_eq(meta_install(&node, bytes, 70), ERR_CORRUPT);
+    bytes.size++;
+    cr_assert_eq(meta_install(&node, bytes, 70), ERR_OK, "%s", err_detail());
+    bytes_fini(&state);
+
+    meta_close(meta);
+    cr_assert_eq(meta_open(&shard, true, &meta), ERR_OK); /* It comes from another node. */
+    cr_assert_eq(meta_applied(meta), 0);
+    cr_assert_eq(meta_schema(meta)->count, 0);
+    meta_close(meta);
+    cr_assert_eq(meta_open(&shard, false, &meta), ERR_OK);
+    cr_assert_eq(meta_applied(meta), 70);
+    cr_assert_eq(meta_saved(meta), 70);
+    cr_assert_eq(schema_map_find(meta_schema(meta), (struct slice){"\002db\001t", 5},
+                                 (struct slice){"b", 1}),
+                 FIELD_INT);
+    cr_assert_eq(meta_schema(meta)->count, 1);
     close_meta();
 }

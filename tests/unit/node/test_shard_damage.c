@@ -133,6 +133,15 @@ void worker_pool(struct worker *worker, struct pool_job *job)
     job->done(job);
 }
 
+static unsigned told_states;
+
+void shard_tell(struct shard *of, struct piece_request *request)
+{
+    cr_assert_eq(of->number, 1);
+    told_states++;
+    request->route.done(&request->route);
+}
+
 void router_answer(struct worker *worker, struct route *route)
 {
     (void)worker;
@@ -432,4 +441,12 @@ Test(shard_damage, tells_what_its_manifest_says_of_a_segment)
     piece.number = 77;
     ask_piece(piece);
     cr_assert_eq(piece_code, ERR_NOT_FOUND);
+}
+
+Test(shard_damage, passes_questions_of_who_begins_again_on)
+{
+    ask_piece((struct fetch_piece){.kind = FETCH_KIND_STATE, .length = FETCH_STATE_SIZE});
+    ask_piece((struct fetch_piece){.kind = FETCH_KIND_SNAPSHOT, .length = 1});
+    cr_assert_eq(told_states, 2);
+    cr_assert_eq(piece_code, ERR_OK);
 }

@@ -1,0 +1,578 @@
+#include "node/rejoin.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node/rejoin_internal.h"
+#include "node/shard.h"
+#include "node/worker.h"
+#include "storage/base/fault.h"
+#include "storage/base/log_line.h"
+
+#define LOG_DIR     "log"
+#define DAMAGED_DIR "log.damaged-"
+
+enum {
+    NICE = 10,
+    PATH_SIZE = 4096,
+    RETRY_MS = 300,  /* Between two rounds of which one failed. */
+    ROUND_MS = 5000, /* A round that took longer is followed by another: others went on. */
+    TELL_MS = 60000, /* Between two lines about what is waited for. */
+};
+
+/* ---- The damaged log ------------------------------------------------------------------------ */
+
+struct names {
+    const char *begin, *end;
+    char (*found)[64]; /* Owned. */
+    uint32_t count;
+    bool no_memory;
+};
+
+static void note_name(void *arg, const char *name)
+{
+    struct names *names = arg;
+    size_t size = strlen(name), end = strlen(names->end);
+    char(*grown)[64];
+
+    if (strncmp(name, names->begin, strlen(names->begin)) != 0 || size < end ||
+        strcmp(name + size - end, names->end) != 0 || size >= sizeof names->found[0])
+        return;
+    grown = realloc(names->found, (names->count + 1) * sizeof *grown);
+    if (grown == NULL) {
+        names->no_memory = true;
+        return;
+    }
+    names->found = grown;
+    (void)snprintf(names->found[names->count++], sizeof names->found[0], "%s", name);
+}
+
+/* What is in a directory, by beginning and end of its name. A missing one is empty. */
+static enum err list_names(const struct node *node, const char *dir, const char *begin,
+                           const char *end, struct names *ret_names)
+{
+    enum err err;
+
+    *ret_names = (struct names){.begin = begin, .end = end};
+    err = node->disk->list(node->disk->ctx, dir, note_name, ret_names);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (err == ERR_OK && ret_names->no_memory)
+        err = err_set(ERR_NO_MEMORY, "the names in %s", dir);
+    if (err != ERR_OK)
+        free(ret_names->found);
+    return err;
+}
+
+static enum err remove_dir(const struct node *node, const char *dir)
+{
+    const struct disk *disk = node->disk;
+    struct names names;
+    enum err err = list_names(node, dir, "", "", &names);
+
+    if (err != ERR_OK)
+        return err;
+    for (uint32_t i = 0; i < names.count && err == ERR_OK; i++) {
+        char path[PATH_SIZE];
+
+        if (strcmp(names.found[i], ".") == 0 || strcmp(names.found[i], "..") == 0)
+            continue;
+        (void)snprintf(path, sizeof path, "%s/%s", dir, names.found[i]);
+        err = disk->remove(disk->ctx, path);
+    }
+    free(names.found);
+    if (err == ERR_OK && rmdir(dir) != 0)
+        err = err_set(ERR_IO, "%s cannot be removed", dir);
+    return err;
+}
+
+/* Nobody needs what was set aside: all that this node may have promised is here again. */
+static void remove_damaged_logs(const struct node *node)
+{
+    struct names names;
+    enum err err = list_names(node, node->options.node.data_dir, DAMAGED_DIR, "", &names);
+
+    for (uint32_t i = 0; err == ERR_OK && i < names.count; i++) {
+        char path[PATH_SIZE];
+
+        (void)snprintf(path, sizeof path, "%s/%s", node->options.node.data_dir, names.found[i]);
+        err = remove_dir(node, path);
+    }
+    if (err != ERR_OK)
+        log_warn("the damaged log stays: %s", err_detail());
+    else
+        free(names.found);
+}
+
+/* ---- Start --------------------------------------------------------------------------------- */
+
+static enum err save(const struct rejoin *rejoin)
+{
+    return rejoin_list_save(&rejoin->list, rejoin->node->disk, rejoin->node->options.node.data_dir);
+}
+
+static void set_all(struct rejoin *rejoin, enum rejoin_state state)
+{
+    for (uint32_t i = 0; i < rejoin->list.count; i++)
+        rejoin_list_set(&rejoin->list, i, state);
+}
+
+static enum err has_no_log(const struct node *node)
+{
+    char dir[PATH_SIZE];
+    struct names names;
+    enum err err;
+
+    (void)snprintf(dir, sizeof dir, "%s/" LOG_DIR, node->options.node.data_dir);
+    err = list_names(node, dir, "", ".log", &names);
+    if (err != ERR_OK)
+        return err;
+    free(names.found);
+    if (names.count > 0)
+        return err_set(ERR_INVALID,
+                       "%s has a log: this node knows what it has promised, start it without "
+                       "--rejoin",
+                       dir);
+    if (node->options.cluster.node_count == 1)
+        return err_set(ERR_INVALID, "--rejoin: this site has no other node to begin again from");
+    return ERR_OK;
+}
+
+enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
+{
+    struct rejoin *rejoin = calloc(1, sizeof *rejoin);
+    pthread_condattr_t monotonic;
+    enum err err;
+
+    if (rejoin == NULL)
+        return err_set(ERR_NO_MEMORY, "groups that rejoin");
+    rejoin->node = node;
+    fetcher_init(&rejoin->fetcher, node);
+    (void)pthread_mutex_init(&rejoin->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&rejoin->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    *ret_rejoin = rejoin;
+    rejoin->groups = calloc(node->groups, sizeof *rejoin->groups);
+    if (rejoin->groups == NULL)
+        return err_set(ERR_NO_MEMORY, "%u groups", node->groups);
+    err = rejoin_list_init(&rejoin->list, node->groups);
+    if (err == ERR_OK)
+        err = rejoin_list_load(&rejoin->list, node->disk, node->options.node.data_dir);
+    if (err == ERR_OK && fresh)
+        err = has_no_log(node);
+    if (err == ERR_OK && fresh) {
+        set_all(rejoin, REJOIN_LOST);
+        err = save(rejoin);
+    }
+    return err;
+}
+
+enum err rejoin_lose_log(struct rejoin *rejoin)
+{
+    struct node *node = rejoin->node;
+    const struct disk *disk = node->disk;
+    const char *data = node->options.node.data_dir;
+    char from[PATH_SIZE], to[PATH_SIZE];
+    enum err err;
+
+    set_all(rejoin, REJOIN_LOST);
+    err = save(rejoin);
+    if (err != ERR_OK)
+        return err;
+    (void)snprintf(from, sizeof from, "%s/" LOG_DIR, data);
+    (void)snprintf(to, sizeof to, "%s/" DAMAGED_DIR "%" PRIu32, data, node->epoch);
+    err = disk->rename(disk->ctx, from, to);
+    if (err == ERR_OK)
+        err = disk->sync_dir(disk->ctx, data);
+    if (err == ERR_OK)
+        log_error("the log is set aside as %s, and all groups of this node begin again from the "
+                  "other nodes",
+                  to);
+    return err;
+}
+
+enum err rejoin_lose_state(struct rejoin *rejoin, uint32_t group)
+{
+    enum rejoin_state state;
+    enum err err;
+
+    (void)pthread_mutex_lock(&rejoin->lock); /* Several threads open groups. */
+    /* What a ready one has promised may stand nowhere but in the list. */
+    state = rejoin->list.entries[group].state;
+    rejoin_list_set(&rejoin->list, group,
+                    state == REJOIN_LOST || state == REJOIN_READY ? REJOIN_LOST : REJOIN_BEHIND);
+    err = save(rejoin);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    return err;
+}
+
+bool rejoin_is_silent(const struct rejoin *rejoin, uint32_t group)
+{
+    enum rejoin_state state =
+        rejoin->started ? rejoin->groups[group].began : rejoin->list.entries[group].state;
+
+    return state == REJOIN_LOST || state == REJOIN_BEHIND;
+}
+
+bool rejoin_install(const struct rejoin *rejoin, uint32_t group, struct group_install *ret_install)
+{
+    const struct rejoin_entry *entry = &rejoin->list.entries[group];
+
+    if (rejoin->groups[group].began != REJOIN_READY)
+        return false;
+    *ret_install = (struct group_install){
+        .index = entry->index,
+        .term = entry->term,
+        .configuration_index = entry->configuration_index,
+        .configuration = entry->configuration.data,
+        .configuration_size = (uint32_t)entry->configuration.size,
+        .until = entry->until,
+        .until_term = entry->until_term,
+    };
+    return true;
+}
+
+/* ---- Rounds -------------------------------------------------------------------------------- */
+
+void rejoin_say(struct rejoin *rejoin, uint32_t group, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)pthread_mutex_lock(&rejoin->lock);
+    (void)vsnprintf(rejoin->groups[group].what, sizeof rejoin->groups[group].what, format,
+                    arguments);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    va_end(arguments);
+}
+
+static bool is_stopping(struct rejoin *rejoin)
+{
+    bool stopping;
+
+    (void)pthread_mutex_lock(&rejoin->lock);
+    stopping = rejoin->stopping;
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    return stopping;
+}
+
+static void sleep_a_while(struct rejoin *rejoin, uint64_t ms)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)ms * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_mutex_lock(&rejoin->lock);
+    if (!rejoin->stopping)
+        (void)pthread_cond_timedwait(&rejoin->wake, &rejoin->lock, &until);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+}
+
+static bool any_silent(const struct rejoin *rejoin)
+{
+    for (uint32_t i = 0; i < rejoin->list.count; i++)
+        if (rejoin_is_silent(rejoin, i))
+            return true;
+    return false;
+}
+
+static void tell(struct rejoin *rejoin, uint32_t group)
+{
+    uint64_t now_ms = worker_now_ms();
+
+    if (rejoin->told_ms != 0 && now_ms - rejoin->told_ms < TELL_MS)
+        return;
+    rejoin->told_ms = now_ms;
+    log_warn("group=%" PRIu32 " cannot begin again yet: %s", group, err_detail());
+}
+
+/* All silent groups once more. False: one of them is not to be had now. */
+static bool run_round(struct rejoin *rejoin)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < rejoin->list.count && !is_stopping(rejoin); i++) {
+        struct rejoin_group *group = &rejoin->groups[i];
+        enum err err;
+
+        if (!rejoin_is_silent(rejoin, i))
+            continue;
+        err = rejoin_stage(rejoin, i);
+        if (err == ERR_OK) {
+            group->tries = 0;
+            rejoin_say(rejoin, i, "staged up to entry %" PRIu64, group->staged.index);
+            continue;
+        }
+        all = false;
+        group->tries++;
+        if (err == ERR_CANCELED)
+            break;
+        rejoin_say(rejoin, i, "%s", err_detail());
+        tell(rejoin, i);
+    }
+    return all && !is_stopping(rejoin);
+}
+
+/* The node stops and starts: main.c waits for that signal. */
+static void begin_anew(struct rejoin *rejoin, const char *why)
+{
+    log_info("the node stops and starts: %s", why);
+    atomic_store(&rejoin->node->again, true);
+    (void)kill(getpid(), SIGUSR1);
+}
+
+/* All are staged: into the list, and they begin with that. */
+static void finish(struct rejoin *rejoin)
+{
+    enum err err;
+
+    (void)pthread_mutex_lock(&rejoin->lock);
+    for (uint32_t i = 0; i < rejoin->list.count; i++) {
+        if (!rejoin_is_silent(rejoin, i))
+            continue;
+        bytes_fini(&rejoin->list.entries[i].configuration);
+        rejoin->list.entries[i] = rejoin->groups[i].staged;
+        rejoin->groups[i].staged = (struct rejoin_entry){0};
+    }
+    err = FAULT("rejoin.ready") ? err_set(ERR_IO, "injected before the list") : save(rejoin);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    if (err == ERR_OK && FAULT("rejoin.again"))
+        err = err_set(ERR_IO, "injected behind the list");
+    if (err == ERR_OK)
+        begin_anew(rejoin, "the groups that rejoin have their state");
+    else /* After a start all is done again. */
+        log_error("groups cannot begin again: %s; free space and start the node again",
+                  err_detail());
+}
+
+static void run_rounds(struct rejoin *rejoin)
+{
+    for (;;) {
+        uint64_t began_ms = worker_now_ms();
+        bool all;
+
+        all = run_round(rejoin);
+        if (is_stopping(rejoin))
+            return;
+        if (all && worker_now_ms() - began_ms <= ROUND_MS) {
+            finish(rejoin);
+            return;
+        }
+        if (!all)
+            sleep_a_while(rejoin, RETRY_MS);
+    }
+}
+
+/* ---- Groups that run ------------------------------------------------------------------------ */
+
+/* Under the lock. */
+static bool take_done(struct rejoin *rejoin)
+{
+    bool changed = false;
+
+    for (uint32_t i = 0; i < rejoin->list.count; i++) {
+        if (!rejoin->groups[i].done)
+            continue;
+        rejoin->groups[i].done = false;
+        rejoin_list_set(&rejoin->list, i, REJOIN_NOT);
+        log_info("group=%" PRIu32 " has all that it had before, and votes again", i);
+        changed = true;
+    }
+    return changed;
+}
+
+static void look_at_done(struct rejoin *rejoin)
+{
+    bool changed, empty;
+    enum err err = ERR_OK;
+
+    (void)pthread_mutex_lock(&rejoin->lock);
+    changed = take_done(rejoin);
+    empty = rejoin_list_is_empty(&rejoin->list);
+    if (changed)
+        err = FAULT("rejoin.done") ? err_set(ERR_IO, "injected before the list") : save(rejoin);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    if (err != ERR_OK) /* They are mute for a moment after the next start, no more. */
+        log_warn("the list of groups that rejoin is not written: %s", err_detail());
+    else if (changed && empty)
+        remove_damaged_logs(rejoin->node);
+}
+
+/* The last entry of a group whose worker has said that it may be behind; of any that runs, if
+ * `any`. 0: there is nothing to ask about. */
+static uint64_t take_behind(struct rejoin *rejoin, uint32_t group, bool any)
+{
+    struct node *node = rejoin->node;
+    uint64_t last = 0;
+
+    if (any) {
+        uv_mutex_lock(&node->board_lock);
+        last = node->board[group].group.last;
+        uv_mutex_unlock(&node->board_lock);
+    }
+    (void)pthread_mutex_lock(&rejoin->lock);
+    if (rejoin->groups[group].behind != 0)
+        last = rejoin->groups[group].behind;
+    rejoin->groups[group].behind = 0;
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    return last;
+}
+
+/* Ask about groups, and put those that are behind on the list. How many there are. */
+static uint32_t list_behind(struct rejoin *rejoin, bool any)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < rejoin->list.count && !is_stopping(rejoin); i++) {
+        uint64_t last = take_behind(rejoin, i, any);
+
+        if (last == 0 || !rejoin_is_behind(rejoin, i, last))
+            continue;
+        (void)pthread_mutex_lock(&rejoin->lock);
+        rejoin_list_set(&rejoin->list, i, REJOIN_BEHIND);
+        (void)pthread_mutex_unlock(&rejoin->lock);
+        count++;
+    }
+    return count;
+}
+
+/* Where one is behind others are, too: the node was away. It stops and starts once for all. */
+static void look_at_behind(struct rejoin *rejoin)
+{
+    enum err err;
+
+    if (list_behind(rejoin, false) == 0)
+        return;
+    (void)list_behind(rejoin, true);
+    (void)pthread_mutex_lock(&rejoin->lock);
+    err = save(rejoin);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    if (err == ERR_OK)
+        begin_anew(rejoin, "the others have no log any more of what groups lack");
+    else
+        log_warn("the list of groups that rejoin is not written: %s", err_detail());
+}
+
+static void wait_for_word(struct rejoin *rejoin)
+{
+    (void)pthread_mutex_lock(&rejoin->lock);
+    while (!rejoin->stopping && !rejoin->told)
+        (void)pthread_cond_wait(&rejoin->wake, &rejoin->lock);
+    rejoin->told = false;
+    (void)pthread_mutex_unlock(&rejoin->lock);
+}
+
+static void run(void *arg)
+{
+    struct rejoin *rejoin = arg;
+
+    if (any_silent(rejoin))
+        run_rounds(rejoin);
+    while (!is_stopping(rejoin)) {
+        look_at_done(rejoin);
+        look_at_behind(rejoin);
+        wait_for_word(rejoin);
+    }
+}
+
+enum err rejoin_start(struct rejoin *rejoin)
+{
+    struct node *node = rejoin->node;
+    enum err err;
+
+    for (uint32_t i = 0; i < node->groups; i++) {
+        struct group_state state;
+
+        group_state(node->workers[node_owner(node, i)].groups[i]->group, &state);
+        rejoin->groups[i].own_term = state.term;
+        rejoin->groups[i].began = rejoin->list.entries[i].state;
+    }
+    rejoin->started = true;
+    if (rejoin_list_is_empty(&rejoin->list))
+        remove_damaged_logs(node); /* Left by a crash. */
+    err = thread_start(&rejoin->thread, "rejoin", NICE, run, rejoin);
+    if (err != ERR_OK)
+        rejoin->started = false;
+    return err;
+}
+
+void rejoin_stop(struct rejoin *rejoin)
+{
+    (void)pthread_mutex_lock(&rejoin->lock);
+    rejoin->stopping = true;
+    (void)pthread_cond_broadcast(&rejoin->wake);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    fetcher_stop(&rejoin->fetcher);
+    thread_join(&rejoin->thread);
+}
+
+static void free_group(struct rejoin_group *group)
+{
+    bytes_fini(&group->staged.configuration);
+    free(group->files);
+}
+
+void rejoin_free(struct rejoin *rejoin)
+{
+    if (rejoin == NULL)
+        return;
+    for (uint32_t i = 0; rejoin->groups != NULL && i < rejoin->node->groups; i++)
+        free_group(&rejoin->groups[i]);
+    free(rejoin->groups);
+    rejoin_list_fini(&rejoin->list);
+    fetcher_fini(&rejoin->fetcher);
+    (void)pthread_cond_destroy(&rejoin->wake);
+    (void)pthread_mutex_destroy(&rejoin->lock);
+    free(rejoin);
+}
+
+/* ---- Looking, telling ----------------------------------------------------------------------- */
+
+uint64_t rejoin_leader(const struct rejoin *rejoin, uint32_t group)
+{
+    return atomic_load_explicit(&rejoin->groups[group].leader, memory_order_relaxed);
+}
+
+void rejoin_behind(struct rejoin *rejoin, uint32_t group, uint64_t last)
+{
+    (void)pthread_mutex_lock(&rejoin->lock);
+    rejoin->groups[group].behind = last;
+    rejoin->told = true;
+    (void)pthread_cond_signal(&rejoin->wake);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+}
+
+void rejoin_done(struct rejoin *rejoin, uint32_t group)
+{
+    (void)pthread_mutex_lock(&rejoin->lock);
+    rejoin->groups[group].done = true;
+    rejoin->told = true;
+    (void)pthread_cond_signal(&rejoin->wake);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+}
+
+void rejoin_serve(struct rejoin *rejoin, struct worker *worker)
+{
+    fetcher_serve(&rejoin->fetcher, worker);
+}
+
+void rejoin_each(struct rejoin *rejoin,
+                 void (*each)(void *arg, uint32_t group, enum rejoin_state state, const char *what),
+                 void *arg)
+{
+    (void)pthread_mutex_lock(&rejoin->lock);
+    for (uint32_t i = 0; i < rejoin->list.count; i++)
+        if (rejoin->list.entries[i].state != REJOIN_NOT)
+            each(arg, i, rejoin->list.entries[i].state, rejoin->groups[i].what);
+    (void)pthread_mutex_unlock(&rejoin->lock);
+}

@@ -1,0 +1,55 @@
+/*
+ * rejoin_internal.h - what the parts of rejoin share: rejoin.c has the list, the thread and the
+ * rounds, rejoin_stage.c gets one group's state.
+ */
+#ifndef NODE_REJOIN_INTERNAL_H
+#define NODE_REJOIN_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "node/fetcher.h"
+#include "node/node.h"
+#include "node/rejoin.h"
+#include "storage/base/thread.h"
+
+struct rejoin_group {
+    enum rejoin_state began; /* Of this start; what is silent stays so until the next one. */
+    uint64_t own_term;       /* As the log has it. */
+    _Atomic uint64_t leader;
+    struct rejoin_entry staged; /* The thread's. */
+    uint64_t behind;            /* Its last entry, when its worker said so; 0: it did not. This and
+                                   `done` are under the lock. */
+    bool done;
+    struct store_file *files; /* Of what was staged; owned, the thread's. */
+    uint32_t file_count;
+    uint32_t tries;
+    char what[ERR_DETAIL_MAX]; /* Under the lock. */
+};
+
+struct rejoin {
+    struct node *node;
+    struct thread thread;
+    bool started;
+    struct fetcher fetcher;
+    struct rejoin_list list;     /* Of the disk. Under the lock. */
+    struct rejoin_group *groups; /* Owned: node->groups. */
+    uint64_t told_ms;            /* The thread's: of the last line about what is waited for. */
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping;
+    bool told; /* A group's worker said something. */
+};
+
+/** Show what is done, or waited for. */
+void rejoin_say(struct rejoin *rejoin, uint32_t group, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** Whether the group's leader has no entry any more of those behind `last`. The thread. */
+bool rejoin_is_behind(struct rejoin *rejoin, uint32_t group, uint64_t last);
+
+/** Fill groups[group].staged, with its files and its manifest on the disk. On an error, which says
+ * what is missing, nothing is given up: try again. The thread. */
+MUST_CHECK enum err rejoin_stage(struct rejoin *rejoin, uint32_t group);
+
+#endif

@@ -1,0 +1,367 @@
+/*
+ * Whom a node has to hear before a group begins again, and what it writes down: the meta group, on
+ * a disk in memory, with the other nodes played on the caller's thread.
+ */
+#include <criterion/criterion.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/wire/fetch.h"
+#include "node/meta.h"
+#include "node/rejoin.h"
+#include "node/shard.h"
+#include "storage/base/clk.h"
+#include "tests/support/mem_disk.h"
+
+enum { NODES = 3, OWN = 2, PATIENCE_MS = 20000 };
+
+/* ---- The other nodes ----------------------------------------------------------------------- */
+
+static struct other {
+    bool away;
+    struct fetch_state state;
+    unsigned asked;
+} others[NODES + 1]; /* By server. */
+
+static struct node node;
+static struct worker worker = {.node = &node};
+static struct shard shard = {.worker = &worker};
+static struct shard *groups[1] = {&shard};
+static struct mem_disk *memory;
+static struct rejoin *rejoin;
+static struct group_state own;
+static struct bytes snapshot;
+static uint64_t installed_index;
+static enum err install_err;
+
+uint64_t worker_now_ms(void)
+{
+    return clk_now_ns() / 1000000;
+}
+
+int uv_async_send(uv_async_t *async)
+{
+    (void)async;
+    return 0;
+}
+
+void group_state(const struct group *group, struct group_state *ret_state)
+{
+    (void)group;
+    *ret_state = own;
+}
+
+enum err meta_install(const struct node *of, struct slice state, uint64_t index)
+{
+    (void)of;
+    cr_assert_eq(state.size, 5);
+    if (install_err != ERR_OK)
+        return err_set(install_err, "told to");
+    installed_index = index;
+    return ERR_OK;
+}
+
+void router_free_piece(struct piece_request *request)
+{
+    buf_unref(request->bytes);
+    free(request);
+}
+
+static enum err answer(struct piece_request *request, const void *bytes, size_t size)
+{
+    request->bytes = buf_new((uint32_t)size);
+    cr_assert_not_null(request->bytes);
+    memcpy(request->bytes->bytes, bytes, size);
+    request->bytes->size = (uint32_t)size;
+    return ERR_OK;
+}
+
+static enum err play(struct piece_request *request)
+{
+    const struct fetch_piece *piece = &request->piece;
+    struct other *other = &others[request->server];
+    struct bytes bytes = {0};
+
+    cr_assert_eq(piece->shard, FETCH_META);
+    other->asked++;
+    if (other->away)
+        return err_set(ERR_UNAVAILABLE, "node %u is not connected", (unsigned)request->server);
+    if (piece->kind == FETCH_KIND_SNAPSHOT)
+        return answer(request, snapshot.data + piece->offset, piece->length);
+    cr_assert_eq(piece->kind, FETCH_KIND_STATE);
+    if (other->state.leads) {
+        other->state.snapshot_size = snapshot.size;
+        other->state.snapshot_hash = key_hash(snapshot.data, snapshot.size);
+    }
+    fetch_put_state(&other->state, &bytes);
+    (void)answer(request, bytes.data, bytes.size);
+    bytes_fini(&bytes);
+    return ERR_OK;
+}
+
+void router_piece(struct worker *of, struct piece_request *request)
+{
+    enum err err = play(request);
+
+    (void)of;
+    request->route.answer.code = err;
+    (void)snprintf(request->route.answer.text, sizeof request->route.answer.text, "%s",
+                   err == ERR_OK ? "" : err_detail());
+    request->route.done(&request->route);
+}
+
+/* ---- The node ------------------------------------------------------------------------------ */
+
+static void set_up(void)
+{
+    struct fetch_snapshot of = {.index = 70,
+                                .term = 4,
+                                .configuration_index = 1,
+                                .configuration = {"voters", 6},
+                                .state = {"state", 5}};
+
+    sigset_t signals;
+
+    (void)sigemptyset(&signals); /* It asks itself to begin anew by one: as main.c does. */
+    (void)sigaddset(&signals, SIGUSR1);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    memory = mem_disk_new();
+    node.disk = mem_disk_table(memory);
+    cr_assert_eq(node.disk->make_dir(node.disk->ctx, "data"), ERR_OK);
+    (void)snprintf(node.options.node.data_dir, sizeof node.options.node.data_dir, "data");
+    node.server = OWN;
+    node.groups = 1;
+    node.worker_count = 1;
+    node.workers = &worker;
+    worker.groups = groups;
+    node.options.cluster.node_count = NODES;
+    for (unsigned i = 0; i < NODES; i++)
+        node.options.cluster.nodes[i].id = i + 1;
+    (void)uv_mutex_init(&node.board_lock);
+    node.board = calloc(1, sizeof *node.board);
+    fetch_put_snapshot(&of, &snapshot);
+    others[1].state = (struct fetch_state){.term = 5, .first = 60, .last = 90, .leads = true};
+    others[3].state = (struct fetch_state){.term = 5, .first = 60, .last = 88};
+}
+
+static void tear_down(void)
+{
+    rejoin_stop(rejoin);
+    rejoin_free(rejoin);
+    bytes_fini(&snapshot);
+    free(node.board);
+    uv_mutex_destroy(&node.board_lock);
+    mem_disk_free(memory);
+}
+
+TestSuite(rejoin, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static void start(bool fresh)
+{
+    cr_assert_eq(rejoin_open(&node, fresh, &rejoin), ERR_OK, "%s", err_detail());
+    cr_assert_eq(rejoin_start(rejoin), ERR_OK);
+}
+
+static void stop(void)
+{
+    rejoin_stop(rejoin);
+    rejoin_free(rejoin);
+    rejoin = NULL;
+    atomic_store(&node.again, false);
+}
+
+static char said[ERR_DETAIL_MAX];
+static enum rejoin_state listed;
+
+static void note(void *arg, uint32_t group, enum rejoin_state state, const char *what)
+{
+    (void)arg;
+    cr_assert_eq(group, 0);
+    listed = state;
+    (void)snprintf(said, sizeof said, "%s", what);
+}
+
+/* Carry out what the thread asks for until it has said this. */
+static void wait_said(const char *what)
+{
+    uint64_t until_ms = worker_now_ms() + PATIENCE_MS;
+
+    do {
+        cr_assert_lt(worker_now_ms(), until_ms, "it said: %s", said);
+        rejoin_serve(rejoin, &worker);
+        rejoin_each(rejoin, note, NULL);
+        (void)sched_yield();
+    } while (strstr(said, what) == NULL);
+}
+
+static void wait_restart(void)
+{
+    uint64_t until_ms = worker_now_ms() + PATIENCE_MS;
+
+    while (!atomic_load(&node.again)) {
+        cr_assert_lt(worker_now_ms(), until_ms);
+        rejoin_serve(rejoin, &worker);
+        (void)sched_yield();
+    }
+}
+
+/* ---- Tests --------------------------------------------------------------------------------- */
+
+Test(rejoin, a_new_disk_begins_with_what_the_leader_has)
+{
+    struct group_install install;
+
+    start(true);
+    cr_assert(rejoin_is_silent(rejoin, 0));
+    cr_assert_not(rejoin_install(rejoin, 0, &install));
+    wait_restart();
+    cr_assert_eq(installed_index, 70);
+    cr_assert_eq(rejoin_leader(rejoin, 0), 1);
+    stop();
+
+    start(false); /* The next start has it from the disk. */
+    cr_assert_not(rejoin_is_silent(rejoin, 0));
+    cr_assert(rejoin_install(rejoin, 0, &install));
+    cr_assert(install.index == 70 && install.term == 4 && install.configuration_index == 1);
+    cr_assert(install.until == 90 && install.until_term == 5);
+    cr_assert_eq(install.configuration_size, 6);
+    cr_assert_eq(memcmp(install.configuration, "voters", 6), 0);
+    cr_assert(mem_disk_exists(memory, "data/" REJOIN_FILE));
+    rejoin_done(rejoin, 0);
+    while (mem_disk_exists(memory, "data/" REJOIN_FILE ".copy"))
+        (void)sched_yield();
+    stop();
+
+    start(false);
+    cr_assert_not(rejoin_install(rejoin, 0, &install));
+    cr_assert_not(atomic_load(&node.again));
+}
+
+Test(rejoin, all_others_have_to_answer_for_votes_that_were_lost)
+{
+    others[3].away = true;
+    start(true);
+    wait_said("node 3 has to say which term it is in");
+    cr_assert_not(atomic_load(&node.again));
+    others[3].away = false;
+    others[3].state.silent = true; /* It has forgotten its own. */
+    wait_said("it has lost its own log");
+    others[3].state.silent = false;
+    others[3].state.term = 6; /* Somebody has voted since: who leads in term 5 does not count. */
+    wait_said("no node leads in term 6");
+    cr_assert_not(atomic_load(&node.again));
+    others[3].state.term = 5;
+    wait_restart();
+    cr_assert_eq(listed, REJOIN_LOST);
+}
+
+Test(rejoin, a_group_whose_state_alone_is_lost_hears_its_leader)
+{
+    others[3].away = true;
+    own.term = 5;
+    cr_assert_eq(rejoin_open(&node, false, &rejoin), ERR_OK);
+    cr_assert_eq(rejoin_lose_state(rejoin, 0), ERR_OK);
+    cr_assert(rejoin_is_silent(rejoin, 0));
+    cr_assert_eq(rejoin_start(rejoin), ERR_OK);
+    wait_restart();
+    cr_assert_eq(installed_index, 70);
+}
+
+Test(rejoin, a_leader_of_a_term_that_is_over_does_not_count)
+{
+    others[3].away = true;
+    own.term = 6; /* In which this node may have voted. */
+    cr_assert_eq(rejoin_open(&node, false, &rejoin), ERR_OK);
+    cr_assert_eq(rejoin_lose_state(rejoin, 0), ERR_OK);
+    cr_assert_eq(rejoin_start(rejoin), ERR_OK);
+    wait_said("no node leads in term 6");
+    others[1].state.term = 7;
+    wait_restart();
+}
+
+Test(rejoin, what_was_lost_stays_lost_when_the_state_goes_too)
+{
+    others[3].away = true;
+    cr_assert_eq(rejoin_open(&node, true, &rejoin), ERR_OK);
+    cr_assert_eq(rejoin_lose_state(rejoin, 0), ERR_OK);
+    cr_assert_eq(rejoin_start(rejoin), ERR_OK);
+    wait_said("node 3 has to say which term it is in");
+    others[3].away = false;
+    wait_restart();
+    stop();
+
+    /* Ready, and its state is damaged before it was started with that. */
+    cr_assert_eq(rejoin_open(&node, false, &rejoin), ERR_OK);
+    cr_assert_eq(rejoin_lose_state(rejoin, 0), ERR_OK);
+    cr_assert_eq(rejoin_start(rejoin), ERR_OK);
+    others[3].away = true;
+    wait_said("node 3 has to say which term it is in");
+}
+
+Test(rejoin, what_cannot_be_stored_is_tried_again)
+{
+    install_err = ERR_DISK_FULL;
+    start(true);
+    wait_said("told to");
+    cr_assert_not(atomic_load(&node.again));
+    install_err = ERR_OK;
+    wait_restart();
+}
+
+Test(rejoin, a_state_with_another_hash_is_not_taken)
+{
+    start(true);
+    snapshot.data[snapshot.size - 1] ^= 1;
+    wait_restart(); /* As told, it is right. */
+    cr_assert_eq(installed_index, 70);
+}
+
+Test(rejoin, only_who_is_behind_begins_again)
+{
+    start(false);
+    others[1].state.first = 91;
+    rejoin_behind(rejoin, 0, 90); /* It has all before that. */
+    for (uint64_t until_ms = worker_now_ms() + PATIENCE_MS;
+         others[3].asked == 0 && worker_now_ms() < until_ms;)
+        rejoin_serve(rejoin, &worker);
+    cr_assert_eq(others[3].asked, 1);
+    cr_assert_not(atomic_load(&node.again));
+    rejoin_behind(rejoin, 0, 89);
+    wait_restart();
+    stop();
+    start(false);
+    cr_assert(rejoin_is_silent(rejoin, 0));
+}
+
+Test(rejoin, a_damaged_log_is_set_aside_and_a_log_is_never_passed_over)
+{
+    struct rejoin *refused = NULL;
+
+    node.epoch = 7;
+    cr_assert_eq(node.disk->make_dir(node.disk->ctx, "data/log"), ERR_OK);
+    mem_disk_put(memory, "data/log/00000001.log", "damaged", 7);
+    cr_assert_eq(rejoin_open(&node, true, &refused), ERR_INVALID);
+    cr_assert_not_null(strstr(err_detail(), "start it without --rejoin"));
+    rejoin_free(refused);
+    cr_assert_not(mem_disk_exists(memory, "data/" REJOIN_FILE));
+
+    cr_assert_eq(rejoin_open(&node, false, &rejoin), ERR_OK);
+    cr_assert_not(rejoin_is_silent(rejoin, 0));
+    cr_assert_eq(rejoin_lose_log(rejoin), ERR_OK, "%s", err_detail());
+    cr_assert(rejoin_is_silent(rejoin, 0));
+    cr_assert(mem_disk_exists(memory, "data/" REJOIN_FILE));
+    cr_assert_eq(rejoin_start(rejoin), ERR_OK);
+}
+
+Test(rejoin, a_node_that_is_alone_has_nobody_to_ask)
+{
+    struct rejoin *refused = NULL;
+
+    node.options.cluster.node_count = 1;
+    cr_assert_eq(rejoin_open(&node, true, &refused), ERR_INVALID);
+    rejoin_free(refused);
+    start(false);
+}
