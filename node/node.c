@@ -31,10 +31,14 @@ int node_find_server(const struct node *node, uint64_t server)
 
 enum err node_ready(const struct node *node)
 {
+    uint32_t group;
+
     if (atomic_load_explicit(&node->stopping, memory_order_relaxed))
         return err_set(ERR_UNAVAILABLE, "the node stops");
     if (log_writer_is_short(node->writer))
         return err_set(ERR_DISK_FULL, "the log's disk is full");
+    if (rejoin_next(node->rejoin, &group))
+        return err_set(ERR_UNAVAILABLE, "group %u begins again from the other nodes", group);
     for (uint32_t g = 0; g < node->groups; g++) {
         uint64_t leader = /* Acquire: pairs with the release of shard_publish(). */
             atomic_load_explicit(&node->leaders[g], memory_order_acquire);

@@ -21,7 +21,8 @@
 enum {
     NICE = 10,
     PATH_SIZE = 4096,
-    RETRY_MS = 300,  /* Between two rounds of which one failed. */
+    RETRY_MS = 300, /* Behind a round in which something failed: doubled up to 16 times that. */
+    RETRY_DOUBLED_MAX = 4,
     ROUND_MS = 5000, /* A round that took longer is followed by another: others went on. */
     TELL_MS = 60000, /* Between two lines about what is waited for. */
 };
@@ -357,6 +358,8 @@ static void finish(struct rejoin *rejoin)
 
 static void run_rounds(struct rejoin *rejoin)
 {
+    unsigned failed = 0; /* In a row. */
+
     for (;;) {
         uint64_t began_ms = worker_now_ms();
         bool all;
@@ -369,7 +372,8 @@ static void run_rounds(struct rejoin *rejoin)
             return;
         }
         if (!all)
-            sleep_a_while(rejoin, RETRY_MS);
+            sleep_a_while(rejoin, RETRY_MS << failed);
+        failed = all ? 0 : failed < RETRY_DOUBLED_MAX ? failed + 1 : failed;
     }
 }
 
@@ -541,6 +545,18 @@ void rejoin_free(struct rejoin *rejoin)
 uint64_t rejoin_leader(const struct rejoin *rejoin, uint32_t group)
 {
     return atomic_load_explicit(&rejoin->groups[group].leader, memory_order_relaxed);
+}
+
+bool rejoin_next(struct rejoin *rejoin, uint32_t *ret_group)
+{
+    uint32_t at = 0;
+
+    (void)pthread_mutex_lock(&rejoin->lock);
+    while (at < rejoin->list.count && rejoin->list.entries[at].state == REJOIN_NOT)
+        at++;
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    *ret_group = at;
+    return at < rejoin->list.count;
 }
 
 void rejoin_behind(struct rejoin *rejoin, uint32_t group, uint64_t last)

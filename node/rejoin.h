@@ -49,6 +49,8 @@ void rejoin_free(struct rejoin *rejoin);
 bool rejoin_is_silent(const struct rejoin *rejoin, uint32_t group);
 /** What the group begins with. False: as usual. */
 bool rejoin_install(const struct rejoin *rejoin, uint32_t group, struct group_install *ret_install);
+/** A group that is silent, or began again and may be mute. False: there is none. */
+bool rejoin_next(struct rejoin *rejoin, uint32_t *ret_group);
 /** Who leads a silent group, as the thread was told last; 0: nobody knows. */
 uint64_t rejoin_leader(const struct rejoin *rejoin, uint32_t group);
 /** A group that runs: the leader's log may begin behind our last entry. It is asked; if so, the

@@ -213,6 +213,7 @@ static void wait_restart(void)
 Test(rejoin, a_new_disk_begins_with_what_the_leader_has)
 {
     struct group_install install;
+    uint32_t group;
 
     start(true);
     cr_assert(rejoin_is_silent(rejoin, 0));
@@ -227,6 +228,7 @@ Test(rejoin, a_new_disk_begins_with_what_the_leader_has)
     cr_assert(rejoin_install(rejoin, 0, &install));
     cr_assert(install.index == 70 && install.term == 4 && install.configuration_index == 1);
     cr_assert(install.until == 90 && install.until_term == 5);
+    cr_assert(rejoin_next(rejoin, &group) && group == 0);
     cr_assert_eq(install.configuration_size, 6);
     cr_assert_eq(memcmp(install.configuration, "voters", 6), 0);
     cr_assert(mem_disk_exists(memory, "data/" REJOIN_FILE));
@@ -236,6 +238,7 @@ Test(rejoin, a_new_disk_begins_with_what_the_leader_has)
     stop();
 
     start(false);
+    cr_assert_not(rejoin_next(rejoin, &group));
     cr_assert_not(rejoin_install(rejoin, 0, &install));
     cr_assert_not(atomic_load(&node.again));
 }
