@@ -216,7 +216,8 @@ struct sim {
     struct block_builder *builder;
     struct sim_client clients[SIM_GROUPS_MAX][SIM_CLIENTS];
     uint64_t heal_at_ms;
-    uint64_t lose_at_ms;   /* Somebody loses its log; 0: not planned. */
+    uint64_t lose_at_ms; /* lose_node loses its log; 0: not planned. */
+    uint32_t lose_node;
     uint64_t strike_at_ms; /* The leader of strike_group dies or is cut off. */
     uint32_t strike_group;
     uint64_t leaderless_ms[SIM_GROUPS_MAX]; /* Since its leader died in the calm; 0: it did not. */
@@ -276,8 +277,8 @@ bool sim_rejoin_install(struct sim_replica *replica);
 /** The last of a node's turn: it may be down behind it. */
 void sim_rejoin_turn(struct sim_node *node);
 void sim_rejoin_faults(struct sim *sim);
-/** Somebody won an election. */
-void sim_rejoin_elected(struct sim *sim);
+/** It won an election. */
+void sim_rejoin_elected(const struct sim_replica *replica);
 void sim_rejoin_fini(struct sim_node *node);
 
 /* ---- sim_order.c --------------------------------------------------------------------------- */

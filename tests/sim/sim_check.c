@@ -118,7 +118,8 @@ void sim_check_leader(struct sim_replica *replica)
         sim_found(sim, replica, "two leaders in one term");
     *leader = replica->node->server;
     sim->counters->elections++;
-    sim_rejoin_elected(sim);
+    if (sim->options.rejoin)
+        sim_rejoin_elected(replica);
     if (sim->leaderless_ms[replica->number] != 0) {
         uint64_t took_ms = sim->now_ms - sim->leaderless_ms[replica->number];
 

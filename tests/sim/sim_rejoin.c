@@ -23,7 +23,7 @@ enum {
     ASK_MS = 400,
     FETCH_MS = 600,
     LACKS_MS = 500,
-    HURRY_MS = 10,
+    HURRY_MS = 4,
     CALM_MS = 50,
     GIVE_UP_MS = 1000
 };
@@ -157,44 +157,80 @@ static void lose(struct sim_node *node)
     sim->counters->wiped++;
 }
 
+static void cut_off(struct sim_node *node, uint32_t ms)
+{
+    struct sim *sim = node->sim;
+    uint32_t at = (uint32_t)node->server - 1;
+
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        sim->cut[at][i] = sim->cut[i][at] = i != at;
+    sim->heal_at_ms = sim->now_ms + ms;
+}
+
+/* The others hear at once that the leader is gone. It goes on leading for a while. */
+static void drop_leader(struct sim *sim)
+{
+    struct sim_replica *leader = sim_leader(sim, sim_rand(sim, sim->group_count));
+
+    if (leader == NULL)
+        return;
+    sim_node_spread_news(leader->node);
+    cut_off(leader->node, 200 + sim_rand(sim, 600));
+}
+
 /* The others go on without the leader, perhaps with the vote of who has just come back. */
 static void strike_leader(struct sim *sim)
 {
     struct sim_replica *leader = sim_leader(sim, sim->strike_group);
-    uint32_t at;
 
     sim->strike_at_ms = 0;
-    if (leader == NULL)
-        return;
-    at = (uint32_t)leader->node->server - 1;
-    if (sim_chance(sim, 1, 2)) {
+    memset(sim->cut, 0, sizeof sim->cut);
+    if (leader != NULL && sim_chance(sim, 1, 2))
         sim_node_crash(leader->node, MEM_DISK_PROCESS);
-        return;
-    }
-    for (uint32_t i = 0; i < sim->node_count; i++)
-        sim->cut[at][i] = sim->cut[i][at] = i != at;
-    sim->heal_at_ms = sim->now_ms + 500 + sim_rand(sim, 2500);
+    else if (leader != NULL)
+        cut_off(leader->node, 500 + sim_rand(sim, 2500));
 }
 
 void sim_rejoin_faults(struct sim *sim)
 {
     bool now = sim->lose_at_ms != 0 && sim->lose_at_ms <= sim->now_ms;
-    struct sim_node *node = &sim->nodes[sim_rand(sim, sim->node_count)];
+    struct sim_node *node = &sim->nodes[now ? sim->lose_node : sim_rand(sim, sim->node_count)];
 
     if (now)
         sim->lose_at_ms = 0;
     if (sim->node_count >= 3 && node->up && (now || sim_chance(sim, sim->p_lose_log, 10000)) &&
         !somebody_is_lost(sim))
         lose(node);
+    if (sim_chance(sim, sim->p_lose_log, 10000))
+        drop_leader(sim);
     if (sim->strike_at_ms != 0 && sim->strike_at_ms <= sim->now_ms)
         strike_leader(sim);
 }
 
-/* Votes were just given: somebody may forget his. */
-void sim_rejoin_elected(struct sim *sim)
+static bool leads_still(const struct sim_replica *replica)
 {
-    if (sim->options.rejoin && !sim->calm && sim_chance(sim, 1, 6))
-        sim->lose_at_ms = sim->now_ms + 1 + sim_rand(sim, 30);
+    struct group_state state;
+
+    if (!replica->node->up)
+        return false;
+    group_state(replica->group, &state);
+    return state.leading;
+}
+
+/* Votes were just given: somebody may forget his, while the leader before does not know of it. */
+void sim_rejoin_elected(const struct sim_replica *replica)
+{
+    struct sim *sim = replica->node->sim;
+    uint32_t at = sim_rand(sim, sim->node_count);
+    bool two = false;
+
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        two |= &sim->nodes[i] != replica->node &&
+               leads_still(&sim->nodes[i].replicas[replica->number]);
+    if (sim->calm || &sim->nodes[at] == replica->node || !sim_chance(sim, two ? 4 : 1, 6))
+        return;
+    sim->lose_at_ms = sim->now_ms + 1 + sim_rand(sim, two ? 20 : 60);
+    sim->lose_node = at;
 }
 
 /* ---- Asking -------------------------------------------------------------------------------- */
@@ -298,7 +334,7 @@ static void fetch(struct sim_replica *replica)
     rejoin->state = SIM_READY;
     take_state(replica, leading);
     if (!sim->calm && sim_chance(sim, 1, 2)) {
-        sim->strike_at_ms = sim->now_ms + 1 + sim_rand(sim, STRIKE_MS);
+        sim->strike_at_ms = sim->now_ms + 1 + sim_rand(sim, sim_chance(sim, 1, 2) ? 1 : STRIKE_MS);
         sim->strike_group = replica->number;
     }
 }
