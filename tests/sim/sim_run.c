@@ -6,7 +6,8 @@
 #include "storage/base/check.h"
 #include "tests/sim/sim.h"
 
-enum { FAULTS_MS = 8000, CALM_MS = 12000, QUIET_MS = 2000, START_MS = 1000 };
+/* A server may find out late that it fell behind, and then has to begin again: REJOIN_MS. */
+enum { FAULTS_MS = 8000, CALM_MS = 12000, QUIET_MS = 2000, START_MS = 1000, REJOIN_MS = 6000 };
 
 /* ---- The seed's weather -------------------------------------------------------------------- */
 
@@ -211,6 +212,7 @@ static void turn(struct sim *sim)
 static void live(struct sim *sim)
 {
     uint64_t end_ms = sim->now_ms + FAULTS_MS;
+    uint64_t late_ms = sim->options.rejoin ? REJOIN_MS : 0;
 
     for (; sim->now_ms < end_ms && sim->finding[0] == '\0'; sim->now_ms++) {
         turn(sim);
@@ -223,13 +225,13 @@ static void live(struct sim *sim)
     }
     heal_network(sim);
     sim->calm = true;
-    end_ms = sim->now_ms + CALM_MS;
+    end_ms = sim->now_ms + CALM_MS + late_ms;
     for (; sim->now_ms < end_ms && sim->finding[0] == '\0'; sim->now_ms++) {
         turn(sim);
-        sim->quiet = sim->now_ms + QUIET_MS >= end_ms;
+        sim->quiet = sim->now_ms + QUIET_MS + late_ms >= end_ms;
         if (sim->finding[0] == '\0' && !sim->quiet)
             load(sim, 10);
-        if (sim->finding[0] == '\0' && sim->now_ms + CALM_MS / 2 == end_ms)
+        if (sim->finding[0] == '\0' && sim->now_ms + CALM_MS / 2 + late_ms == end_ms)
             kill_a_leader(sim);
     }
     if (sim->finding[0] == '\0')
