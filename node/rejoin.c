@@ -15,101 +15,14 @@
 #include "storage/base/fault.h"
 #include "storage/base/log_line.h"
 
-#define LOG_DIR     "log"
-#define DAMAGED_DIR "log.damaged-"
-
 enum {
     NICE = 10,
-    PATH_SIZE = 4096,
     RETRY_MS = 300, /* Behind a round in which something failed: doubled up to 16 times that. */
     RETRY_DOUBLED_MAX = 4,
-    ROUND_MS = 5000, /* A round that took longer is followed by another: others went on. */
-    TELL_MS = 60000, /* Between two lines about what is waited for. */
+    GIVE_UP_MS = 10000, /* Without a leader: the group's vote may be what the others lack. */
+    ROUND_MS = 5000,    /* A round that took longer is followed by another: others went on. */
+    TELL_MS = 60000,    /* Between two lines about what is waited for. */
 };
-
-/* ---- The damaged log ------------------------------------------------------------------------ */
-
-struct names {
-    const char *begin, *end;
-    char (*found)[64]; /* Owned. */
-    uint32_t count;
-    bool no_memory;
-};
-
-static void note_name(void *arg, const char *name)
-{
-    struct names *names = arg;
-    size_t size = strlen(name), end = strlen(names->end);
-    char(*grown)[64];
-
-    if (strncmp(name, names->begin, strlen(names->begin)) != 0 || size < end ||
-        strcmp(name + size - end, names->end) != 0 || size >= sizeof names->found[0])
-        return;
-    grown = realloc(names->found, (names->count + 1) * sizeof *grown);
-    if (grown == NULL) {
-        names->no_memory = true;
-        return;
-    }
-    names->found = grown;
-    (void)snprintf(names->found[names->count++], sizeof names->found[0], "%s", name);
-}
-
-/* What is in a directory, by beginning and end of its name. A missing one is empty. */
-static enum err list_names(const struct node *node, const char *dir, const char *begin,
-                           const char *end, struct names *ret_names)
-{
-    enum err err;
-
-    *ret_names = (struct names){.begin = begin, .end = end};
-    err = node->disk->list(node->disk->ctx, dir, note_name, ret_names);
-    if (err == ERR_NOT_FOUND)
-        return ERR_OK;
-    if (err == ERR_OK && ret_names->no_memory)
-        err = err_set(ERR_NO_MEMORY, "the names in %s", dir);
-    if (err != ERR_OK)
-        free(ret_names->found);
-    return err;
-}
-
-static enum err remove_dir(const struct node *node, const char *dir)
-{
-    const struct disk *disk = node->disk;
-    struct names names;
-    enum err err = list_names(node, dir, "", "", &names);
-
-    if (err != ERR_OK)
-        return err;
-    for (uint32_t i = 0; i < names.count && err == ERR_OK; i++) {
-        char path[PATH_SIZE];
-
-        if (strcmp(names.found[i], ".") == 0 || strcmp(names.found[i], "..") == 0)
-            continue;
-        (void)snprintf(path, sizeof path, "%s/%s", dir, names.found[i]);
-        err = disk->remove(disk->ctx, path);
-    }
-    free(names.found);
-    if (err == ERR_OK && rmdir(dir) != 0)
-        err = err_set(ERR_IO, "%s cannot be removed", dir);
-    return err;
-}
-
-/* Nobody needs what was set aside: all that this node may have promised is here again. */
-static void remove_damaged_logs(const struct node *node)
-{
-    struct names names;
-    enum err err = list_names(node, node->options.node.data_dir, DAMAGED_DIR, "", &names);
-
-    for (uint32_t i = 0; err == ERR_OK && i < names.count; i++) {
-        char path[PATH_SIZE];
-
-        (void)snprintf(path, sizeof path, "%s/%s", node->options.node.data_dir, names.found[i]);
-        err = remove_dir(node, path);
-    }
-    if (err != ERR_OK)
-        log_warn("the damaged log stays: %s", err_detail());
-    else
-        free(names.found);
-}
 
 /* ---- Start --------------------------------------------------------------------------------- */
 
@@ -122,27 +35,6 @@ static void set_all(struct rejoin *rejoin, enum rejoin_state state)
 {
     for (uint32_t i = 0; i < rejoin->list.count; i++)
         rejoin_list_set(&rejoin->list, i, state);
-}
-
-static enum err has_no_log(const struct node *node)
-{
-    char dir[PATH_SIZE];
-    struct names names;
-    enum err err;
-
-    (void)snprintf(dir, sizeof dir, "%s/" LOG_DIR, node->options.node.data_dir);
-    err = list_names(node, dir, "", ".log", &names);
-    if (err != ERR_OK)
-        return err;
-    free(names.found);
-    if (names.count > 0)
-        return err_set(ERR_INVALID,
-                       "%s has a log: this node knows what it has promised, start it without "
-                       "--rejoin",
-                       dir);
-    if (node->options.cluster.node_count == 1)
-        return err_set(ERR_INVALID, "--rejoin: this site has no other node to begin again from");
-    return ERR_OK;
 }
 
 enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
@@ -168,7 +60,7 @@ enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
     if (err == ERR_OK)
         err = rejoin_list_load(&rejoin->list, node->disk, node->options.node.data_dir);
     if (err == ERR_OK && fresh)
-        err = has_no_log(node);
+        err = rejoin_check_no_log(node);
     if (err == ERR_OK && fresh) {
         set_all(rejoin, REJOIN_LOST);
         err = save(rejoin);
@@ -178,26 +70,11 @@ enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
 
 enum err rejoin_lose_log(struct rejoin *rejoin)
 {
-    struct node *node = rejoin->node;
-    const struct disk *disk = node->disk;
-    const char *data = node->options.node.data_dir;
-    char from[PATH_SIZE], to[PATH_SIZE];
     enum err err;
 
     set_all(rejoin, REJOIN_LOST);
     err = save(rejoin);
-    if (err != ERR_OK)
-        return err;
-    (void)snprintf(from, sizeof from, "%s/" LOG_DIR, data);
-    (void)snprintf(to, sizeof to, "%s/" DAMAGED_DIR "%" PRIu32, data, node->epoch);
-    err = disk->rename(disk->ctx, from, to);
-    if (err == ERR_OK)
-        err = disk->sync_dir(disk->ctx, data);
-    if (err == ERR_OK)
-        log_error("the log is set aside as %s, and all groups of this node begin again from the "
-                  "other nodes",
-                  to);
-    return err;
+    return err == ERR_OK ? rejoin_set_log_aside(rejoin->node) : err;
 }
 
 enum err rejoin_lose_state(struct rejoin *rejoin, uint32_t group)
@@ -209,18 +86,27 @@ enum err rejoin_lose_state(struct rejoin *rejoin, uint32_t group)
     /* What a ready one has promised may stand nowhere but in the list. */
     state = rejoin->list.entries[group].state;
     rejoin_list_set(&rejoin->list, group,
-                    state == REJOIN_LOST || state == REJOIN_READY ? REJOIN_LOST : REJOIN_BEHIND);
+                    state == REJOIN_LOST || state == REJOIN_READY ? REJOIN_LOST : REJOIN_BARE);
     err = save(rejoin);
     (void)pthread_mutex_unlock(&rejoin->lock);
     return err;
 }
 
+static enum rejoin_state began(const struct rejoin *rejoin, uint32_t group)
+{
+    return rejoin->started ? rejoin->groups[group].began : rejoin->list.entries[group].state;
+}
+
 bool rejoin_is_silent(const struct rejoin *rejoin, uint32_t group)
 {
-    enum rejoin_state state =
-        rejoin->started ? rejoin->groups[group].began : rejoin->list.entries[group].state;
+    enum rejoin_state state = began(rejoin, group);
 
-    return state == REJOIN_LOST || state == REJOIN_BEHIND;
+    return state != REJOIN_NOT && state != REJOIN_READY;
+}
+
+bool rejoin_is_lost(const struct rejoin *rejoin, uint32_t group)
+{
+    return began(rejoin, group) == REJOIN_LOST;
 }
 
 bool rejoin_install(const struct rejoin *rejoin, uint32_t group, struct group_install *ret_install)
@@ -297,6 +183,20 @@ static void tell(struct rejoin *rejoin, uint32_t group)
     log_warn("group=%" PRIu32 " cannot begin again yet: %s", group, err_detail());
 }
 
+/* It starts as it was: it has forgotten nothing, and is found behind again if it still is. */
+static void give_up(struct rejoin *rejoin, uint32_t group)
+{
+    rejoin->groups[group].given_up = true;
+    rejoin_say(rejoin, group, "goes on with what it has: %s", err_detail());
+    log_info("group=%" PRIu32 " goes on with what it has: %s", group, err_detail());
+}
+
+static bool may_give_up(const struct rejoin_group *group, enum err err)
+{
+    return group->began == REJOIN_BEHIND &&
+           (err == ERR_END || worker_now_ms() - group->leader_ms > GIVE_UP_MS);
+}
+
 /* All silent groups once more. False: one of them is not to be had now. */
 static bool run_round(struct rejoin *rejoin)
 {
@@ -306,7 +206,7 @@ static bool run_round(struct rejoin *rejoin)
         struct rejoin_group *group = &rejoin->groups[i];
         enum err err;
 
-        if (!rejoin_is_silent(rejoin, i))
+        if (!rejoin_is_silent(rejoin, i) || group->given_up)
             continue;
         err = rejoin_stage(rejoin, i);
         if (err == ERR_OK) {
@@ -314,10 +214,14 @@ static bool run_round(struct rejoin *rejoin)
             rejoin_say(rejoin, i, "staged up to entry %" PRIu64, group->staged.index);
             continue;
         }
+        if (err == ERR_CANCELED)
+            return false;
+        if (may_give_up(group, err)) {
+            give_up(rejoin, i);
+            continue;
+        }
         all = false;
         group->tries++;
-        if (err == ERR_CANCELED)
-            break;
         rejoin_say(rejoin, i, "%s", err_detail());
         tell(rejoin, i);
     }
@@ -409,7 +313,7 @@ static void look_at_done(struct rejoin *rejoin)
     if (err != ERR_OK) /* They are mute for a moment after the next start, no more. */
         log_warn("the list of groups that rejoin is not written: %s", err_detail());
     else if (changed && empty)
-        remove_damaged_logs(rejoin->node);
+        rejoin_remove_logs(rejoin->node);
 }
 
 /* The last entry of a group whose worker has said that it may be behind; of any that runs, if
@@ -443,7 +347,8 @@ static uint32_t list_behind(struct rejoin *rejoin, bool any)
         if (last == 0 || !rejoin_is_behind(rejoin, i, last))
             continue;
         (void)pthread_mutex_lock(&rejoin->lock);
-        rejoin_list_set(&rejoin->list, i, REJOIN_BEHIND);
+        rejoin_list_set(&rejoin->list, i,
+                        rejoin->list.entries[i].state == REJOIN_NOT ? REJOIN_BEHIND : REJOIN_BARE);
         (void)pthread_mutex_unlock(&rejoin->lock);
         count++;
     }
@@ -499,11 +404,13 @@ enum err rejoin_start(struct rejoin *rejoin)
 
         group_state(node->workers[node_owner(node, i)].groups[i]->group, &state);
         rejoin->groups[i].own_term = state.term;
+        rejoin->groups[i].own_last = state.last;
+        rejoin->groups[i].leader_ms = worker_now_ms();
         rejoin->groups[i].began = rejoin->list.entries[i].state;
     }
     rejoin->started = true;
     if (rejoin_list_is_empty(&rejoin->list))
-        remove_damaged_logs(node); /* Left by a crash. */
+        rejoin_remove_logs(node); /* Left by a crash. */
     err = thread_start(&rejoin->thread, "rejoin", NICE, run, rejoin);
     if (err != ERR_OK)
         rejoin->started = false;

@@ -47,6 +47,8 @@ void rejoin_free(struct rejoin *rejoin);
 
 /** The group is not started: it waits to be staged. */
 bool rejoin_is_silent(const struct rejoin *rejoin, uint32_t group);
+/** It has forgotten what it may have promised, and has no term to tell. */
+bool rejoin_is_lost(const struct rejoin *rejoin, uint32_t group);
 /** What the group begins with. False: as usual. */
 bool rejoin_install(const struct rejoin *rejoin, uint32_t group, struct group_install *ret_install);
 /** A group that is silent, or began again and may be mute. False: there is none. */

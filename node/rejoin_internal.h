@@ -1,6 +1,6 @@
 /*
  * rejoin_internal.h - what the parts of rejoin share: rejoin.c has the list, the thread and the
- * rounds, rejoin_stage.c gets one group's state.
+ * rounds, rejoin_stage.c gets one group's state, rejoin_log.c moves the damaged log.
  */
 #ifndef NODE_REJOIN_INTERNAL_H
 #define NODE_REJOIN_INTERNAL_H
@@ -14,7 +14,10 @@
 
 struct rejoin_group {
     enum rejoin_state began; /* Of this start; what is silent stays so until the next one. */
-    uint64_t own_term;       /* As the log has it. */
+    uint64_t own_term;       /* As the log has it, */
+    uint64_t own_last;       /* and its last entry. */
+    uint64_t leader_ms;      /* A leader answered; the start, if none. The thread's. */
+    bool given_up;           /* It goes on as it was, with the next start. The thread's. */
     _Atomic uint64_t leader;
     struct rejoin_entry staged; /* The thread's. */
     uint64_t behind;            /* Its last entry, when its worker said so; 0: it did not. This and
@@ -41,6 +44,13 @@ struct rejoin {
     bool told; /* A group's worker said something. */
 };
 
+/** There is no log. ERR_INVALID: there is, or the node is alone; ERR_IO, ERR_NO_MEMORY. */
+MUST_CHECK enum err rejoin_check_no_log(const struct node *node);
+/** Give the damaged log another name. ERR_IO. */
+MUST_CHECK enum err rejoin_set_log_aside(const struct node *node);
+/** Remove what was set aside. */
+void rejoin_remove_logs(const struct node *node);
+
 /** Show what is done, or waited for. */
 void rejoin_say(struct rejoin *rejoin, uint32_t group, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -49,7 +59,8 @@ void rejoin_say(struct rejoin *rejoin, uint32_t group, const char *format, ...)
 bool rejoin_is_behind(struct rejoin *rejoin, uint32_t group, uint64_t last);
 
 /** Fill groups[group].staged, with its files and its manifest on the disk. On an error, which says
- * what is missing, nothing is given up: try again. The thread. */
+ * what is missing, nothing is given up: try again. ERR_END: it is not behind (any more). The
+ * thread. */
 MUST_CHECK enum err rejoin_stage(struct rejoin *rejoin, uint32_t group);
 
 #endif

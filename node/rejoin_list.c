@@ -99,7 +99,7 @@ static enum err get_entry(struct reader *reader, struct rejoin_list *list, uint3
     const char *configuration;
     size_t size;
 
-    if (reader->bad || group < from || state < REJOIN_LOST || state > REJOIN_READY)
+    if (reader->bad || group < from || state < REJOIN_LOST || state > REJOIN_BARE)
         return err_set(ERR_CORRUPT, "group %" PRIu32 " in state %u", group, state);
     if (group >= list->count)
         return err_set(ERR_INVALID, "group %" PRIu32 ", but only %" PRIu32 " are configured", group,

@@ -21,8 +21,10 @@ enum { REJOIN_CONFIGURATION_MAX = 64 * 1024 };
 enum rejoin_state {
     REJOIN_NOT = 0,    /* As usual. */
     REJOIN_LOST = 1,   /* Its log is gone: terms, votes and entries are forgotten. */
-    REJOIN_BEHIND = 2, /* Its log is there, and of no use: its state is gone, or too old. */
+    REJOIN_BEHIND = 2, /* Its log and state are there, and the others' logs begin behind them. */
     REJOIN_READY = 3,  /* Its state was fetched: group_install() with what follows. */
+    REJOIN_BARE = 4,   /* Its log is there, and not enough to start: its state is gone, or it is
+                          behind before it had again all that it has lost. */
 };
 
 struct rejoin_entry {

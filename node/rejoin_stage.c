@@ -272,6 +272,11 @@ enum err rejoin_stage(struct rejoin *rejoin, uint32_t group)
     if (err != ERR_OK)
         return err;
     atomic_store_explicit(&rejoin->groups[group].leader, who.leader, memory_order_relaxed);
+    rejoin->groups[group].leader_ms = worker_now_ms();
+    if (rejoin->groups[group].began == REJOIN_BEHIND &&
+        rejoin->groups[group].own_last + 1 >= who.state.first)
+        return err_set(ERR_END, "node %" PRIu64 " has entries from %" PRIu64 " on", who.leader,
+                       who.state.first);
     whole.size = who.state.snapshot_size;
     whole.hash = who.state.snapshot_hash;
     if (whole.size == 0 || whole.size > SNAPSHOT_MAX)

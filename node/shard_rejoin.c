@@ -107,8 +107,11 @@ static enum err tell_state(struct shard *shard, struct piece_request *request)
     enum err err;
 
     group_state(shard->group, &group);
-    state = (struct fetch_state){
-        .term = group.term, .last = group.last, .leads = group.ready, .silent = shard->silent};
+    state =
+        (struct fetch_state){.term = group.term,
+                             .last = group.last,
+                             .leads = group.ready,
+                             .silent = rejoin_is_lost(shard->worker->node->rejoin, shard->number)};
     if (!shard->silent)
         state.first = find_first(shard, &group);
     if (request->piece.number == 1 && state.leads) {

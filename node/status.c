@@ -219,7 +219,7 @@ static void add_scrub(struct node *node, json_t *root)
 
 static void add_group(void *arg, uint32_t group, enum rejoin_state state, const char *what)
 {
-    static const char *const names[] = {"", "lost its log", "behind", "catches up"};
+    static const char *const names[] = {"", "lost its log", "behind", "catches up", "cannot start"};
 
     (void)json_array_append_new(arg, json_pack("{s:i, s:s, s:s}", "group", (int)group, "state",
                                                names[state], "what", what));

@@ -59,7 +59,7 @@ struct fetch_state {
     uint64_t first, last;                  /* Entries that it can give to others. */
     uint64_t snapshot_size, snapshot_hash; /* Ready to be fetched for some seconds; 0: none is. */
     bool leads;
-    bool silent; /* It has lost its log, or fallen behind, and is not started. */
+    bool silent; /* It has lost its log, and does not know any more what it has promised. */
 };
 void fetch_put_state(const struct fetch_state *state, struct bytes *out);
 MUST_CHECK enum err fetch_get_state(const void *bytes, size_t size, struct fetch_state *ret);

@@ -37,9 +37,11 @@ static struct bytes snapshot;
 static uint64_t installed_index;
 static enum err install_err;
 
+static _Atomic uint64_t clock_ahead_ms;
+
 uint64_t worker_now_ms(void)
 {
-    return clk_now_ns() / 1000000;
+    return clk_now_ns() / 1000000 + clock_ahead_ms;
 }
 
 int uv_async_send(uv_async_t *async)
@@ -367,4 +369,61 @@ Test(rejoin, a_node_that_is_alone_has_nobody_to_ask)
     cr_assert_eq(rejoin_open(&node, true, &refused), ERR_INVALID);
     rejoin_free(refused);
     start(false);
+}
+
+/* Its vote may be what the others lack to have a leader. */
+Test(rejoin, who_is_behind_goes_on_when_it_is_not_or_nobody_leads)
+{
+    start(false);
+    own.last = 80;
+    others[1].state.first = 91;
+    rejoin_behind(rejoin, 0, 80);
+    wait_restart();
+    stop();
+    others[1].state.first = 60; /* Another leader, which has them. */
+    start(false);
+    cr_assert(rejoin_is_silent(rejoin, 0));
+    cr_assert_not(rejoin_is_lost(rejoin, 0));
+    wait_restart();
+    cr_assert_eq(installed_index, 0);
+    stop();
+    start(false);
+    cr_assert_not(rejoin_is_silent(rejoin, 0));
+
+    others[1].state.first = 91;
+    rejoin_behind(rejoin, 0, 80);
+    wait_restart();
+    stop();
+    others[1].state.leads = false;
+    start(false);
+    wait_said("no node leads");
+    cr_assert_not(atomic_load(&node.again));
+    clock_ahead_ms = 11000;
+    wait_restart();
+    stop();
+    start(false);
+    cr_assert_not(rejoin_is_silent(rejoin, 0));
+}
+
+Test(rejoin, who_was_mute_and_is_behind_does_not_go_on_without_a_leader)
+{
+    start(true);
+    wait_restart();
+    stop();
+    start(false); /* Ready, and mute. */
+    others[1].state.first = 91;
+    rejoin_behind(rejoin, 0, 80);
+    wait_restart();
+    stop();
+    others[1].state.leads = false;
+    others[1].state.snapshot_size = 0;
+    start(false);
+    cr_assert(rejoin_is_silent(rejoin, 0));
+    wait_said("no node leads");
+    clock_ahead_ms = 11000;
+    for (unsigned before = others[1].asked; others[1].asked < before + 2;)
+        rejoin_serve(rejoin, &worker);
+    cr_assert_not(atomic_load(&node.again));
+    others[1].state.leads = true;
+    wait_restart();
 }

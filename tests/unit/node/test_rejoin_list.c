@@ -117,7 +117,7 @@ Test(rejoin_list, what_makes_no_sense_is_refused)
     bytes.data[12] -= 2;
     cr_assert_eq(read_forged(&bytes), ERR_CORRUPT);
     bytes.data[12]++;
-    bytes.data[20] = REJOIN_READY + 1;
+    bytes.data[20] = REJOIN_BARE + 1;
     cr_assert_eq(read_forged(&bytes), ERR_CORRUPT);
     bytes.data[20] = REJOIN_NOT;
     cr_assert_eq(read_forged(&bytes), ERR_CORRUPT);

@@ -74,6 +74,15 @@ bool rejoin_install(const struct rejoin *rejoin, uint32_t group, struct group_in
     return is_ready;
 }
 
+static bool is_lost;
+
+bool rejoin_is_lost(const struct rejoin *rejoin, uint32_t group)
+{
+    (void)rejoin;
+    cr_assert_eq(group, 1);
+    return is_lost;
+}
+
 void rejoin_behind(struct rejoin *rejoin, uint32_t group, uint64_t last)
 {
     (void)rejoin;
@@ -284,10 +293,13 @@ Test(shard_rejoin, who_does_not_lead_offers_nothing)
     state.ready = state.leading = false;
     told = ask_state(1);
     cr_assert(!told.leads && !told.silent && told.snapshot_size == 0 && told.term == 9);
-    shard.silent = true;
+    shard.silent = true; /* It knows its term. */
+    told = ask_state(1);
+    cr_assert(!told.silent && told.term == 9);
+    is_lost = true;
     told = ask_state(1);
     cr_assert(told.silent);
-    shard.silent = false;
+    shard.silent = is_lost = false;
     state.ready = true;
     told = ask_state(0); /* Nobody wants one. */
     cr_assert(told.leads && told.snapshot_size == 0);
