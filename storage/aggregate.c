@@ -6,6 +6,7 @@
 
 #include "storage/aggregate_table.h"
 #include "storage/base/check.h"
+#include "storage/block/column_int.h"
 
 /* ---- Groups, rows, fields ------------------------------------------------------------------ */
 
@@ -140,10 +141,24 @@ static enum err add_run(struct aggregate *aggregate, uint32_t row, uint32_t star
             return ERR_OK;
         }
     }
-    err = aggregate_table_make_run(aggregate);
+    err = aggregate->run_count < aggregate->run_capacity ? ERR_OK
+                                                         : aggregate_table_make_run(aggregate);
     if (err == ERR_OK)
         aggregate->runs[aggregate->run_count++] = (struct aggregate_run){start, rows, row};
     return err;
+}
+
+/* Mostly the one behind the last. */
+static enum err find_row(struct aggregate *aggregate, int64_t window, uint32_t group,
+                         uint32_t *ret_row)
+{
+    uint32_t next = aggregate->row_last + 1;
+
+    if (next >= aggregate->row_count || aggregate->rows[next].window != window ||
+        aggregate->rows[next].group != group)
+        return aggregate_table_row(aggregate, window, group, ret_row);
+    *ret_row = aggregate->row_last = next;
+    return ERR_OK;
 }
 
 void aggregate_begin(struct aggregate *aggregate, const int64_t *times_ns)
@@ -175,7 +190,7 @@ enum err aggregate_rows(struct aggregate *aggregate, uint32_t group, uint32_t st
             next = window_end(times_ns, at, end, last_ns, before);
             before = next - at;
         }
-        err = aggregate_table_row(aggregate, first_ns, group, &row);
+        err = find_row(aggregate, first_ns, group, &row);
         if (err == ERR_OK)
             err = add_run(aggregate, row, at, next - at);
         if (err != ERR_OK)
@@ -219,41 +234,51 @@ const struct aggregate_run *aggregate_runs(const struct aggregate *aggregate, ui
     return aggregate->runs;
 }
 
-enum err aggregate_run_part(struct aggregate *aggregate, const struct aggregate_run *run,
-                            uint32_t field, const struct aggregate_cell *part)
-{
-    return aggregate_table_combine(aggregate, field, run->cell, part);
-}
-
-enum err aggregate_run_sums(struct aggregate *aggregate, uint32_t first, uint32_t count,
-                            uint32_t field_at, unsigned form, const int64_t *sums,
-                            const uint32_t *values)
+enum err aggregate_add_sums(struct aggregate *aggregate, uint32_t field_at, unsigned form,
+                            const struct lanes_run *runs, uint32_t run_count,
+                            const struct column_int_sums *sums)
 {
     const struct aggregate_field *field = &aggregate->fields[field_at];
     enum err err = aggregate_table_make_cells(aggregate, field_at);
 
     CHECK(aggregate->agg == QUERY_SUM || aggregate->agg == QUERY_MEAN);
-    CHECK(first <= aggregate->run_count);
-    CHECK(count <= aggregate->run_count - first);
     if (err == ERR_OK)
-        aggregate_cell_add_sums(field->cells, aggregate->runs + first, count,
-                                field->type == FIELD_FLOAT ? aggregate_sum_unit(form) : 1, sums,
-                                values);
+        aggregate_cell_add_sums(field->cells, runs, run_count,
+                                field->type == FIELD_FLOAT ? aggregate_sum_unit(form) : 1, sums);
     return err;
 }
 
-enum err aggregate_run_values(struct aggregate *aggregate, uint32_t run_at, uint32_t field_at,
-                              const uint64_t *bits, uint32_t count)
+enum err aggregate_add_extremes(struct aggregate *aggregate, uint32_t field_at,
+                                const struct lanes_run *runs, uint32_t run_count,
+                                const uint64_t *bits)
+{
+    const struct aggregate_field *field = &aggregate->fields[field_at];
+    enum err err = aggregate_table_make_cells(aggregate, field_at);
+
+    CHECK(aggregate->agg == QUERY_MIN || aggregate->agg == QUERY_MAX);
+    if (err == ERR_OK)
+        aggregate_cell_add_extremes(aggregate->agg, field->type, field->cells, runs, run_count,
+                                    bits);
+    return err;
+}
+
+enum err aggregate_add_values(struct aggregate *aggregate, uint32_t field_at,
+                              const struct lanes_run *runs, uint32_t run_count,
+                              const uint64_t *bits)
 {
     const struct aggregate_column column = {.bits = bits};
     const struct aggregate_field *field = &aggregate->fields[field_at];
-    const struct aggregate_run run = {0, count, aggregate->runs[run_at].cell};
     enum err err = aggregate_table_make_cells(aggregate, field_at);
 
-    CHECK(aggregate->agg != QUERY_FIRST && aggregate->agg != QUERY_LAST);
-    if (err == ERR_OK)
+    CHECK(aggregate->agg != QUERY_FIRST);
+    CHECK(aggregate->agg != QUERY_LAST);
+    for (uint32_t i = 0; i < run_count && err == ERR_OK; i++) {
+        const struct aggregate_run run = {runs[i].first, (uint32_t)(runs[i].end - runs[i].first),
+                                          runs[i].into};
+
         err = aggregate_cell_add(aggregate->agg, field->type, field->cells, &run, 1, &column,
                                  &aggregate->memory);
+    }
     return err == ERR_OK ? aggregate_table_check(aggregate) : err;
 }
 

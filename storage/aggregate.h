@@ -93,22 +93,23 @@ bool aggregate_one_window(const struct aggregate *aggregate, int64_t time_ns, in
 /** The runs that aggregate_rows() made since aggregate_begin(), in the order of their rows.
  * Borrowed until the next call. */
 const struct aggregate_run *aggregate_runs(const struct aggregate *aggregate, uint32_t *ret_count);
-/** Add what is known of `field` in rows of one of these runs: as aggregate_part(). */
-MUST_CHECK enum err aggregate_run_part(struct aggregate *aggregate, const struct aggregate_run *run,
-                                       uint32_t field, const struct aggregate_cell *part);
 
-/**
- * Add to `count` of these runs from run `first` on: of run first + i the values[i] (1 or more)
- * values whose sum is sums[i] / 10^form. For sums and means; form is 0 for integers.
- *
- * Errors   ERR_LIMIT, ERR_NO_MEMORY
- */
-MUST_CHECK enum err aggregate_run_sums(struct aggregate *aggregate, uint32_t first, uint32_t count,
-                                       uint32_t field, unsigned form, const int64_t *sums,
-                                       const uint32_t *values);
-/** Add some values, all present and not strings, of one of these runs, as aggregate_values(). */
-MUST_CHECK enum err aggregate_run_values(struct aggregate *aggregate, uint32_t run, uint32_t field,
-                                         const uint64_t *bits, uint32_t count);
+/* What is known of chunks of packed values of a field; `into` of their runs is the cell of one of
+ * aggregate_runs(). Errors: ERR_LIMIT, ERR_NO_MEMORY. */
+
+/** Sums of runs, divided by 10^form. For sums and means; form is 0 for integers. */
+MUST_CHECK enum err aggregate_add_sums(struct aggregate *aggregate, uint32_t field, unsigned form,
+                                       const struct lanes_run *runs, uint32_t run_count,
+                                       const struct column_int_sums *sums);
+/** The minimum or maximum of each run. Not for strings. */
+MUST_CHECK enum err aggregate_add_extremes(struct aggregate *aggregate, uint32_t field,
+                                           const struct lanes_run *runs, uint32_t run_count,
+                                           const uint64_t *bits);
+/** The values of the chunk, all present and not strings, as aggregate_values(). Not for first and
+ * last. */
+MUST_CHECK enum err aggregate_add_values(struct aggregate *aggregate, uint32_t field,
+                                         const struct lanes_run *runs, uint32_t run_count,
+                                         const uint64_t *bits);
 
 /** Append the whole aggregate. */
 void aggregate_encode(const struct aggregate *aggregate, struct bytes *out);

@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/aggregate_order.h"
 #include "storage/base/check.h"
+#include "storage/block/column_int.h"
 
-/* Independent sums or minima that a loop carries: hides the latency of floating point adds. */
-enum { LANES = 8, SHORT_RUN = 256 };
+enum { SHORT_RUN = 256 };
 
 static double as_float(uint64_t bits)
 {
@@ -117,35 +118,11 @@ static int128 sum_integers(const uint64_t *bits, uint32_t rows, bool has_sign)
 
 /* ---- Minima of a run ----------------------------------------------------------------------- */
 
-/* Bits of any type, mapped so that they compare as unsigned numbers. -0.0 is below 0.0. */
-static uint64_t order_of(enum field_type type, uint64_t bits)
-{
-    const uint64_t sign = 1ull << 63;
-
-    if (type == FIELD_FLOAT)
-        return (bits & sign) != 0 ? ~bits : bits | sign;
-    return type == FIELD_INT ? bits ^ sign : bits;
-}
-
-static bool is_nan(uint64_t bits)
-{
-    return (bits & ~(1ull << 63)) > 0x7ff0000000000000;
-}
-
-/* Whether `a` replaces `b` as minimum or maximum. A NaN replaces nothing, anything replaces it. */
-static bool is_better(enum query_agg agg, enum field_type type, uint64_t a, uint64_t b)
-{
-    if (type == FIELD_FLOAT && (is_nan(a) || is_nan(b)))
-        return !is_nan(a);
-    a = order_of(type, a);
-    b = order_of(type, b);
-    return agg == QUERY_MIN ? a < b : a > b;
-}
-
 /* The extreme of a run without absent values; the compiler turns the choice into one min or max
  * instruction. NaNs lose every comparison; infinity is what is left if there is nothing else. */
 static double extreme_of_floats(const uint64_t *bits, uint32_t rows, bool want_min)
 {
+    /* Several that do not wait for each other. */
     double lanes[LANES], found = want_min ? INFINITY : -INFINITY;
     uint32_t i = 0;
 
@@ -213,9 +190,10 @@ static uint64_t extreme_of_run(enum query_agg agg, enum field_type type, const u
         /* Perhaps nothing but NaNs, or zeros of both signs: the slow loop tells. */
     }
     if (type != FIELD_FLOAT && present == NULL)
-        return extreme_of_integers(bits, rows, order_of(type, 0), agg == QUERY_MIN);
+        return extreme_of_integers(bits, rows, aggregate_order(type, 0), agg == QUERY_MIN);
     for (uint32_t i = 0; i < rows; i++) {
-        if ((present == NULL || present[i]) && (!found || is_better(agg, type, bits[i], best))) {
+        if ((present == NULL || present[i]) &&
+            (!found || aggregate_order_better(agg, type, bits[i], best))) {
             best = bits[i];
             found = true;
         }
@@ -313,7 +291,7 @@ enum err aggregate_cell_combine(enum query_agg agg, enum field_type type,
         break;
     case QUERY_MIN:
     case QUERY_MAX:
-        if (into->count == 0 || is_better(agg, type, from->as.bits, into->as.bits))
+        if (into->count == 0 || aggregate_order_better(agg, type, from->as.bits, into->as.bits))
             into->as.bits = from->as.bits;
         break;
     case QUERY_FIRST:
@@ -389,7 +367,7 @@ static enum err add_run(enum query_agg agg, enum field_type type, struct aggrega
         uint64_t extreme =
             extreme_of_run(agg, type, count == run->rows ? NULL : present, bits, run->rows);
 
-        if (into->count == 0 || is_better(agg, type, extreme, into->as.bits))
+        if (into->count == 0 || aggregate_order_better(agg, type, extreme, into->as.bits))
             into->as.bits = extreme;
         break;
     }
@@ -487,16 +465,50 @@ enum err aggregate_cell_add(enum query_agg agg, enum field_type type, struct agg
     return ERR_OK;
 }
 
-void aggregate_cell_add_sums(struct aggregate_cell *cells, const struct aggregate_run *runs,
-                             uint32_t run_count, int64_t unit, const int64_t *sums,
-                             const uint32_t *values)
+void aggregate_cell_add_sums(struct aggregate_cell *cells, const struct lanes_run *runs,
+                             uint32_t run_count, int64_t unit, const struct column_int_sums *sums)
+{
+    uint16_t place = 0;
+    int64_t so_far = 0; /* The sum at `place`: mostly a run begins where the one before ended. */
+
+    for (uint32_t i = 0; i < run_count; i++) {
+        struct aggregate_cell *cell = &cells[runs[i].into];
+        int64_t sum = column_int_sum(sums, runs[i].last);
+
+        if (runs[i].before != place)
+            so_far = column_int_sum(sums, runs[i].before);
+        cell->as.sum += (int128)(sum - so_far) * unit;
+        cell->count += (uint32_t)(runs[i].end - runs[i].first);
+        so_far = sum;
+        place = runs[i].last;
+    }
+}
+
+/* With `agg` and `type` as constants. */
+static inline __attribute__((always_inline)) void
+add_extremes(enum query_agg agg, enum field_type type, struct aggregate_cell *cells,
+             const struct lanes_run *runs, uint32_t run_count, const uint64_t *bits)
 {
     for (uint32_t i = 0; i < run_count; i++) {
-        struct aggregate_cell *cell = &cells[runs[i].cell];
+        struct aggregate_cell *cell = &cells[runs[i].into];
+        uint64_t old = cell->as.bits;
 
-        cell->as.sum += (int128)sums[i] * unit;
-        cell->count += values[i];
+        cell->as.bits =
+            cell->count == 0 || aggregate_order_better(agg, type, bits[i], old) ? bits[i] : old;
+        cell->count += (uint32_t)(runs[i].end - runs[i].first);
     }
+}
+
+void aggregate_cell_add_extremes(enum query_agg agg, enum field_type type,
+                                 struct aggregate_cell *cells, const struct lanes_run *runs,
+                                 uint32_t run_count, const uint64_t *bits)
+{
+    if (type == FIELD_FLOAT && agg == QUERY_MIN)
+        add_extremes(QUERY_MIN, FIELD_FLOAT, cells, runs, run_count, bits);
+    else if (type == FIELD_FLOAT)
+        add_extremes(QUERY_MAX, FIELD_FLOAT, cells, runs, run_count, bits);
+    else
+        add_extremes(agg, type, cells, runs, run_count, bits);
 }
 
 void aggregate_cell_fini(enum query_agg agg, enum field_type type, struct aggregate_cell *cell)

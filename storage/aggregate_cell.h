@@ -21,6 +21,9 @@
 #include "storage/base/types.h"
 #include "storage/block/query.h"
 
+struct lanes_run;       /* storage/block/lanes.h */
+struct column_int_sums; /* storage/block/column_int.h */
+
 struct aggregate_cell {
     uint64_t count; /* Values; 0: an empty cell, all zeros. */
     union {
@@ -81,10 +84,14 @@ MUST_CHECK enum err aggregate_cell_add(enum query_agg agg, enum field_type type,
                                        const struct aggregate_run *runs, uint32_t run_count,
                                        const struct aggregate_column *column, uint64_t *memory);
 
-/** Add to the cell of each run a sum of its values, times `unit`. QUERY_SUM and QUERY_MEAN. */
-void aggregate_cell_add_sums(struct aggregate_cell *cells, const struct aggregate_run *runs,
-                             uint32_t run_count, int64_t unit, const int64_t *sums,
-                             const uint32_t *values);
+/** Add to the cell of each run of a chunk the sum of its values, times `unit`. QUERY_SUM and
+ * QUERY_MEAN. */
+void aggregate_cell_add_sums(struct aggregate_cell *cells, const struct lanes_run *runs,
+                             uint32_t run_count, int64_t unit, const struct column_int_sums *sums);
+/** The same of minima and maxima: `bits`. */
+void aggregate_cell_add_extremes(enum query_agg agg, enum field_type type,
+                                 struct aggregate_cell *cells, const struct lanes_run *runs,
+                                 uint32_t run_count, const uint64_t *bits);
 
 /**
  * Add `from` to `into`, as aggregate_cell_add() does with runs.

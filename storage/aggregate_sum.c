@@ -258,9 +258,14 @@ static double decimals_as_float(int128 decimals)
     if (decimals > INT64_MAX || decimals < INT64_MIN)
         return (double)decimals / powers[form];
     small = (int64_t)decimals; /* Nearly all are: 128 bits take ten times as long to divide. */
-    while (form > 0 && small % 10 == 0) {
-        small /= 10;
-        form--;
+    /* Steps of 8, 4, 2 and 1 digits take off as many zeros as twelve of one would. */
+    for (unsigned digits = 8; digits > 0; digits /= 2) {
+        int64_t step = units[AGGREGATE_SUM_FORM_MAX - digits];
+
+        if (form >= digits && small % step == 0) {
+            small /= step;
+            form -= digits;
+        }
     }
     return (double)small / powers[form];
 }

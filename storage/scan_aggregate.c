@@ -27,6 +27,8 @@ struct aggregate_to {
     uint32_t merged_group;
     uint32_t tangled;                       /* Series of the region. */
     const struct snapshot_source *split_up; /* Its index does not know all sums. */
+    struct scan_packed packed;
+    bool has_packed; /* `packed` is of the current section's runs. */
 };
 
 /* ---- Groups and fields ---------------------------------------------------------------------- */
@@ -118,6 +120,7 @@ static enum err add_runs(struct aggregate_to *to)
     enum err err = ERR_OK;
 
     aggregate_begin(to->into, decode->times_ns);
+    to->has_packed = false;
     for (uint32_t i = 0; i < decode->run_count && err == ERR_OK; i++) {
         const struct scan_run *run = &decode->runs[i];
         uint32_t *group = &to->groups[run->slot];
@@ -138,8 +141,13 @@ static enum err add_field(struct aggregate_to *to, const struct scan_field *aske
     const char *strings = NULL;
     enum err err = ERR_OK;
 
-    if (all && agg != QUERY_COUNT)
-        err = scan_packed_add(to->into, &decode->reader, agg, asked->field, field, &done);
+    if (all && agg != QUERY_COUNT && !to->has_packed) {
+        err = scan_packed_begin(&to->packed, to->into, decode->section_rows);
+        to->has_packed = err == ERR_OK;
+    }
+    if (err == ERR_OK && all && agg != QUERY_COUNT)
+        err = scan_packed_add(&to->packed, to->into, &decode->reader, agg, asked->field, field,
+                              &done);
     if (err != ERR_OK || done)
         return err;
     if (!all || agg != QUERY_COUNT) /* To count rows, nobody has to look at values. */
@@ -442,6 +450,7 @@ enum err scan_aggregate(const struct snapshot *snapshot, const struct query *que
     err = scan_regions_run(&regions, SCAN_BY_TIME, add_region, &to);
     free(to.fields);
     free(to.groups);
+    scan_packed_fini(&to.packed);
     scan_regions_fini(&regions);
     return err;
 }

@@ -1,219 +1,198 @@
 #include "storage/scan_packed.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "storage/base/check.h"
 #include "storage/block/column.h"
 #include "storage/block/column_aggregate.h"
 #include "storage/block/column_float.h"
 
-enum { PARTS_MAX = 2 * BLOCK_ROWS_MAX / COLUMN_CHUNK + 2 };
-
-struct packed {
-    struct aggregate *into;
-    uint32_t agg;
-    uint32_t field; /* Of `into`. */
-    enum field_type type;
-    uint32_t rows;
-    const struct aggregate_run *runs;
-    uint32_t run_count;
-
-    /* The current chunk: rows `start` to start + count - 1, and the runs that have some of them,
-     * `run` to behind - 1. */
-    uint32_t start, count;
-    uint32_t run, behind;
+enum {
+    RUNS_MAX = BLOCK_ROWS_MAX + SCAN_PACKED_CHUNKS, /* Each chunk may cut one. */
+    FEW = 2, /* Runs of a chunk, for each of which it may be unpacked. */
 };
 
-static uint32_t run_end(const struct packed *packed, uint32_t run)
+/* A field of a section. */
+struct packed_field {
+    struct aggregate *into;
+    const struct section_reader *section;
+    uint32_t agg;
+    uint32_t at;    /* In the section. */
+    uint32_t field; /* Of `into`. */
+    enum field_type type;
+};
+
+/* ---- Runs of chunks ------------------------------------------------------------------------- */
+
+void scan_packed_fini(struct scan_packed *packed)
 {
-    return packed->runs[run].start + packed->runs[run].rows;
+    free(packed->runs);
+    *packed = (struct scan_packed){0};
 }
 
-/* Go to the next chunk. False: there is none, or no run has any of what is left. */
-static bool next_chunk(struct packed *packed)
+static uint32_t lesser(uint32_t a, uint32_t b)
 {
-    uint32_t left;
-
-    packed->start += packed->count;
-    if (packed->behind > packed->run && run_end(packed, packed->behind - 1) > packed->start)
-        packed->run = packed->behind - 1;
-    else
-        packed->run = packed->behind;
-    left = packed->rows - packed->start;
-    packed->count = left < COLUMN_CHUNK ? left : COLUMN_CHUNK;
-    while (packed->behind < packed->run_count &&
-           packed->runs[packed->behind].start < packed->start + packed->count)
-        packed->behind++;
-    return left > 0 && packed->run < packed->run_count;
+    return a < b ? a : b;
 }
 
-/* The rows of a run in the chunk, counted there. */
-static void clip(const struct packed *packed, uint32_t run, uint32_t *ret_first, uint32_t *ret_end)
+/* The part of a run in the chunk of `count` rows that begins at row `start`; `before` is the part
+ * before it. */
+static struct lanes_run cut(const struct aggregate_run *run, uint32_t start, uint32_t count,
+                            uint32_t inverse, const struct lanes_run *before)
 {
-    uint32_t start = packed->runs[run].start, end = run_end(packed, run) - packed->start;
+    uint32_t first = run->start > start ? run->start - start : 0;
+    uint32_t end = lesser(run->start + run->rows - start, count);
 
-    *ret_first = start > packed->start ? start - packed->start : 0;
-    *ret_end = end < packed->count ? end : packed->count;
+    return (struct lanes_run){
+        .into = run->cell,
+        .first = (uint16_t)first,
+        .end = (uint16_t)end,
+        .before = before->end == first ? before->last : column_int_place(count, inverse, first),
+        .last = column_int_place(count, inverse, end),
+        .window = lanes_window(end - first),
+    };
 }
 
-/* ---- Sums ---------------------------------------------------------------------------------- */
-
-static enum err add_sums(struct packed *packed, uint8_t exponent,
-                         const struct column_int_sums *sums)
+enum err scan_packed_begin(struct scan_packed *packed, const struct aggregate *into, uint32_t rows)
 {
-    int64_t totals[COLUMN_CHUNK], so_far = 0;
-    uint32_t values[COLUMN_CHUNK], n = 0, at = 0; /* `so_far` is the sum of `at` values. */
+    uint32_t run_count, next = 0, made = 0;
+    const struct aggregate_run *runs = aggregate_runs(into, &run_count);
 
-    for (uint32_t run = packed->run; run < packed->behind; run++, n++) {
-        uint32_t first, end;
-        int64_t sum;
+    if (packed->runs == NULL)
+        packed->runs = malloc(RUNS_MAX * sizeof *packed->runs);
+    if (packed->runs == NULL)
+        return err_set(ERR_NO_MEMORY, "scan: no memory for the runs of a chunk");
+    packed->rows = rows;
+    for (uint32_t chunk = 0, start = 0; start < rows; chunk++, start += COLUMN_CHUNK) {
+        uint32_t count = lesser(rows - start, COLUMN_CHUNK);
+        uint32_t inverse = column_int_inverse(count);
+        const struct lanes_run none = {0}, *before = &none;
 
-        clip(packed, run, &first, &end);
-        if (first > at)
-            so_far = column_int_sum(sums, first);
-        sum = column_int_sum(sums, end);
-        totals[n] = sum - so_far;
-        values[n] = end - first;
-        so_far = sum;
-        at = end;
+        while (next < run_count && runs[next].start < start + count) {
+            CHECK(made < RUNS_MAX);
+            packed->runs[made] = cut(&runs[next], start, count, inverse, before);
+            before = &packed->runs[made++];
+            if (runs[next].start + runs[next].rows > start + count)
+                break; /* The next chunk has the rest. */
+            next++;
+        }
+        packed->ends[chunk] = made;
     }
-    return aggregate_run_sums(packed->into, packed->run, n, packed->field, exponent, totals,
-                              values);
+    packed->run_count = made;
+    return ERR_OK;
 }
 
-static enum err add_values(struct packed *packed, const uint64_t *bits)
+/* ---- A chunk -------------------------------------------------------------------------------- */
+
+static enum err corrupt(const struct packed_field *field)
 {
-    enum err err = ERR_OK;
-
-    for (uint32_t run = packed->run; run < packed->behind && err == ERR_OK; run++) {
-        uint32_t first, end;
-
-        clip(packed, run, &first, &end);
-        err = aggregate_run_values(packed->into, run, packed->field, bits + first, end - first);
-    }
-    return err;
-}
-
-static enum err corrupt(const struct section_reader *reader, uint32_t at)
-{
-    struct slice name = section_field(reader, at).name;
-    const struct snapshot_source *source = reader->source;
+    struct slice name = section_field(field->section, field->at).name;
+    const struct snapshot_source *source = field->section->source;
 
     if (source->segment == NULL) /* scan_decode names the block. */
         return err_set(ERR_CORRUPT, "bad values of field %.*s", (int)name.size, name.data);
-    return err_set(
-        ERR_CORRUPT, "%s: group %" PRIu32 ", chunk %" PRIu32 ": bad values of field %.*s",
-        segment_path(source->segment), source->group, reader->at, (int)name.size, name.data);
+    return err_set(ERR_CORRUPT,
+                   "%s: group %" PRIu32 ", chunk %" PRIu32 ": bad values of field %.*s",
+                   segment_path(source->segment), source->group, field->section->at, (int)name.size,
+                   name.data);
 }
 
-static enum err sum_up(struct packed *packed, const struct section_reader *reader, uint32_t at,
-                       struct reader *values)
+/* Whatever the values are. */
+static enum err add_values(const struct packed_field *field, struct reader *values, uint32_t count,
+                           const struct lanes_run *runs, uint32_t run_count)
 {
-    enum err err = values->bad ? corrupt(reader, at) : ERR_OK;
+    uint64_t bits[COLUMN_CHUNK];
 
-    while (err == ERR_OK && next_chunk(packed)) {
-        uint64_t bits[COLUMN_CHUNK];
-        struct column_int_sums sums;
-        uint8_t exponent;
-
-        if (packed->run == packed->behind) {
-            column_aggregate_skip(values, packed->type, packed->count);
-            err = values->bad ? corrupt(reader, at) : ERR_OK;
-            continue;
-        }
-        if (column_aggregate_sums(values, packed->type, packed->count, &exponent, &sums)) {
-            err = add_sums(packed, exponent, &sums);
-            continue;
-        }
-        if (packed->type == FIELD_FLOAT)
-            column_float_get_chunk(values, packed->count, bits);
-        else
-            column_int_get_chunk(values, packed->count, bits);
-        err = values->bad ? corrupt(reader, at) : add_values(packed, bits);
-    }
-    return err;
+    if (field->type == FIELD_FLOAT)
+        column_float_get_chunk(values, count, bits);
+    else
+        column_int_get_chunk(values, count, bits);
+    return values->bad ? corrupt(field)
+                       : aggregate_add_values(field->into, field->field, runs, run_count, bits);
 }
 
-/* ---- Minima and maxima --------------------------------------------------------------------- */
-
-/* What a chunk adds to a run. */
-struct part {
-    uint32_t run;
-    struct aggregate_cell cell;
-};
-
-static uint64_t extreme_of(const struct packed *packed, const struct column_aggregate *totals)
+static enum err add_sums(const struct packed_field *field, struct reader *values, uint32_t count,
+                         const struct lanes_run *runs, uint32_t run_count)
 {
-    uint64_t extreme = packed->agg == QUERY_MIN ? totals->min : totals->max;
+    struct column_int_sums sums;
+    uint8_t exponent;
 
-    return packed->type == FIELD_FLOAT && totals->exact
-               ? column_aggregate_float(extreme, totals->exponent)
-               : extreme;
+    return column_aggregate_sums(values, field->type, count, &exponent, &sums)
+               ? aggregate_add_sums(field->into, field->field, exponent, runs, run_count, &sums)
+               : add_values(field, values, count, runs, run_count);
 }
 
-/* The parts of the chunk, and the reader behind it. */
-static void find_extremes(const struct packed *packed, struct reader *values, struct part *parts,
-                          uint32_t *part_count)
+/* Of a few runs: unpack the chunk once for each. */
+static void find_few(const struct packed_field *field, struct reader *values, uint32_t count,
+                     const struct lanes_run *runs, uint32_t run_count, uint64_t *ret_bits)
 {
-    struct column_aggregate totals;
     struct reader behind = *values;
 
-    for (uint32_t run = packed->run; run < packed->behind && !behind.bad; run++) {
-        uint32_t first, end;
+    for (uint32_t i = 0; i < run_count && !behind.bad; i++) {
+        struct column_aggregate totals = {0};
 
         behind = *values;
-        clip(packed, run, &first, &end);
-        column_aggregate_chunk(&behind, packed->type, packed->count, first, end, &totals);
-        CHECK(*part_count < PARTS_MAX);
-        parts[(*part_count)++] = (struct part){
-            .run = run, .cell = {.count = end - first, .as.bits = extreme_of(packed, &totals)}};
+        column_aggregate_chunk(&behind, field->type, count, runs[i].first, runs[i].end, &totals);
+        ret_bits[i] = field->agg == QUERY_MIN ? totals.min : totals.max;
+        if (field->type == FIELD_FLOAT && totals.exact && !behind.bad)
+            ret_bits[i] = column_aggregate_float(ret_bits[i], totals.exponent);
     }
-    if (packed->run == packed->behind)
-        column_aggregate_skip(&behind, packed->type, packed->count);
     *values = behind;
 }
 
-/* Nothing is added, and *ret_done stays false, if the bytes are damaged: decoding says how. */
-static enum err find_all_extremes(struct packed *packed, struct reader *values, bool *ret_done)
+static enum err add_extremes(const struct packed_field *field, struct reader *values,
+                             uint32_t count, const struct lanes_run *runs, uint32_t run_count)
 {
-    struct part parts[PARTS_MAX];
-    uint32_t part_count = 0;
-    enum err err = ERR_OK;
+    uint64_t bits[COLUMN_CHUNK];
 
-    while (next_chunk(packed) && !values->bad)
-        find_extremes(packed, values, parts, &part_count);
-    *ret_done = !values->bad;
-    for (uint32_t i = 0; i < part_count && *ret_done && err == ERR_OK; i++)
-        err = aggregate_run_part(packed->into, &packed->runs[parts[i].run], packed->field,
-                                 &parts[i].cell);
-    return err;
+    if (run_count <= FEW)
+        find_few(field, values, count, runs, run_count, bits);
+    else if (!column_aggregate_extremes(values, field->type, count, field->agg == QUERY_MIN, runs,
+                                        run_count, bits))
+        return add_values(field, values, count, runs, run_count);
+    return values->bad ? corrupt(field)
+                       : aggregate_add_extremes(field->into, field->field, runs, run_count, bits);
 }
 
 /* -------------------------------------------------------------------------------------------- */
 
-enum err scan_packed_add(struct aggregate *into, struct section_reader *reader, uint32_t agg,
-                         uint32_t at, uint32_t field, bool *ret_done)
+enum err scan_packed_add(struct scan_packed *packed, struct aggregate *into,
+                         struct section_reader *reader, uint32_t agg, uint32_t at, uint32_t field,
+                         bool *ret_done)
 {
-    struct packed packed = {.into = into,
-                            .agg = agg,
-                            .field = field,
-                            .type = section_field(reader, at).type,
-                            .rows = reader->section.rows};
+    const struct packed_field of = {into, reader, agg, at, field, section_field(reader, at).type};
     bool is_sum = agg == QUERY_SUM || agg == QUERY_MEAN;
     struct reader values;
+    uint32_t run = 0;
     enum err err;
 
     *ret_done = false;
-    packed.runs = aggregate_runs(into, &packed.run_count);
-    if (!is_sum && (packed.type == FIELD_STRING || (agg != QUERY_MIN && agg != QUERY_MAX) ||
-                    packed.run_count > packed.rows / COLUMN_CHUNK + 2))
+    if (!is_sum && (of.type == FIELD_STRING || (agg != QUERY_MIN && agg != QUERY_MAX)))
         return ERR_OK;
     err = section_packed(reader, at, &values);
     if (err != ERR_OK)
         return err;
-    column_open_values(&values);
-    if (!is_sum)
-        return find_all_extremes(&packed, &values, ret_done);
     *ret_done = true;
-    return sum_up(&packed, reader, at, &values);
+    column_open_values(&values);
+    if (values.bad)
+        return corrupt(&of);
+    for (uint32_t start = 0, chunk = 0; start < packed->rows && err == ERR_OK; chunk++) {
+        uint32_t count = lesser(packed->rows - start, COLUMN_CHUNK);
+        uint32_t run_count = packed->ends[chunk] - run;
+        const struct lanes_run *runs = packed->runs + run;
+
+        if (run == packed->run_count)
+            break; /* Nobody asks for what is left. */
+        if (run_count == 0) {
+            column_aggregate_skip(&values, of.type, count);
+            err = values.bad ? corrupt(&of) : ERR_OK;
+        } else {
+            err = is_sum ? add_sums(&of, &values, count, runs, run_count)
+                         : add_extremes(&of, &values, count, runs, run_count);
+        }
+        run = packed->ends[chunk];
+        start += count;
+    }
+    return err;
 }

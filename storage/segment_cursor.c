@@ -362,9 +362,13 @@ enum err segment_cursor_times(struct segment_cursor *cursor, uint32_t at, int64_
                     cursor->numbers, times_ns);
     if (!reader_done(&reader))
         return corrupt(cursor, column->offset, "times");
-    for (uint32_t i = 0; i < chunk->rows; i++)
-        if (times_ns[i] < chunk->time_min_ns || times_ns[i] > chunk->time_max_ns)
+    for (uint32_t run = 0, at_row = 0; run < chunk->runs; run++) { /* Times of a run ascend. */
+        uint32_t last = at_row + (uint32_t)cursor->numbers[SEGMENT_CHUNK_ROWS + run] - 1;
+
+        if (times_ns[at_row] < chunk->time_min_ns || times_ns[last] > chunk->time_max_ns)
             return corrupt(cursor, column->offset, "times");
+        at_row = last + 1;
+    }
     return ERR_OK;
 }
 

@@ -135,6 +135,42 @@ bool column_aggregate_sums(struct reader *reader, enum field_type type, uint32_t
     return true;
 }
 
+/* Makes the better one the greater, as signed numbers. */
+static uint64_t flip_of(enum field_type type, bool want_min)
+{
+    return (type == FIELD_UINT ? 1ull << 63 : 0) ^ (want_min ? UINT64_MAX : 0);
+}
+
+bool column_aggregate_extremes(struct reader *reader, enum field_type type, uint32_t count,
+                               bool want_min, const struct lanes_run *runs, uint32_t run_count,
+                               uint64_t *ret_bits)
+{
+    struct reader inside = *reader;
+    uint64_t values[COLUMN_CHUNK], any = 0;
+    uint8_t exponent = 0;
+
+    CHECK(count <= COLUMN_CHUNK);
+    CHECK(run_count <= COLUMN_CHUNK);
+    CHECK(type != FIELD_STRING);
+    if (type == FIELD_FLOAT) {
+        exponent = reader_u8(&inside);
+        if (exponent > COLUMN_DECIMAL_EXPONENT_MAX || reader_varint(&inside) != 0)
+            return false;
+    }
+    column_int_get_roomy(&inside, count, values);
+    *reader = inside;
+    if (inside.bad)
+        return false;
+    for (uint32_t i = 0; i < count && type == FIELD_BOOL; i++)
+        any |= values[i] >> 1;
+    lanes_kernels()->find_extremes(values, count, flip_of(type, want_min), runs, run_count,
+                                   ret_bits);
+    if (type == FIELD_FLOAT)
+        any = lanes_kernels()->to_floats(ret_bits, run_count, exponent);
+    reader->bad = any != 0;
+    return any == 0;
+}
+
 void column_aggregate_skip(struct reader *reader, enum field_type type, uint32_t count)
 {
     if (type == FIELD_FLOAT)

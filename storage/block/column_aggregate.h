@@ -54,6 +54,15 @@ void column_aggregate_chunk(struct reader *reader, enum field_type type, uint32_
 bool column_aggregate_sums(struct reader *reader, enum field_type type, uint32_t count,
                            uint8_t *ret_exponent, struct column_int_sums *ret_sums);
 
+/**
+ * QUERY_MIN or QUERY_MAX of many runs of a chunk: the bits of values.
+ *
+ * Returns  false: it has other floats than decimals. The reader did not move, unless it is bad.
+ */
+bool column_aggregate_extremes(struct reader *reader, enum field_type type, uint32_t count,
+                               bool want_min, const struct lanes_run *runs, uint32_t run_count,
+                               uint64_t *ret_bits);
+
 /** Pass over a chunk. */
 void column_aggregate_skip(struct reader *reader, enum field_type type, uint32_t count);
 

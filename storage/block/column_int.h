@@ -29,6 +29,7 @@
 #include <stdbool.h>
 
 #include "storage/base/bytes.h"
+#include "storage/block/lanes.h"
 
 enum { COLUMN_CHUNK = 1024 };
 
@@ -46,6 +47,8 @@ void column_int_get_some(struct reader *reader, uint32_t count, uint32_t first, 
 /** One chunk: 1 to COLUMN_CHUNK values. */
 void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *out);
 void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_values);
+/** The same, with room for COLUMN_CHUNK: what stands behind the values is undefined. */
+void column_int_get_roomy(struct reader *reader, uint32_t count, uint64_t *ret_values);
 void column_int_skip_chunk(struct reader *reader, uint32_t count);
 
 /* Of some values of a chunk. The sum has 128 bits, in two's complement. */
@@ -65,12 +68,12 @@ struct column_int_totals {
 void column_int_get_totals(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
                            bool has_sign, struct column_int_totals *ret_totals);
 
-/* Running sums of a chunk, each in one of eight lanes of `rows` (lanes.h). */
+/* Running sums of a chunk, each in one of eight lanes (lanes.h). The first place is for the sum of
+ * no value, the next seven are not used. */
 struct column_int_sums {
-    uint32_t rows;
-    uint32_t inverse;                           /* 2^32 / rows, rounded up. */
-    uint64_t before[8];                         /* Sums of the lanes before. */
-    _Alignas(64) uint64_t inside[COLUMN_CHUNK]; /* Value `row` of `lane` at [row * 8 + lane]. */
+    uint64_t before[8]; /* Sums of the lanes before. */
+    _Alignas(
+        64) uint64_t inside[8 + COLUMN_CHUNK]; /* Value `row` of `lane`: [8 + row * 8 + lane]. */
 };
 
 /**
@@ -81,15 +84,24 @@ struct column_int_sums {
 bool column_int_get_sums(struct reader *reader, uint32_t count, bool has_sign,
                          struct column_int_sums *ret_sums);
 
-/** The sum of the first `end` values. */
-static inline int64_t column_int_sum(const struct column_int_sums *sums, uint32_t end)
+/** For column_int_place(): 2^32 / rows of the lanes, rounded up. */
+static inline uint32_t column_int_inverse(uint32_t count)
 {
-    uint32_t at = end - 1;
-    uint32_t lane = (uint32_t)((uint64_t)at * sums->inverse >> 32);
+    return UINT32_MAX / lanes_rows(count) + 1; /* Exact for quotients below 1024 / 8. */
+}
 
-    if (end == 0)
-        return 0;
-    return (int64_t)(sums->before[lane] + sums->inside[(at - lane * sums->rows) * 8 + lane]);
+/** Where the sum of the first `end` values of a chunk of `count` stands, in all columns. */
+static inline uint16_t column_int_place(uint32_t count, uint32_t inverse, uint32_t end)
+{
+    uint32_t lane = (uint32_t)((uint64_t)(end - 1) * inverse >> 32);
+
+    return end == 0 ? 0 : (uint16_t)(8 + (end - 1 - lane * lanes_rows(count)) * 8 + lane);
+}
+
+/** The sum at a place. */
+static inline int64_t column_int_sum(const struct column_int_sums *sums, uint16_t place)
+{
+    return (int64_t)(sums->before[place % 8] + sums->inside[place]);
 }
 
 #endif

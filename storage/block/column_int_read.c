@@ -138,7 +138,8 @@ static bool unpack_lanes(struct reader *reader, const struct chunk *chunk, uint6
     return true;
 }
 
-static void get_lanes(struct reader *reader, const struct chunk *chunk, uint64_t *ret_values)
+static void get_lanes(struct reader *reader, const struct chunk *chunk, bool roomy,
+                      uint64_t *ret_values)
 {
     _Alignas(64) uint64_t packed[LANES_NUMBERS_MAX];
     uint32_t rows = lanes_rows(chunk->count);
@@ -146,7 +147,7 @@ static void get_lanes(struct reader *reader, const struct chunk *chunk, uint64_t
 
     if (!unpack_lanes(reader, chunk, packed, &sums))
         return;
-    if (chunk->count == rows * LANES) {
+    if (roomy || chunk->count == rows * LANES) {
         lanes_kernels()->restore(packed, rows, &chunk->model, &sums, ret_values);
     } else {
         _Alignas(64) uint64_t values[LANES_NUMBERS_MAX];
@@ -156,16 +157,26 @@ static void get_lanes(struct reader *reader, const struct chunk *chunk, uint64_t
     }
 }
 
-void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_values)
+static void get_chunk(struct reader *reader, uint32_t count, bool roomy, uint64_t *ret_values)
 {
     struct chunk chunk;
 
     if (!read_head(reader, count, &chunk))
         return;
     if (chunk.in_lanes)
-        get_lanes(reader, &chunk, ret_values);
+        get_lanes(reader, &chunk, roomy, ret_values);
     else
         get_plain(reader, &chunk, ret_values);
+}
+
+void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_values)
+{
+    get_chunk(reader, count, false, ret_values);
+}
+
+void column_int_get_roomy(struct reader *reader, uint32_t count, uint64_t *ret_values)
+{
+    get_chunk(reader, count, true, ret_values);
 }
 
 void column_int_skip_chunk(struct reader *reader, uint32_t count)
@@ -262,17 +273,17 @@ void column_int_get_totals(struct reader *reader, uint32_t count, uint32_t first
 /* ---- Running sums -------------------------------------------------------------------------- */
 
 /* A chunk whose numbers are there, as if they stood in lanes. */
-static uint64_t accumulate(const uint64_t *values, uint32_t count, uint64_t bias,
-                           struct column_int_sums *sums)
+static uint64_t accumulate(const uint64_t *values, uint32_t count, uint64_t bias, uint64_t *inside)
 {
+    uint32_t rows = lanes_rows(count);
     uint64_t sum = 0, any = 0;
 
-    memset(sums->inside, 0, sizeof sums->inside); /* Lanes may be empty. */
+    memset(inside, 0, COLUMN_CHUNK * sizeof *inside); /* Lanes may be empty. */
     for (uint32_t at = 0, lane = 0, row = 0; at < count; at++) {
         sum += values[at];
         any |= values[at] + bias;
-        sums->inside[row * LANES + lane] = sum;
-        if (++row < sums->rows)
+        inside[row * LANES + lane] = sum;
+        if (++row < rows)
             continue;
         row = 0;
         lane++;
@@ -287,29 +298,27 @@ bool column_int_get_sums(struct reader *reader, uint32_t count, bool has_sign,
     const uint64_t limit = 1ull << 50; /* 1024 times it is still below 2^63. */
     const uint64_t bias = has_sign ? limit : 0;
     uint32_t rows = lanes_rows(count);
+    uint64_t *inside = ret_sums->inside + LANES;
     uint64_t values[COLUMN_CHUNK], any;
     struct lanes_sums sums;
     struct chunk chunk;
 
     static_assert(LANES == sizeof ret_sums->before / sizeof *ret_sums->before, "one a lane");
-    ret_sums->rows = rows;
-    ret_sums->inverse = UINT32_MAX / rows + 1; /* Exact for quotients below 1024 / 8. */
     if (!read_head(reader, count, &chunk))
         return false;
     if (chunk.in_lanes) {
-        if (!unpack_lanes(reader, &chunk, ret_sums->inside, &sums))
+        if (!unpack_lanes(reader, &chunk, inside, &sums))
             return false;
-        any = lanes_kernels()->accumulate(ret_sums->inside, rows, &chunk.model, &sums, bias,
-                                          ret_sums->inside);
+        any = lanes_kernels()->accumulate(inside, rows, &chunk.model, &sums, bias, inside);
     } else {
         get_plain(reader, &chunk, values);
         if (reader->bad)
             return false;
-        any = accumulate(values, count, bias, ret_sums);
+        any = accumulate(values, count, bias, inside);
     }
+    ret_sums->inside[0] = 0;
     ret_sums->before[0] = 0;
     for (uint32_t lane = 1; lane < LANES; lane++)
-        ret_sums->before[lane] =
-            ret_sums->before[lane - 1] + ret_sums->inside[(rows - 1) * LANES + lane - 1];
+        ret_sums->before[lane] = ret_sums->before[lane - 1] + inside[(rows - 1) * LANES + lane - 1];
     return any < limit + bias;
 }

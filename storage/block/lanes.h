@@ -66,6 +66,25 @@ struct lanes_model {
     uint64_t step;   /* Order 2: the difference of number 0 minus base. Order 3: the slope. */
 };
 
+/* Numbers `first` to `end` - 1 of a chunk, at least one, that go into one result. */
+struct lanes_run {
+    uint32_t into; /* The caller's: which result. */
+    uint16_t first, end;
+    uint16_t before, last; /* Where running sums up to them stand: column_int_place(). */
+    uint16_t window;       /* lanes_window() */
+    uint16_t unused;
+};
+
+enum { LANES_WINDOW_MAX = 8 };
+
+/** The width of the windows that cover a run of `count` numbers, at least 1. */
+static inline uint16_t lanes_window(uint32_t count)
+{
+    if (count >= LANES_WINDOW_MAX)
+        return LANES_WINDOW_MAX;
+    return (uint16_t)(1u << (31 - (unsigned)__builtin_clz(count)));
+}
+
 /* Of packed numbers, by lane: what tells where the next lane begins. */
 struct lanes_sums {
     uint64_t sum[LANES];    /* Of the numbers. */
@@ -132,6 +151,11 @@ struct lanes_kernels {
     uint64_t (*accumulate)(const uint64_t *packed_rows, uint32_t rows,
                            const struct lanes_model *model, const struct lanes_sums *sums,
                            uint64_t bias, uint64_t *ret_rows);
+
+    /** Of each run the number for which number ^ flip, as a signed one, is greatest. `numbers` are
+     * scratch then. */
+    void (*find_extremes)(uint64_t *numbers, uint32_t count, uint64_t flip,
+                          const struct lanes_run *runs, uint32_t run_count, uint64_t *ret_extremes);
 
     /** The integers of decimals with `exponent` digits. Not 0 if a value does not come back. */
     uint64_t (*to_integers)(const uint64_t *bits, uint32_t count, unsigned exponent,

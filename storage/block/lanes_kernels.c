@@ -9,21 +9,12 @@
 
 #include "storage/base/varint.h"
 #include "storage/block/column_decimal.h"
+#include "storage/block/lanes_extremes.h"
 #include "storage/block/lanes_registers.h"
 
 extern const struct lanes_kernels LANES_TABLE;
 
 /* ---- Looking at numbers -------------------------------------------------------------------- */
-
-INLINE int64_t lesser_one(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-INLINE int64_t greater_one(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
 
 static void find_spans(const uint64_t *numbers, uint32_t count, struct lanes_span ret_spans[3])
 {
@@ -576,6 +567,7 @@ const struct lanes_kernels LANES_TABLE = {
     .restore = restore,
     .reduce = reduce,
     .accumulate = accumulate,
+    .find_extremes = find_extremes,
     .to_integers = to_integers,
     .to_floats = to_floats,
     .reduce_floats = reduce_floats,

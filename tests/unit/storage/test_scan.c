@@ -609,7 +609,7 @@ static struct lines aggregate_of_store(struct store *store, const struct query *
 
 static struct query random_history_query(uint64_t *chance, int64_t now)
 {
-    static const int64_t widths[] = {0, 0, 100, 1000, 10000, 100000};
+    static const int64_t widths[] = {0, 10, 100, 1000, 10000, 100000};
     static const char *const fields[] = {"f", "i", "u"};
     static const char *const hosts[] = {"a", "d", "none"};
     struct query query = everything();

@@ -154,7 +154,9 @@ static void check_sums(enum field_type type, const uint64_t *values, const uint6
         }
         cr_assert(reader_done(&reader));
         for (uint32_t end = 0; end <= count; end++) {
-            cr_assert_eq(column_int_sum(&sums, end), want, "%u of %u", end, count);
+            cr_assert_eq(
+                column_int_sum(&sums, column_int_place(count, column_int_inverse(count), end)),
+                want, "%u of %u", end, count);
             want += end < count ? (int64_t)integers[end] : 0;
         }
     }
@@ -188,6 +190,104 @@ Test(column_aggregate, knows_the_sums_of_all_runs)
             check_sums(FIELD_FLOAT, values, integers, count, true);
         }
     }
+}
+
+/* Runs of every length, some places in none of them. */
+static uint32_t pick_runs(uint64_t *state, uint32_t count, struct lanes_run *runs)
+{
+    uint64_t longest = 1 + seed_below(state, seed_below(state, 3) == 0 ? count : 20);
+    uint32_t made = 0, at = 0;
+
+    while (at < count) {
+        uint32_t length = 1 + (uint32_t)seed_below(state, longest);
+
+        length = length < count - at ? length : count - at;
+        if (made == 0 || seed_below(state, 8) != 0)
+            runs[made++] = (struct lanes_run){.first = (uint16_t)at,
+                                              .end = (uint16_t)(at + length),
+                                              .window = lanes_window(length)};
+        at += length;
+    }
+    return made;
+}
+
+/* Extremes of all runs on each level are those of one run after the other. */
+static void check_extremes(enum field_type type, const uint64_t *values, uint32_t count,
+                           bool want_min, const struct lanes_run *runs, uint32_t run_count)
+{
+    struct bytes out = {0};
+
+    column_put_values(type, values, count, NULL, &out);
+    for (enum cpu_level level = CPU_SCALAR; level <= cpu_level_max(); level++) {
+        struct reader reader = reader_on(out.data, out.size), before;
+        uint64_t bits[COLUMN_CHUNK];
+
+        cr_assert_eq(cpu_use(cpu_level_name(level)), ERR_OK);
+        column_open_values(&reader);
+        before = reader;
+        cr_assert(column_aggregate_extremes(&reader, type, count, want_min, runs, run_count, bits));
+        cr_assert(reader_done(&reader));
+        for (uint32_t i = 0; i < run_count; i++) {
+            struct column_aggregate one = {0};
+            uint64_t want;
+
+            reader = before;
+            column_aggregate_chunk(&reader, type, count, runs[i].first, runs[i].end, &one);
+            cr_assert(one.exact);
+            want = want_min ? one.min : one.max;
+            want = type == FIELD_FLOAT ? column_aggregate_float(want, one.exponent) : want;
+            cr_assert_eq(bits[i], want, "%u to %u of %u", runs[i].first, runs[i].end, count);
+        }
+    }
+    bytes_fini(&out);
+}
+
+Test(column_aggregate, knows_the_extremes_of_all_runs)
+{
+    uint64_t state = seed_of_run("column_aggregate");
+    uint64_t values[COLUMN_CHUNK], bools[COLUMN_CHUNK], floats[COLUMN_CHUNK];
+    struct lanes_run runs[COLUMN_CHUNK];
+
+    for (int turn = 0; turn < 300; turn++) {
+        uint32_t count = turn < 70 ? 1 + (uint32_t)turn : pick_count(&state);
+        uint32_t run_count = pick_runs(&state, count, runs);
+        unsigned shift = (unsigned)seed_below(&state, 64);
+        bool want_min = seed_below(&state, 2) == 0;
+
+        for (uint32_t i = 0; i < count; i++) {
+            values[i] = seed_next(&state) >> shift;
+            bools[i] = seed_below(&state, 5) == 0;
+            floats[i] = column_decimal_pattern(((double)seed_below(&state, 5000) - 2000) / 100);
+        }
+        check_extremes(FIELD_INT, values, count, want_min, runs, run_count);
+        check_extremes(FIELD_UINT, values, count, want_min, runs, run_count);
+        check_extremes(FIELD_BOOL, bools, count, want_min, runs, run_count);
+        check_extremes(FIELD_FLOAT, floats, count, want_min, runs, run_count);
+    }
+}
+
+Test(column_aggregate, leaves_extremes_of_other_floats_to_others)
+{
+    const struct lanes_run run = {.first = 0, .end = 9, .window = lanes_window(9)};
+    uint64_t values[9] = {0}, bits;
+    struct bytes out = {0};
+    struct reader reader, before;
+
+    values[5] = column_decimal_pattern(NAN);
+    column_put_values(FIELD_FLOAT, values, 9, NULL, &out);
+    reader = reader_on(out.data, out.size);
+    column_open_values(&reader);
+    before = reader;
+    cr_assert(!column_aggregate_extremes(&reader, FIELD_FLOAT, 9, true, &run, 1, &bits));
+    cr_assert(!reader.bad);
+    cr_assert_eq(reader.at, before.at);
+    bytes_clear(&out);
+    values[5] = 2; /* No boolean. */
+    column_int_put_chunk(values, 9, &out);
+    reader = reader_on(out.data, out.size);
+    cr_assert(!column_aggregate_extremes(&reader, FIELD_BOOL, 9, true, &run, 1, &bits));
+    cr_assert(reader.bad);
+    bytes_fini(&out);
 }
 
 Test(column_aggregate, leaves_sums_to_others_where_they_could_overflow)
