@@ -20,6 +20,7 @@
 #include "node/options.h"
 #include "storage/base/cpu.h"
 #include "storage/base/log_line.h"
+#include "storage/base/turnstile.h"
 
 enum { EXIT_USAGE = 2, SETS_MAX = 64 };
 
@@ -191,7 +192,9 @@ static int run(const struct options *options, bool rejoin)
     int code;
 
     take_signals(&signals);
-    (void)snprintf(threads, sizeof threads, "%u", options->pool_threads);
+    /* One more for when a long job steps aside. */
+    (void)snprintf(threads, sizeof threads, "%u", options->pool_threads + 1);
+    turnstile_open(options->pool_threads);
     (void)setenv("UV_THREADPOOL_SIZE", threads, 1);
     do {
         again = false;

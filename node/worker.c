@@ -16,6 +16,7 @@
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
+#include "storage/base/turnstile.h"
 
 enum {
     MAIL_CAPACITY = 1024, /* Descriptors in each ring between two workers. */
@@ -104,7 +105,9 @@ static void pool_run(uv_work_t *work)
 {
     struct pool_job *job = CONTAINER_OF(work, struct pool_job, work);
 
+    turnstile_enter();
     job->run(job);
+    turnstile_leave();
 }
 
 static void pool_done(uv_work_t *work, int status)
@@ -118,12 +121,9 @@ static void pool_done(uv_work_t *work, int status)
 
 void worker_pool(struct worker *worker, struct pool_job *job)
 {
-    int status;
-
     job->worker = worker;
     worker->pool_jobs++;
-    status = uv_queue_work(&worker->loop, &job->work, pool_run, pool_done);
-    CHECK(status == 0);
+    CHECK(uv_queue_work(&worker->loop, &job->work, pool_run, pool_done) == 0);
 }
 
 /* ---- Groups -------------------------------------------------------------------------------- */

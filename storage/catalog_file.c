@@ -8,6 +8,7 @@
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
 #include "storage/base/metric.h"
+#include "storage/base/turnstile.h"
 #include "storage/catalog_build.h"
 
 enum { PATH_SIZE = 4096, WINDOW = 1 << 20 };
@@ -226,13 +227,13 @@ static enum err write_file(const struct disk *disk, const char *dir,
     return disk->sync_dir(disk->ctx, dir);
 }
 
-enum err catalog_file_write(const struct disk *disk, const char *dir, uint32_t shard,
-                            const struct catalog_view *view, struct catalog_files *files,
-                            struct catalog_run *const *runs, const atomic_bool *cancel,
-                            struct catalog_run **ret_run)
+/* Those behind the first `kept`, and what is new, as one. */
+static enum err write_run(const struct disk *disk, const char *dir, uint32_t shard,
+                          const struct catalog_view *view, struct catalog_files *files,
+                          struct catalog_run *const *runs, uint32_t kept, const atomic_bool *cancel,
+                          struct catalog_run **ret_run)
 {
     uint32_t series = catalog_files_series(files);
-    uint32_t kept = keep(files, view->count - series);
     uint32_t merged = files->count - kept;
     struct catalog_run *inputs[CATALOG_FILES_MAX + 1];
     struct catalog_file_info info;
@@ -258,4 +259,22 @@ enum err catalog_file_write(const struct disk *disk, const char *dir, uint32_t s
     files->count = kept + 1;
     files->files[kept] = info;
     return ERR_OK;
+}
+
+enum err catalog_file_write(const struct disk *disk, const char *dir, uint32_t shard,
+                            const struct catalog_view *view, struct catalog_files *files,
+                            struct catalog_run *const *runs, const atomic_bool *cancel,
+                            struct catalog_run **ret_run)
+{
+    uint32_t kept = keep(files, view->count - catalog_files_series(files)), before = 0;
+    bool steps_aside;
+    enum err err;
+
+    for (uint32_t i = 0; i < kept; i++)
+        before += files->files[i].count;
+    steps_aside = view->count - before >= CATALOG_FILE_LONG && turnstile_step_aside();
+    err = write_run(disk, dir, shard, view, files, runs, kept, cancel, ret_run);
+    if (steps_aside)
+        turnstile_step_back();
+    return err;
 }

@@ -27,6 +27,8 @@ enum {
     CATALOG_FILE_NAME_SIZE = 16,
     CATALOG_FILE_SMALL = 1 << 16, /* Series: a run of fewer is always merged with the next one. */
     CATALOG_FILE_GROWTH = 4,
+    CATALOG_FILE_LONG = 1 << 20, /* Series: a run of more takes so long that others go on meanwhile
+                                    (base/turnstile.h). */
 };
 
 #define CATALOG_FILE_SUFFIX ".mrc"
