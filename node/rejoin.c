@@ -109,6 +109,11 @@ bool rejoin_is_lost(const struct rejoin *rejoin, uint32_t group)
     return began(rejoin, group) == REJOIN_LOST;
 }
 
+bool rejoin_keeps_log(const struct rejoin *rejoin, uint32_t group)
+{
+    return began(rejoin, group) == REJOIN_BEHIND;
+}
+
 bool rejoin_install(const struct rejoin *rejoin, uint32_t group, struct group_install *ret_install)
 {
     const struct rejoin_entry *entry = &rejoin->list.entries[group];

@@ -49,6 +49,8 @@ void rejoin_free(struct rejoin *rejoin);
 bool rejoin_is_silent(const struct rejoin *rejoin, uint32_t group);
 /** It has forgotten what it may have promised, and has no term to tell. */
 bool rejoin_is_lost(const struct rejoin *rejoin, uint32_t group);
+/** It may go on with the log that it has: nothing of that may go. */
+bool rejoin_keeps_log(const struct rejoin *rejoin, uint32_t group);
 /** What the group begins with. False: as usual. */
 bool rejoin_install(const struct rejoin *rejoin, uint32_t group, struct group_install *ret_install);
 /** A group that is silent, or began again and may be mute. False: there is none. */

@@ -402,12 +402,13 @@ static void put_on_board(struct shard *shard, const struct board_group *board)
     uv_mutex_unlock(&node->board_lock);
 }
 
-/* It begins again, with another log: nobody needs what stands in this one. */
+/* If it begins again with another log for certain, nobody needs what stands in this one. */
 static void tick_silent(struct shard *shard, struct board_group *board)
 {
     board->group.leader = rejoin_leader(shard->worker->node->rejoin, shard->number);
     put_on_board(shard, board);
-    if (shard->kept_after == UINT64_MAX)
+    if (shard->kept_after == UINT64_MAX ||
+        rejoin_keeps_log(shard->worker->node->rejoin, shard->number))
         return;
     shard->kept_after = UINT64_MAX;
     log_port_keep_after(shard->worker->log, shard->number, UINT64_MAX);

@@ -384,6 +384,7 @@ Test(rejoin, who_is_behind_goes_on_when_it_is_not_or_nobody_leads)
     start(false);
     cr_assert(rejoin_is_silent(rejoin, 0));
     cr_assert_not(rejoin_is_lost(rejoin, 0));
+    cr_assert(rejoin_keeps_log(rejoin, 0));
     wait_restart();
     cr_assert_eq(installed_index, 0);
     stop();
@@ -419,6 +420,7 @@ Test(rejoin, who_was_mute_and_is_behind_does_not_go_on_without_a_leader)
     others[1].state.snapshot_size = 0;
     start(false);
     cr_assert(rejoin_is_silent(rejoin, 0));
+    cr_assert_not(rejoin_keeps_log(rejoin, 0));
     wait_said("no node leads");
     clock_ahead_ms = 11000;
     for (unsigned before = others[1].asked; others[1].asked < before + 2;)
