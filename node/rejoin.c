@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "node/meta.h"
 #include "node/rejoin_internal.h"
 #include "node/shard.h"
 #include "node/worker.h"
@@ -198,7 +199,7 @@ static void give_up(struct rejoin *rejoin, uint32_t group)
 
 static bool may_give_up(const struct rejoin_group *group, enum err err)
 {
-    return group->began == REJOIN_BEHIND &&
+    return rejoin_may_go_on(group) &&
            (err == ERR_END || worker_now_ms() - group->leader_ms > GIVE_UP_MS);
 }
 
@@ -221,6 +222,8 @@ static bool run_round(struct rejoin *rejoin)
         }
         if (err == ERR_CANCELED)
             return false;
+        if (group->staged.state == REJOIN_READY)
+            continue; /* What an earlier round has got will do. */
         if (may_give_up(group, err)) {
             give_up(rejoin, i);
             continue;
@@ -399,20 +402,32 @@ static void run(void *arg)
     }
 }
 
+/* What the node knows of a group by itself. */
+static void look_at_own(struct rejoin_group *group, const struct shard *shard,
+                        enum rejoin_state state)
+{
+    struct group_state own;
+
+    group_state(shard->group, &own);
+    group->own_term = own.term;
+    group->own_snapshot = own.snapshot;
+    group->own_last = own.last > own.snapshot ? own.last : own.snapshot;
+    if (shard->meta != NULL)
+        group->own_sealed = meta_applied(shard->meta);
+    else if (shard->store != NULL)
+        group->own_sealed = store_sealed_index(shard->store);
+    group->leader_ms = worker_now_ms();
+    group->began = state;
+}
+
 enum err rejoin_start(struct rejoin *rejoin)
 {
     struct node *node = rejoin->node;
     enum err err;
 
-    for (uint32_t i = 0; i < node->groups; i++) {
-        struct group_state state;
-
-        group_state(node->workers[node_owner(node, i)].groups[i]->group, &state);
-        rejoin->groups[i].own_term = state.term;
-        rejoin->groups[i].own_last = state.last;
-        rejoin->groups[i].leader_ms = worker_now_ms();
-        rejoin->groups[i].began = rejoin->list.entries[i].state;
-    }
+    for (uint32_t i = 0; i < node->groups; i++)
+        look_at_own(&rejoin->groups[i], node->workers[node_owner(node, i)].groups[i],
+                    rejoin->list.entries[i].state);
     rejoin->started = true;
     if (rejoin_list_is_empty(&rejoin->list))
         rejoin_remove_logs(node); /* Left by a crash. */

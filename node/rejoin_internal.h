@@ -15,8 +15,11 @@
 struct rejoin_group {
     enum rejoin_state began; /* Of this start; what is silent stays so until the next one. */
     uint64_t own_term;       /* As the log has it, */
-    uint64_t own_last;       /* and its last entry. */
+    uint64_t own_last;       /* and its last entry, */
+    uint64_t own_snapshot;   /* and its newest snapshot. */
     uint64_t leader_ms;      /* A leader answered; the start, if none. The thread's. */
+    uint64_t own_sealed;     /* Its state, as it stood on the disk, is of that entry. */
+    bool touched;            /* That may be another one now. The thread's. */
     bool given_up;           /* It goes on as it was, with the next start. The thread's. */
     _Atomic uint64_t leader;
     struct rejoin_entry staged; /* The thread's. */
@@ -43,6 +46,12 @@ struct rejoin {
     bool stopping;
     bool told; /* A group's worker said something. */
 };
+
+/** It has forgotten nothing, and its state on the disk is still one that its log goes with. */
+static inline bool rejoin_may_go_on(const struct rejoin_group *group)
+{
+    return group->began == REJOIN_BEHIND && !group->touched && group->own_sealed <= group->own_last;
+}
 
 /** There is no log. ERR_INVALID: there is, or the node is alone; ERR_IO, ERR_NO_MEMORY. */
 MUST_CHECK enum err rejoin_check_no_log(const struct node *node);

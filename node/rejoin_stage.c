@@ -172,6 +172,15 @@ static enum err fetch_files(struct rejoin *rejoin, uint32_t shard, struct store 
     return err;
 }
 
+/* From here on the disk may have another state than the one that was staged, or that the log goes
+ * with. */
+static void touch(struct rejoin_group *group)
+{
+    bytes_fini(&group->staged.configuration);
+    group->staged = (struct rejoin_entry){0};
+    group->touched = true;
+}
+
 /* All that the manifest names, and then the manifest. */
 static enum err fetch_state(struct rejoin *rejoin, uint32_t shard, struct store *store,
                             const struct manifest *manifest, uint64_t leader)
@@ -188,8 +197,10 @@ static enum err fetch_state(struct rejoin *rejoin, uint32_t shard, struct store 
         err = disk->sync_dir(disk->ctx, store_dir(store));
     if (err == ERR_OK && FAULT("rejoin.manifest"))
         err = err_set(ERR_IO, "injected before the manifest");
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
+        touch(group);
         err = manifest_save(manifest, disk, store_dir(store));
+    }
     if (err != ERR_OK) {
         free(files);
         return err;
@@ -232,34 +243,45 @@ static enum err install_shard(struct rejoin *rejoin, uint32_t shard, struct slic
     return err;
 }
 
+static enum err install_meta(struct rejoin *rejoin, struct slice state, uint64_t index)
+{
+    touch(&rejoin->groups[0]);
+    return meta_install(rejoin->node, state, index);
+}
+
 /* ---- A group -------------------------------------------------------------------------------- */
 
 static enum err take_snapshot(struct rejoin *rejoin, uint32_t number, const struct poll *poll,
                               const uint8_t *bytes)
 {
-    struct rejoin_group *group = &rejoin->groups[number];
+    struct rejoin_entry entry = {
+        .state = REJOIN_READY, .until = poll->state.last, .until_term = poll->state.term};
     struct fetch_snapshot snapshot;
     enum err err = fetch_get_snapshot(bytes, poll->state.snapshot_size, &snapshot);
 
     if (err != ERR_OK)
         return err;
-    err = number == 0
-              ? meta_install(rejoin->node, snapshot.state, snapshot.index)
-              : install_shard(rejoin, number - 1, snapshot.state, snapshot.index, poll->leader);
-    if (err != ERR_OK)
+    if (snapshot.index < rejoin->groups[number].own_snapshot)
+        return err_set(ERR_UNAVAILABLE,
+                       "its state ends at entry %" PRIu64 ", our log begins behind %" PRIu64
+                       ": it has to seal first",
+                       snapshot.index, rejoin->groups[number].own_snapshot);
+    entry.index = snapshot.index;
+    entry.term = snapshot.term;
+    entry.configuration_index = snapshot.configuration_index;
+    bytes_put(&entry.configuration, snapshot.configuration.data, snapshot.configuration.size);
+    if (entry.configuration.failed)
+        err = err_set(ERR_NO_MEMORY, "a configuration");
+    else
+        err = number == 0
+                  ? install_meta(rejoin, snapshot.state, snapshot.index)
+                  : install_shard(rejoin, number - 1, snapshot.state, snapshot.index, poll->leader);
+    if (err != ERR_OK) {
+        bytes_fini(&entry.configuration);
         return err;
-    bytes_fini(&group->staged.configuration);
-    group->staged = (struct rejoin_entry){
-        .state = REJOIN_READY,
-        .index = snapshot.index,
-        .term = snapshot.term,
-        .configuration_index = snapshot.configuration_index,
-        .until = poll->state.last,
-        .until_term = poll->state.term,
-    };
-    bytes_put(&group->staged.configuration, snapshot.configuration.data,
-              snapshot.configuration.size);
-    return group->staged.configuration.failed ? err_set(ERR_NO_MEMORY, "a configuration") : ERR_OK;
+    }
+    rejoin->groups[number].staged = entry;
+    return ERR_OK;
 }
 
 enum err rejoin_stage(struct rejoin *rejoin, uint32_t group)
@@ -273,7 +295,7 @@ enum err rejoin_stage(struct rejoin *rejoin, uint32_t group)
         return err;
     atomic_store_explicit(&rejoin->groups[group].leader, who.leader, memory_order_relaxed);
     rejoin->groups[group].leader_ms = worker_now_ms();
-    if (rejoin->groups[group].began == REJOIN_BEHIND &&
+    if (rejoin_may_go_on(&rejoin->groups[group]) &&
         rejoin->groups[group].own_last + 1 >= who.state.first)
         return err_set(ERR_END, "node %" PRIu64 " has entries from %" PRIu64 " on", who.leader,
                        who.state.first);

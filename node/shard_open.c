@@ -69,7 +69,8 @@ static enum err lose_state(struct shard *shard)
 
 static enum err open_meta(struct shard *shard)
 {
-    enum err err = meta_open(shard, shard->silent, &shard->meta);
+    bool absent = shard->silent && !rejoin_keeps_log(shard->worker->node->rejoin, 0);
+    enum err err = meta_open(shard, absent, &shard->meta);
 
     if (err != ERR_CORRUPT || shard->worker->node->options.cluster.node_count == 1)
         return err;

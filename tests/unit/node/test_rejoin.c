@@ -28,12 +28,15 @@ static struct other {
 
 static struct node node;
 static struct worker worker = {.node = &node};
-static struct shard shard = {.worker = &worker};
+static char meta_place;
+static struct shard shard = {.worker = &worker, .meta = (struct meta *)&meta_place};
 static struct shard *groups[1] = {&shard};
 static struct mem_disk *memory;
 static struct rejoin *rejoin;
 static struct group_state own;
 static struct bytes snapshot;
+static bool slow_round; /* The next one takes so long that another follows, and sees: */
+static uint64_t first_then;
 static uint64_t installed_index;
 static enum err install_err;
 
@@ -66,6 +69,14 @@ enum err meta_install(const struct node *of, struct slice state, uint64_t index)
     return ERR_OK;
 }
 
+static uint64_t own_sealed;
+
+uint64_t meta_applied(const struct meta *meta)
+{
+    (void)meta;
+    return own_sealed;
+}
+
 void router_free_piece(struct piece_request *request)
 {
     buf_unref(request->bytes);
@@ -91,6 +102,11 @@ static enum err play(struct piece_request *request)
     other->asked++;
     if (other->away)
         return err_set(ERR_UNAVAILABLE, "node %u is not connected", (unsigned)request->server);
+    if (piece->kind == FETCH_KIND_SNAPSHOT && slow_round) {
+        clock_ahead_ms += 6000;
+        slow_round = false;
+        others[1].state.first = first_then;
+    }
     if (piece->kind == FETCH_KIND_SNAPSHOT)
         return answer(request, snapshot.data + piece->offset, piece->length);
     cr_assert_eq(piece->kind, FETCH_KIND_STATE);
@@ -275,6 +291,17 @@ Test(rejoin, a_group_whose_state_alone_is_lost_hears_its_leader)
     cr_assert_eq(installed_index, 70);
 }
 
+Test(rejoin, a_state_that_our_log_does_not_reach_back_to_is_not_taken)
+{
+    own.snapshot = 71;
+    cr_assert_eq(rejoin_open(&node, false, &rejoin), ERR_OK);
+    cr_assert_eq(rejoin_lose_state(rejoin, 0), ERR_OK);
+    cr_assert_eq(rejoin_start(rejoin), ERR_OK);
+    wait_said("it has to seal first");
+    cr_assert_eq(installed_index, 0);
+    cr_assert_not(atomic_load(&node.again));
+}
+
 Test(rejoin, a_leader_of_a_term_that_is_over_does_not_count)
 {
     others[3].away = true;
@@ -428,4 +455,43 @@ Test(rejoin, who_was_mute_and_is_behind_does_not_go_on_without_a_leader)
     cr_assert_not(atomic_load(&node.again));
     others[1].state.leads = true;
     wait_restart();
+}
+
+/* What is on the disk then is the other state, with which the old log does not go. */
+Test(rejoin, who_has_another_state_on_its_disk_does_not_go_on_with_its_log)
+{
+    struct group_install install;
+
+    start(false);
+    own.last = 80;
+    others[1].state.first = 91;
+    rejoin_behind(rejoin, 0, 80);
+    wait_restart();
+    stop();
+    slow_round = true;
+    first_then = 60;
+    start(false);
+    wait_restart();
+    stop();
+    start(false);
+    cr_assert(rejoin_install(rejoin, 0, &install));
+    cr_assert_eq(install.index, 70);
+    rejoin_done(rejoin, 0);
+    while (mem_disk_exists(memory, "data/" REJOIN_FILE ".copy"))
+        (void)sched_yield();
+    stop();
+
+    /* The same by a crash in between. */
+    others[1].state.first = 91;
+    start(false);
+    rejoin_behind(rejoin, 0, 80);
+    wait_restart();
+    stop();
+    own_sealed = 85;
+    others[1].state.first = 60;
+    installed_index = 0;
+    start(false);
+    cr_assert(rejoin_keeps_log(rejoin, 0));
+    wait_restart();
+    cr_assert_eq(installed_index, 70);
 }
