@@ -284,7 +284,7 @@ static void run_rounds(struct rejoin *rejoin)
             return;
         }
         if (!all)
-            sleep_a_while(rejoin, RETRY_MS << failed);
+            sleep_a_while(rejoin, (uint64_t)RETRY_MS << failed);
         failed = all ? 0 : failed < RETRY_DOUBLED_MAX ? failed + 1 : failed;
     }
 }

@@ -191,7 +191,7 @@ def test_who_was_left_behind(make_cluster):
     node = cluster.nodes[2]
     node.kill()
     first = min((cluster.nodes[0].dir / "log").glob("*.log")).name
-    load = cluster.load("--workload", "random", "--duration", "40", "--verify")
+    load = cluster.load("--workload", "random", "--duration", "40")
     wait_until(lambda: load.poll() is not None or all(
         min((n.dir / "log").glob("*.log")).name > first for n in cluster.nodes[:2]),
                "the log keeps it all", 60)
