@@ -19,11 +19,18 @@ BIN = pathlib.Path(os.environ["MILLRACE_BIN"])
 ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="exitcode=99", UBSAN_OPTIONS="halt_on_error=1")
 
 
+# Below those that the system gives to connections, which come and go at any time.
+EPHEMERAL = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+PORTS = range(10000, (EPHEMERAL if EPHEMERAL > 16384 else 32768) - 64, 64)
+
+
 def free_ports(count):
     """A base such that base to base + count - 1 are free now. Tests that run at the same time look
     in different places."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    for base in range(20000 + worker * 10000 + os.getpid() % 2000 * 4, 60000, 64):
+    first = worker * len(PORTS) // 4 + os.getpid() % (len(PORTS) // 4)
+    for at in range(len(PORTS)):
+        base = PORTS[(first + at) % len(PORTS)]
         sockets = []
         try:
             for port in range(base, base + count):
