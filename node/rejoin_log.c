@@ -52,8 +52,10 @@ static enum err list_names(const struct node *node, const char *dir, const char 
         return ERR_OK;
     if (err == ERR_OK && ret_names->no_memory)
         err = err_set(ERR_NO_MEMORY, "the names in %s", dir);
-    if (err != ERR_OK)
+    if (err != ERR_OK) {
         free(ret_names->found);
+        ret_names->found = NULL;
+    }
     return err;
 }
 
@@ -93,8 +95,7 @@ void rejoin_remove_logs(const struct node *node)
     }
     if (err != ERR_OK)
         log_warn("the damaged log stays: %s", err_detail());
-    else
-        free(names.found);
+    free(names.found);
 }
 
 enum err rejoin_check_no_log(const struct node *node)
