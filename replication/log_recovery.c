@@ -37,9 +37,8 @@ static enum err corrupt(const struct recovery *recovery, uint32_t number, uint64
                         const char *what)
 {
     return err_set(ERR_CORRUPT,
-                   "log %s/%08" PRIu32 ".log: offset %" PRIu64
-                   ": %s. The other nodes go on without "
-                   "this one: keep its directory and see docs/operations.md",
+                   "log %s/%08" PRIu32 ".log: offset %" PRIu64 ": %s. docs/operations.md says what "
+                   "becomes of it; keep the directory of a node that is alone",
                    recovery->log->dir, number, offset, what);
 }
 

@@ -252,10 +252,9 @@ static enum err opened(struct store *store, enum err err, struct store **ret_sto
 {
     if (err != ERR_OK) {
         if (err == ERR_CORRUPT)
-            err = err_wrap(err,
-                           "shard %u is damaged, leave this node stopped: the others go on without "
-                           "it (docs/operations.md)",
-                           store->options.shard);
+            err = err_wrap(
+                err, "shard %u is damaged: docs/operations.md says how it is mended, or what to do",
+                store->options.shard);
         else
             err = err_wrap(err, "shard %u", store->options.shard);
         store_close(store);
