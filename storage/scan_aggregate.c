@@ -9,10 +9,11 @@
 
 /* Aggregates of a region:
  *
- *     scan_tangle   which series are tangled: they need the last word of several blocks
- *     tangled       collected and merged, if they fit the memory; nothing was added before
+ *     scan_tangle   which series are tangled, and when: they may need the last word of several
+ *                   blocks; of these all times are looked at
  *     straight      added section by section: from the index what it knows of whole chunks, the
  *                   rest column by column, as they are decoded
+ *     tangled       collected and merged, in parts that fit the memory
  */
 
 enum { GROUP_NONE = -1, FIELD_NONE = -2 };
@@ -407,32 +408,116 @@ static enum err add_section(void *arg, struct scan_decode *decode)
 
 /* ---- A region ------------------------------------------------------------------------------- */
 
-static enum err add_region(void *arg, const struct scan_region *whole, enum scan_fit *ret_fit)
+struct look {
+    struct aggregate_to *to;
+    bool *twice; /* By slot of the whole region, */
+    uint32_t lo; /* which begins here. */
+};
+
+/* Called by scan_regions_run_part(). */
+static enum err look_for_twice(void *arg, const struct scan_region *region, enum scan_fit *ret_fit)
+{
+    struct look *look = arg;
+
+    return scan_regions_find_twice(look->to->regions, region, look->twice + (region->lo - look->lo),
+                                   ret_fit);
+}
+
+/* Runs that share time need merging only if they share a row: look at all times there. Only series
+ * with such a row stay tangled. */
+static enum err untangle(struct aggregate_to *to, const struct scan_region *whole,
+                         struct scan_tangle *tangle)
+{
+    uint32_t slots = whole->hi - whole->lo;
+    struct look look = {to, calloc(slots, sizeof *look.twice), whole->lo};
+    struct scan_region part = *whole;
+    enum err err = ERR_OK;
+
+    if (look.twice == NULL)
+        return err_set(ERR_NO_MEMORY, "scan: no memory for %" PRIu32 " series", slots);
+    part.only = tangle->tangled;
+    part.want = true;
+    for (uint32_t i = 0; i < tangle->span_count && err == ERR_OK; i++) {
+        part.from_ns = tangle->spans[i].from_ns;
+        part.last_ns = tangle->spans[i].last_ns;
+        err = scan_regions_run_part(to->regions, &part, SCAN_BY_TIME, look_for_twice, &look);
+    }
+    free(tangle->tangled);
+    tangle->tangled = look.twice;
+    tangle->count = 0;
+    for (uint32_t i = 0; i < slots; i++)
+        tangle->count += look.twice[i];
+    return err;
+}
+
+/* Called by scan_regions_run_part(). */
+static enum err merge_part(void *arg, const struct scan_region *region, enum scan_fit *ret_fit)
+{
+    struct aggregate_to *to = arg;
+
+    return scan_regions_collect(to->regions, region, add_merged, to, ret_fit);
+}
+
+/* Between the spans tangled series are straight, too. */
+static enum err add_tangled(struct aggregate_to *to, const struct scan_region *whole,
+                            const struct scan_tangle *tangle)
+{
+    struct scan_region part = *whole;
+    enum err err = ERR_OK;
+
+    part.only = tangle->tangled;
+    part.want = true;
+    for (uint32_t i = 0; i < tangle->span_count && err == ERR_OK; i++) {
+        const struct scan_span *span = &tangle->spans[i];
+
+        if (part.from_ns < span->from_ns) {
+            part.last_ns = span->from_ns - 1;
+            err = scan_decode_region(&to->regions->decode, &part, add_section, to);
+        }
+        part.from_ns = span->from_ns;
+        part.last_ns = span->last_ns;
+        if (err == ERR_OK)
+            err = scan_regions_run_part(to->regions, &part, SCAN_BY_TIME, merge_part, to);
+        if (span->last_ns >= whole->last_ns)
+            return err;
+        part.from_ns = span->last_ns + 1;
+    }
+    part.last_ns = whole->last_ns;
+    return err == ERR_OK ? scan_decode_region(&to->regions->decode, &part, add_section, to) : err;
+}
+
+static enum err add_all(struct aggregate_to *to, const struct scan_region *whole,
+                        struct scan_tangle *tangle)
+{
+    struct scan_region straight = *whole;
+    enum err err = begin_groups(to, whole);
+
+    if (err == ERR_OK && tangle->count > 0)
+        err = untangle(to, whole, tangle);
+    to->tangled = tangle->count;
+    straight.only = tangle->tangled;
+    straight.want = false;
+    if (err == ERR_OK)
+        err = scan_decode_region(&to->regions->decode, &straight, add_section, to);
+    return err == ERR_OK && tangle->count > 0 ? add_tangled(to, whole, tangle) : err;
+}
+
+static enum err add_region(void *arg, const struct scan_region *region, enum scan_fit *ret_fit)
 {
     struct aggregate_to *to = arg;
     struct scan_regions *regions = to->regions;
-    struct scan_region region = *whole;
     struct scan_tangle tangle;
     /* Half of the memory is for what is known of each series, half for collected rows. */
     uint64_t budget = regions->limits->memory_bytes / 2;
-    uint64_t group_bytes = (uint64_t)(whole->hi - whole->lo) * sizeof *to->groups;
-    enum err err = scan_tangle_find(&tangle, &regions->decode, whole,
+    uint64_t group_bytes = (uint64_t)(region->hi - region->lo) * sizeof *to->groups;
+    enum err err = scan_tangle_find(&tangle, &regions->decode, region,
                                     budget < group_bytes ? 0 : budget - group_bytes);
 
+    regions->collect.budget = budget;
     if (err == ERR_OK && tangle.full)
         *ret_fit = SCAN_TOO_MANY_SERIES;
-    if (err == ERR_OK && !tangle.full)
-        err = begin_groups(to, whole);
-    region.only = tangle.tangled;
-    region.want = true;
-    to->tangled = tangle.count;
-    if (err == ERR_OK && tangle.count > 0) {
-        regions->collect.budget = budget;
-        err = scan_regions_collect(regions, &region, add_merged, to, ret_fit);
-    }
-    region.want = false;
-    if (err == ERR_OK && *ret_fit == SCAN_FITS)
-        err = scan_decode_region(&regions->decode, &region, add_section, to);
+    else if (err == ERR_OK)
+        err = add_all(to, region, &tangle);
     scan_tangle_fini(&tangle);
     return err;
 }

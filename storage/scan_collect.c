@@ -212,7 +212,7 @@ static enum err read_section(struct scan_collect *collect, struct scan_chunk *ch
 
     if (err == ERR_OK)
         copy_kept(decode, chunk->times_ns, decode->times_ns, sizeof *decode->times_ns);
-    for (uint32_t i = 0; i < decode->asked_count && err == ERR_OK && !collect->full; i++) {
+    for (uint32_t i = 0; at < chunk->field_count && err == ERR_OK && !collect->full; i++) {
         const struct scan_field *asked = &decode->asked[i];
 
         if (asked->values == 0)
@@ -232,11 +232,11 @@ static enum err collect_section(void *arg, struct scan_decode *decode)
     size_t size;
     enum err err = scan_decode_runs(decode);
 
-    if (err == ERR_OK && decode->kept > 0)
+    if (err == ERR_OK && decode->kept > 0 && !collect->times_only)
         err = scan_decode_fields(decode, 1);
     if (err != ERR_OK || decode->kept == 0)
         return err;
-    for (uint32_t i = 0; i < decode->asked_count; i++)
+    for (uint32_t i = 0; i < decode->asked_count && !collect->times_only; i++)
         field_count += decode->asked[i].values > 0;
     size = sizeof *chunk + field_count * sizeof *chunk->fields +
            (uint64_t)decode->kept * (8 + 9 * (uint64_t)field_count);

@@ -42,6 +42,7 @@ struct scan_piece {
 struct scan_collect {
     struct scan_decode *decode; /* Borrowed. */
     uint64_t budget;            /* Bytes. */
+    bool times_only;            /* Chunks have no fields. */
     uint64_t used;
     uint64_t rows; /* Collected. */
     bool full;     /* The budget did not suffice: not all rows are here. */

@@ -143,6 +143,8 @@ static enum err grow_fields(struct scan_merge *merge, uint32_t count)
     struct bytes *texts;
     size_t size;
 
+    if (count == 0)
+        count = 1; /* Times alone. */
     if (count <= merge->field_capacity)
         return ERR_OK;
     texts = realloc(merge->texts, count * sizeof *texts);
@@ -302,9 +304,13 @@ static enum err join_rows(struct scan_merge *merge)
     int64_t time_ns = merge->heap[0].time_ns;
     enum err err = begin_row(merge, time_ns);
 
-    while (err == ERR_OK && merge->heap_count > 0 && merge->heap[0].time_ns == time_ns) {
+    for (uint32_t i = 0; err == ERR_OK && merge->heap_count > 0; i++) {
         const struct scan_merge_cursor *first = &merge->heap[0];
 
+        if (first->time_ns != time_ns)
+            break;
+        if (i > 0 && merge->twice != NULL)
+            merge->twice[merge->slot] = true;
         err = lay_over(merge, merge->collect->chunks[first->chunk], first->at);
         advance(merge, 1);
     }
@@ -387,6 +393,7 @@ enum err scan_merge_run(struct scan_merge *merge)
             err = scan_check(decode->limits);
         if (err != ERR_OK || count == 0)
             continue;
+        merge->slot = slot;
         merge->id = decode->match->ids[decode->region.lo + slot];
         err = run_series(merge, collect->order + start, count);
     }

@@ -25,7 +25,8 @@ struct scan_merge {
     const struct scan_collect *collect; /* Borrowed. */
     scan_merge_cb take;
     void *arg;
-    uint32_t id; /* Of the current series. */
+    bool *twice; /* Borrowed: set by slot where a row stands in two pieces. NULL: nobody asks. */
+    uint32_t slot, id; /* Of the current series. */
 
     struct scan_merge_cursor *heap; /* Owned: the pieces that have rows left, earliest first. */
     uint32_t heap_count, heap_capacity;

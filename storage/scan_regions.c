@@ -99,6 +99,8 @@ static bool split_series(const struct scan_region *region, struct scan_region ha
 
     halves[0] = halves[1] = *region;
     halves[0].hi = halves[1].lo = middle;
+    if (region->only != NULL)
+        halves[1].only = region->only + (middle - region->lo);
     return region->hi - region->lo > 1;
 }
 
@@ -141,13 +143,14 @@ static bool whole_region(const struct scan_regions *regions, struct scan_region 
     return ret_region->from_ns < query->to_ns;
 }
 
-enum err scan_regions_run(struct scan_regions *regions, enum scan_order order, scan_regions_cb work,
-                          void *arg)
+enum err scan_regions_run_part(struct scan_regions *regions, const struct scan_region *part,
+                               enum scan_order order, scan_regions_cb work, void *arg)
 {
     /* A split takes one off and puts two on; series halve 32 times, times 64 times. */
     struct scan_region stack[128];
-    uint32_t depth = whole_region(regions, &stack[0]) ? 1 : 0;
+    uint32_t depth = 1;
 
+    stack[0] = *part;
     while (depth > 0) {
         struct scan_region region = stack[--depth], halves[2];
         enum scan_fit fit = SCAN_FITS;
@@ -176,8 +179,18 @@ enum err scan_regions_run(struct scan_regions *regions, enum scan_order order, s
     return ERR_OK;
 }
 
-enum err scan_regions_collect(struct scan_regions *regions, const struct scan_region *region,
-                              scan_merge_cb take, void *arg, enum scan_fit *ret_fit)
+enum err scan_regions_run(struct scan_regions *regions, enum scan_order order, scan_regions_cb work,
+                          void *arg)
+{
+    struct scan_region whole;
+
+    return whole_region(regions, &whole) ? scan_regions_run_part(regions, &whole, order, work, arg)
+                                         : ERR_OK;
+}
+
+/* `twice` may be NULL. */
+static enum err collect_region(struct scan_regions *regions, const struct scan_region *region,
+                               scan_merge_cb take, void *arg, bool *twice, enum scan_fit *ret_fit)
 {
     struct scan_collect *collect = &regions->collect;
     struct scan_merge merge;
@@ -192,7 +205,37 @@ enum err scan_regions_collect(struct scan_regions *regions, const struct scan_re
         return ERR_OK;
     }
     scan_merge_init(&merge, collect, take, arg);
+    merge.twice = twice;
     err = scan_merge_run(&merge);
     scan_merge_fini(&merge);
+    return err;
+}
+
+enum err scan_regions_collect(struct scan_regions *regions, const struct scan_region *region,
+                              scan_merge_cb take, void *arg, enum scan_fit *ret_fit)
+{
+    return collect_region(regions, region, take, arg, NULL, ret_fit);
+}
+
+/* Takes rows from scan_merge. */
+static enum err take_nothing(void *arg, uint32_t id, const struct scan_chunk *chunk, uint32_t start,
+                             uint32_t rows)
+{
+    (void)arg;
+    (void)id;
+    (void)chunk;
+    (void)start;
+    (void)rows;
+    return ERR_OK;
+}
+
+enum err scan_regions_find_twice(struct scan_regions *regions, const struct scan_region *region,
+                                 bool *twice, enum scan_fit *ret_fit)
+{
+    enum err err;
+
+    regions->collect.times_only = true;
+    err = collect_region(regions, region, take_nothing, NULL, twice, ret_fit);
+    regions->collect.times_only = false;
     return err;
 }

@@ -50,9 +50,19 @@ void scan_regions_fini(struct scan_regions *regions);
 MUST_CHECK enum err scan_regions_run(struct scan_regions *regions, enum scan_order order,
                                      scan_regions_cb work, void *arg);
 
+/** The same for what lies in one region. */
+MUST_CHECK enum err scan_regions_run_part(struct scan_regions *regions,
+                                          const struct scan_region *part, enum scan_order order,
+                                          scan_regions_cb work, void *arg);
+
 /** Collect the rows of one region and hand them out by series. */
 MUST_CHECK enum err scan_regions_collect(struct scan_regions *regions,
                                          const struct scan_region *region, scan_merge_cb take,
                                          void *arg, enum scan_fit *ret_fit);
+
+/** Set twice[slot], by slot of the region, where a series has a row that stands in two places. */
+MUST_CHECK enum err scan_regions_find_twice(struct scan_regions *regions,
+                                            const struct scan_region *region, bool *twice,
+                                            enum scan_fit *ret_fit);
 
 #endif

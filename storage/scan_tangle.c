@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+enum { RUNS_FIRST = 1024 };
+
 /* ---- Sources that are alone ---------------------------------------------------------------- */
 
 /* A block, or what of a segment lies in the region: sources `first` to end - 1. */
@@ -77,6 +79,34 @@ static enum err find_alone(struct scan_tangle *tangle, const struct scan_decode 
 
 /* ---- Series that are tangled --------------------------------------------------------------- */
 
+struct scan_tangle_run {
+    int64_t first_ns, last_ns;
+    uint32_t slot;
+};
+
+/* Note a run; once they are too many, none is known any more. */
+static void note_run(struct scan_tangle *tangle, const struct scan_run *run)
+{
+    if (tangle->run_count == tangle->run_capacity) {
+        size_t capacity = tangle->run_capacity == 0 ? RUNS_FIRST : 2 * tangle->run_capacity;
+        struct scan_tangle_run *runs = NULL;
+
+        capacity = capacity < tangle->run_max ? capacity : tangle->run_max;
+        if (capacity > tangle->run_count)
+            runs = realloc(tangle->runs, capacity * sizeof *runs);
+        if (runs == NULL) {
+            free(tangle->runs);
+            tangle->runs = NULL;
+            tangle->run_count = tangle->run_capacity = tangle->run_max = 0;
+            return;
+        }
+        tangle->runs = runs;
+        tangle->run_capacity = capacity;
+    }
+    tangle->runs[tangle->run_count++] =
+        (struct scan_tangle_run){run->first_ns, run->last_ns, run->slot};
+}
+
 /* Called by scan_decode_region() for each section. */
 static enum err note_runs(void *arg, struct scan_decode *decode)
 {
@@ -95,22 +125,110 @@ static enum err note_runs(void *arg, struct scan_decode *decode)
         }
         tangle->seen[run->slot] = true;
         tangle->latest_ns[run->slot] = run->last_ns;
+        if (tangle->run_max > 0)
+            note_run(tangle, run);
     }
     return ERR_OK;
 }
+
+/* ---- Runs that share time ------------------------------------------------------------------- */
+
+static int compare_runs(const void *a, const void *b)
+{
+    const struct scan_tangle_run *left = a, *right = b;
+
+    if (left->slot != right->slot)
+        return left->slot < right->slot ? -1 : 1;
+    return (left->first_ns > right->first_ns) - (left->first_ns < right->first_ns);
+}
+
+/* Put in place of the runs of the series that are not known to be straight those times of theirs
+ * which several runs share. */
+static void join_runs(struct scan_tangle *tangle)
+{
+    struct scan_tangle_run *runs = tangle->runs;
+    size_t count = 0, joined = 0;
+
+    for (size_t i = 0; i < tangle->run_count; i++)
+        if (tangle->tangled[runs[i].slot])
+            runs[count++] = runs[i];
+    qsort(runs, count, sizeof *runs, compare_runs);
+    for (size_t i = 0, end; i < count; i = end) {
+        struct scan_tangle_run whole = runs[i];
+
+        for (end = i + 1; end < count && runs[end].slot == whole.slot; end++) {
+            if (runs[end].first_ns > whole.last_ns)
+                break;
+            if (runs[end].last_ns > whole.last_ns)
+                whole.last_ns = runs[end].last_ns;
+        }
+        if (end > i + 1)
+            runs[joined++] = whole;
+    }
+    tangle->run_count = joined;
+}
+
+/* Add a span that begins no earlier than those before it. */
+static void add_span(struct scan_tangle *tangle, int64_t from_ns, int64_t last_ns)
+{
+    struct scan_span *spans = tangle->spans;
+    uint32_t count = tangle->span_count;
+
+    if (count > 0 && from_ns <= spans[count - 1].last_ns) {
+        if (last_ns > spans[count - 1].last_ns)
+            spans[count - 1].last_ns = last_ns;
+        return;
+    }
+    if (count == SCAN_SPANS_MAX) { /* Two neighbours become one. */
+        count /= 2;
+        for (uint32_t i = 0; i < count; i++)
+            spans[i] = (struct scan_span){spans[2 * i].from_ns, spans[2 * i + 1].last_ns};
+    }
+    spans[count] = (struct scan_span){from_ns, last_ns};
+    tangle->span_count = count + 1;
+}
+
+static int compare_first(const void *a, const void *b)
+{
+    const struct scan_tangle_run *left = a, *right = b;
+
+    return (left->first_ns > right->first_ns) - (left->first_ns < right->first_ns);
+}
+
+/* All runs are known: tell what is tangled, and when. */
+static void compare_all(struct scan_tangle *tangle, size_t slots)
+{
+    join_runs(tangle);
+    for (size_t slot = 0; slot < slots; slot++)
+        tangle->tangled[slot] = false;
+    tangle->count = 0;
+    for (size_t i = 0; i < tangle->run_count; i++) {
+        bool *tangled = &tangle->tangled[tangle->runs[i].slot];
+
+        tangle->count += !*tangled;
+        *tangled = true;
+    }
+    qsort(tangle->runs, tangle->run_count, sizeof *tangle->runs, compare_first);
+    for (size_t i = 0; i < tangle->run_count; i++)
+        add_span(tangle, tangle->runs[i].first_ns, tangle->runs[i].last_ns);
+}
+
+/* -------------------------------------------------------------------------------------------- */
 
 enum err scan_tangle_find(struct scan_tangle *tangle, struct scan_decode *decode,
                           const struct scan_region *whole, uint64_t budget)
 {
     size_t slots = whole->hi - whole->lo;
+    uint64_t slot_bytes = slots * (sizeof *tangle->latest_ns + 3 * sizeof(bool));
     struct scan_region region = *whole;
     enum err err;
 
     *tangle = (struct scan_tangle){.budget = budget};
-    if (slots * (sizeof *tangle->latest_ns + 2 * sizeof(bool)) > budget) {
+    if (slot_bytes > budget) {
         tangle->full = true;
         return ERR_OK;
     }
+    tangle->run_max = (budget - slot_bytes) / sizeof *tangle->runs;
     tangle->latest_ns = malloc(slots * sizeof *tangle->latest_ns);
     tangle->seen = calloc(slots, sizeof *tangle->seen);
     tangle->tangled = calloc(slots, sizeof *tangle->tangled);
@@ -118,7 +236,15 @@ enum err scan_tangle_find(struct scan_tangle *tangle, struct scan_decode *decode
         return err_set(ERR_NO_MEMORY, "scan: no memory for the times of %zu series", slots);
     err = find_alone(tangle, decode, whole);
     region.pass = tangle->alone;
-    return err == ERR_OK ? scan_decode_region(decode, &region, note_runs, tangle) : err;
+    if (err == ERR_OK)
+        err = scan_decode_region(decode, &region, note_runs, tangle);
+    if (err == ERR_OK && tangle->count > 0 && tangle->runs != NULL)
+        compare_all(tangle, slots);
+    else if (err == ERR_OK && tangle->count > 0)
+        add_span(tangle, whole->from_ns, whole->last_ns);
+    free(tangle->runs);
+    tangle->runs = NULL;
+    return err;
 }
 
 void scan_tangle_fini(struct scan_tangle *tangle)

@@ -1,15 +1,19 @@
 /*
- * scan_tangle.h - which series of a region are tangled: their rows, in log order, do not come in
- * order of time.
+ * scan_tangle.h - which series of a region are tangled, and when: two runs of rows share some time.
  *
- *     block 1:  |  a a a          |      a: straight, each row stands for itself
- *     block 2:  |        a a  b b |      b: tangled, a later block may overwrite rows
- *     block 3:  |           b     |
+ *     block 1:  |  a a a       c c |      a: straight, each row stands for itself
+ *     block 2:  |        a a  b b  |      b: tangled, a later block may overwrite rows
+ *     block 3:  |  c c c     b     |      c: straight, though the later rows came first
+ *                            '--'         the span in which anything is tangled
  *
  * Segments and blocks that share no time with any other need no look at all: in a segment, no row
  * stands twice. Of the rest only times are decoded. What is straight, which is nearly everything,
  * can then be aggregated section by section, as it is; only what is tangled has to be
  * collected and merged.
+ *
+ * Runs are noted as they are found. Where they come in order of time, nothing more is done; runs of
+ * the other series are sorted and compared. If they do not fit the memory, these series are taken
+ * for tangled all the time: that is slow, and changes no result.
  *
  * Thread   The scan's.
  */
@@ -17,6 +21,13 @@
 #define STORAGE_SCAN_TANGLE_H
 
 #include "storage/scan_decode.h"
+
+/** Both inclusive. */
+struct scan_span {
+    int64_t from_ns, last_ns;
+};
+
+enum { SCAN_SPANS_MAX = 64 };
 
 struct scan_tangle {
     uint64_t budget;    /* Bytes. */
@@ -26,6 +37,10 @@ struct scan_tangle {
     bool *tangled;      /* Owned: by slot. */
     bool *alone;        /* Owned: by source of the snapshot: it shares no time with others. */
     uint32_t count;     /* Tangled series. */
+    struct scan_span spans[SCAN_SPANS_MAX]; /* Ascending and apart: outside, nothing is tangled. */
+    uint32_t span_count;
+    struct scan_tangle_run *runs; /* While it looks: owned; NULL: none, or more than fit. */
+    size_t run_count, run_capacity, run_max;
 };
 
 /** Look at a region. The errors of scan_decode_region(). Call scan_tangle_fini() in any case. */

@@ -10,6 +10,8 @@
  *             10 float fields of two decimals
  *   history   20 devices with long runs in each block, as sealed data has: the same fields
  *   wide      100000 devices, one row each in a block: what a run costs
+ *   crossed   100 devices, 100 rows of each in a block; every other block was overtaken by the next
+ *             one, as happens with several senders
  *   many      as many devices as --series says, with three rows of two fields, mixed only: what a
  *             series costs. The bench itself needs about 200 bytes for each, a scan what its limits
  *             say.
@@ -68,6 +70,12 @@ static void report(const char *set, const char *question, double points_a_second
 
 static const char *const names[FIELDS] = {"f0", "f1", "f2", "f3", "f4",
                                           "f5", "f6", "f7", "f8", "f9"};
+
+struct set {
+    const char *name;
+    uint32_t series, blocks, rows; /* Rows of each series in a block. */
+    bool crossed;
+};
 
 struct data {
     struct catalog *catalog;
@@ -385,15 +393,31 @@ static void measure_sealed(const char *set, const struct data *data, uint32_t co
     free_sources(&sealed);
 }
 
-static void measure_set(const char *set, uint32_t series, uint32_t blocks, uint32_t rows)
+/* Blocks 2 1 4 3 6 5 ... in place of 1 2 3 4 5 6 ...; the first stays. */
+static void cross(struct data *data, uint32_t blocks)
+{
+    struct snapshot_source *sources = data->snapshot.sources;
+
+    CHECK(data->snapshot.source_count == blocks);
+    for (uint32_t i = 1; i + 1 < blocks; i += 2) {
+        struct snapshot_source overtaken = sources[i];
+
+        sources[i] = sources[i + 1];
+        sources[i + 1] = overtaken;
+    }
+}
+
+static void measure_set(const struct set *set)
 {
     struct data data;
 
-    make_data(&data, series, FIELDS, blocks, rows);
+    make_data(&data, set->series, FIELDS, set->blocks, set->rows);
+    if (set->crossed)
+        cross(&data, set->blocks);
     place = "head";
-    measure_all(set, &data);
-    measure_sealed(set, &data, (data.snapshot.source_count + 1) / 2);
-    measure_sealed(set, &data, data.snapshot.source_count);
+    measure_all(set->name, &data);
+    measure_sealed(set->name, &data, (data.snapshot.source_count + 1) / 2);
+    measure_sealed(set->name, &data, data.snapshot.source_count);
     free_data(&data);
 }
 
@@ -443,10 +467,10 @@ static void measure_many(uint32_t series)
 
 /* ---- Command line -------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    uint32_t series, blocks, rows;
-} sets[] = {{"fleet", 1000, 40, 8}, {"history", 20, 16, 1000}, {"wide", 100000, 3, 1}};
+static const struct set sets[] = {{"fleet", 1000, 40, 8, false},
+                                  {"history", 20, 16, 1000, false},
+                                  {"wide", 100000, 3, 1, false},
+                                  {"crossed", 100, 40, 100, true}};
 
 enum { SETS = sizeof sets / sizeof *sets };
 
@@ -514,7 +538,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < SETS; i++)
         if (is_asked(argc, argv, sets[i].name))
-            measure_set(sets[i].name, sets[i].series, sets[i].blocks, sets[i].rows);
+            measure_set(&sets[i]);
     if (is_asked(argc, argv, "many"))
         measure_many(series);
     if (json != NULL) {
