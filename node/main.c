@@ -24,6 +24,11 @@
 
 enum { EXIT_USAGE = 2, SETS_MAX = 64 };
 
+/* Read by jemalloc: memory that nobody needs goes back to the system also where nobody asks for
+ * any. */
+extern const char *malloc_conf;
+const char *malloc_conf = "background_thread:true,max_background_threads:1";
+
 static const char usage[] =
     "millraced " MILLRACE_VERSION_TEXT ": one node of a Millrace site\n"
     "\n"
