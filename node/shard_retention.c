@@ -100,9 +100,12 @@ struct buf *shard_seal_order(struct shard *shard, struct slice tombstone, bool *
         shard->drops_done = schema->drop_max;
     planned = shard_compact_plan(shard, compactions);
     *ret_drops |= shard_compact_is_due(shard, planned);
-    entry =
-        seal_order_entry(shard->number - 1, store_applied_index(shard->store),
-                         &(struct seal_content){orders, count, tombstone, compactions, planned});
+    entry = seal_order_entry(shard->number - 1, store_applied_index(shard->store),
+                             &(struct seal_content){.databases = orders,
+                                                    .database_count = count,
+                                                    .tombstone = tombstone,
+                                                    .compactions = compactions,
+                                                    .compaction_count = planned});
     free(orders);
     return entry;
 }

@@ -15,6 +15,18 @@ static void put_compaction(const struct seal_compaction *compaction, struct byte
         bytes_put_u64(out, compaction->inputs[i]);
 }
 
+/* Orders without one end before them, as all did once. */
+static void put_cleans(const struct seal_content *content, struct bytes *out)
+{
+    if (content->clean_count == 0)
+        return;
+    bytes_put_u32(out, content->clean_count);
+    for (uint32_t i = 0; i < content->clean_count; i++) {
+        bytes_put_u64(out, content->cleans[i].number);
+        bytes_put_u64(out, content->cleans[i].index);
+    }
+}
+
 struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_content *content)
 {
     struct entry_header header = {.kind = ENTRY_SEAL, .shard = shard};
@@ -23,6 +35,7 @@ struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_co
 
     CHECK(content->database_count <= SEAL_DATABASES_MAX);
     CHECK(content->compaction_count <= SEAL_COMPACTIONS_MAX);
+    CHECK(content->clean_count <= SEAL_CLEANS_MAX);
     (void)bytes_add(&bytes, sizeof header);
     bytes_put_u64(&bytes, upto);
     bytes_put_u32(&bytes, content->database_count);
@@ -38,6 +51,7 @@ struct buf *seal_order_entry(uint32_t shard, uint64_t upto, const struct seal_co
     bytes_put_u32(&bytes, content->compaction_count);
     for (uint32_t i = 0; i < content->compaction_count; i++)
         put_compaction(&content->compactions[i], &bytes);
+    put_cleans(content, &bytes);
     if (!bytes.failed)
         entry = buf_new((uint32_t)bytes.size);
     if (entry != NULL) {
@@ -69,7 +83,26 @@ static struct seal_compaction read_compaction(struct reader *reader)
     return compaction;
 }
 
-/* All of them, behind which the order ends. */
+static struct seal_clean read_clean(struct reader *reader)
+{
+    uint64_t number = reader_u64(reader);
+
+    return (struct seal_clean){number, reader_u64(reader)};
+}
+
+static void check_cleans(struct seal_order *order, struct reader *reader)
+{
+    if (reader->bad || reader_left(reader) == 0)
+        return;
+    order->cleans_left = reader_u32(reader);
+    order->cleans = *reader;
+    if (order->cleans_left == 0 || order->cleans_left > SEAL_CLEANS_MAX)
+        reader->bad = true;
+    for (uint32_t i = 0; i < order->cleans_left && !reader->bad; i++)
+        (void)read_clean(reader);
+}
+
+/* All of them, and the clean segments, behind which the order ends. */
 static enum err check_compactions(struct seal_order *order, struct reader *reader)
 {
     order->compactions_left = reader_u32(reader);
@@ -78,10 +111,12 @@ static enum err check_compactions(struct seal_order *order, struct reader *reade
         reader->bad = true;
     for (uint32_t i = 0; i < order->compactions_left && !reader->bad; i++)
         (void)read_compaction(reader);
+    check_cleans(order, reader);
     if (reader_done(reader))
         return ERR_OK;
-    return err_set(ERR_INVALID, "a seal with %u compactions ends too early or too late",
-                   order->compactions_left);
+    return err_set(ERR_INVALID,
+                   "a seal with %u compactions and %u clean segments ends too early or too late",
+                   order->compactions_left, order->cleans_left);
 }
 
 static enum err check_tombstone(const struct seal_order *order, struct seal_order *ret_order)
@@ -141,5 +176,14 @@ bool seal_order_compaction(struct seal_order *order, struct seal_compaction *ret
         return false;
     order->compactions_left--;
     *ret_compaction = read_compaction(&order->compactions);
+    return true;
+}
+
+bool seal_order_clean(struct seal_order *order, struct seal_clean *ret_clean)
+{
+    if (order->cleans_left == 0)
+        return false;
+    order->cleans_left--;
+    *ret_clean = read_clean(&order->cleans);
     return true;
 }

@@ -26,11 +26,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct seal_database databases[SEAL_DATABASES_MAX];
     static struct seal_compaction compactions[SEAL_COMPACTIONS_MAX + 1];
+    static struct seal_clean cleans[SEAL_CLEANS_MAX + 1];
     struct buf *entry = buf_new((uint32_t)(sizeof(struct entry_header) + size));
     struct seal_order order, twice;
     struct slice tombstone;
     struct buf *again;
-    uint32_t count = 0, merged = 0;
+    uint32_t count = 0, merged = 0, clean = 0;
     uint64_t upto;
 
     CHECK(entry != NULL);
@@ -47,12 +48,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check_tombstone(tombstone);
         while (seal_order_compaction(&order, &compactions[merged]))
             merged++;
-        again = seal_order_entry(
-            0, upto, &(struct seal_content){databases, count, tombstone, compactions, merged});
+        while (seal_order_clean(&order, &cleans[clean]))
+            clean++;
+        again = seal_order_entry(0, upto,
+                                 &(struct seal_content){databases, count, tombstone, compactions,
+                                                        merged, cleans, clean});
         CHECK(again != NULL);
         CHECK(seal_order_read(again, &twice) == ERR_OK);
         CHECK(twice.upto == upto && twice.left == count && twice.tombstone.size == tombstone.size &&
-              twice.compactions_left == merged);
+              twice.compactions_left == merged && twice.cleans_left == clean);
         buf_unref(again);
     }
     buf_unref(entry);

@@ -84,12 +84,13 @@ struct buf *sim_order_entry(struct sim_replica *replica)
         CHECK(store_plan_compactions(replica->store.real, &rules, UINT64_MAX, compactions,
                                      &compaction_count) == ERR_OK);
     sim->counters->compactions += compaction_count;
-    entry = seal_order_entry(replica->number, replica->store.index,
-                             &(struct seal_content){&database,
-                                                    1,
-                                                    {(const char *)tombstone.data, tombstone.size},
-                                                    compactions,
-                                                    compaction_count});
+    entry = seal_order_entry(
+        replica->number, replica->store.index,
+        &(struct seal_content){.databases = &database,
+                               .database_count = 1,
+                               .tombstone = {(const char *)tombstone.data, tombstone.size},
+                               .compactions = compactions,
+                               .compaction_count = compaction_count});
     CHECK(entry != NULL && !tombstone.failed);
     bytes_fini(&tombstone);
     return entry;
