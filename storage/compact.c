@@ -103,6 +103,8 @@ static enum err merge_inputs(const struct compact_job *job, const struct sources
 {
     struct merge_filter filter = {.from_ns = job->cutoff_ns, .last_ns = INT64_MAX};
     struct tombstone *tombstones = NULL;
+    /* Up to the order. If it is known by now to be clean of more, that is nothing to it: what those
+     * deletes hide of the inputs is none of its rows anyway. */
     enum err err = tombstones_parse(&job->tombstones, job->info.clean_index, &tombstones,
                                     &filter.tombstone_count);
 
@@ -213,6 +215,7 @@ static enum err put_in_place(struct compact_job *job, struct manifest *manifest)
 
     if (err != ERR_OK)
         return err;
+    job->info.clean_index = compaction->info.clean_index; /* It may be more by now. */
     free(compaction->inputs);
     compaction->inputs = NULL;
     compaction->input_count = 0;

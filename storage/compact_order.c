@@ -107,6 +107,50 @@ enum err compact_order_take(struct manifest *manifest, struct seal_order order, 
     return err;
 }
 
+/* ---- Clean segments ------------------------------------------------------------------------ */
+
+/* Made or not: what is known of it. NULL: it is not there. */
+static struct segment_info *find_info(const struct manifest *manifest, uint64_t number)
+{
+    struct compaction *compaction = compactions_find(&manifest->compactions, number);
+
+    if (compaction != NULL)
+        return &compaction->info;
+    for (uint32_t i = 0; i < manifest->segment_count; i++)
+        if (manifest->segments[i].number == number)
+            return &manifest->segments[i];
+    return NULL;
+}
+
+enum err compact_order_clean(struct manifest *manifest, struct seal_order order, uint64_t index,
+                             struct seal_clean *ret_taken, uint32_t *ret_count)
+{
+    struct seal_clean clean;
+    uint64_t *inputs = NULL;
+    uint32_t input_count = 0, count = 0;
+    enum err err = compactions_inputs(&manifest->compactions, &inputs, &input_count);
+
+    if (err != ERR_OK)
+        return err;
+    while (seal_order_clean(&order, &clean)) {
+        struct segment_info *info = find_info(manifest, clean.number);
+
+        /* What becomes part of another one is gone where that one is made. */
+        if (info == NULL || compactions_have(inputs, input_count, clean.number) ||
+            clean.index <= info->clean_index || clean.index >= index) {
+            log_debug("shard=%u segment %" PRIu64 " was said to be clean up to log index %" PRIu64
+                      " by log index %" PRIu64 ", which does not fit any more: passed over",
+                      manifest->shard, clean.number, clean.index, index);
+            continue;
+        }
+        info->clean_index = clean.index;
+        ret_taken[count++] = clean;
+    }
+    free(inputs);
+    *ret_count = count;
+    return ERR_OK;
+}
+
 /* ---- Drops --------------------------------------------------------------------------------- */
 
 /* Numbers of what goes, ascending. */

@@ -24,6 +24,18 @@ MUST_CHECK enum err compact_order_take(struct manifest *manifest, struct seal_or
                                        uint64_t index, const struct seal_rule *rules);
 
 /**
+ * Take over what the order with that log index says of clean segments. A segment has to be in the
+ * line-up (manifest.h) and the index between what it is clean of and the order's own: else it is
+ * passed over.
+ *
+ * ret_taken  those that were taken over, up to SEAL_CLEANS_MAX
+ * Errors     ERR_NO_MEMORY
+ */
+MUST_CHECK enum err compact_order_clean(struct manifest *manifest, struct seal_order order,
+                                        uint64_t index, struct seal_clean *ret_taken,
+                                        uint32_t *ret_count);
+
+/**
  * Take from the manifest the segments that have no rows to keep. Of one that is still to be made
  * all inputs go, and only together.
  *

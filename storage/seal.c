@@ -46,9 +46,12 @@ static void forget_results(struct seal_job *job)
     while (job->segment_count > 0)
         segment_unref(job->segments[--job->segment_count]);
     free(job->dropped);
+    free(job->cleaned);
     free(job->room);
     job->dropped = NULL;
     job->dropped_count = 0;
+    job->cleaned = NULL;
+    job->cleaned_count = 0;
     job->room = NULL;
     compactions_fini(&job->compactions);
 }
@@ -280,6 +283,18 @@ static enum err copy_manifest(const struct manifest *from, const struct seal_job
     return err;
 }
 
+static enum err take_cleans(struct seal_job *job, const struct seal_order *order,
+                            struct manifest *manifest)
+{
+    if (order->cleans_left == 0)
+        return ERR_OK;
+    job->cleaned = malloc(order->cleans_left * sizeof *job->cleaned);
+    if (job->cleaned == NULL)
+        return err_set(ERR_NO_MEMORY, "%u clean segments", order->cleans_left);
+    return compact_order_clean(manifest, *order, job->last_index, job->cleaned,
+                               &job->cleaned_count);
+}
+
 static enum err change_segments(struct seal_job *job, struct manifest *manifest)
 {
     struct rules rules = {0};
@@ -290,6 +305,8 @@ static enum err change_segments(struct seal_job *job, struct manifest *manifest)
     err = rules_init(job, &rules);
     if (err == ERR_OK)
         err = compact_order_drop(manifest, rules.rules, &job->dropped, &job->dropped_count);
+    if (err == ERR_OK)
+        err = take_cleans(job, &order, manifest);
     if (err == ERR_OK)
         err = compact_order_take(manifest, order, job->last_index, rules.rules);
     if (err == ERR_OK)

@@ -20,7 +20,8 @@
  *            segments that have no others.
  *
  * COMPACTIONS  An order may name segments that become one. The job takes them into the manifest as
- *            compactions that wait; compact.h makes them, beside seals.
+ *            compactions that wait; compact.h makes them, beside seals. It may also say of
+ *            segments that deletes hide nothing of them: the job notes it in the manifest.
  *
  * SAME EVERYWHERE  What is frozen depends on the log alone: all that was applied before the seal's
  *            own entry, and catalog, producers and sums as they were then. So all replicas make
@@ -36,6 +37,7 @@
 
 #include <pthread.h>
 
+#include "storage/block/seal_order.h"
 #include "storage/catalog_file.h"
 #include "storage/head.h"
 #include "storage/manifest.h"
@@ -73,6 +75,8 @@ struct seal_job {
     uint32_t segment_count, segment_capacity;
     uint64_t *dropped; /* Owned: numbers of segments that are gone, ascending. */
     uint32_t dropped_count;
+    struct seal_clean *cleaned; /* Owned: segments that are clean of more than they were. */
+    uint32_t cleaned_count;
     struct segment **room; /* Owned: for all segments of the manifest, once it is taken in. */
 };
 

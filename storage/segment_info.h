@@ -11,7 +11,8 @@
 struct segment_info {
     uint64_t number;
     uint64_t first_index, last_index;
-    uint64_t clean_index; /* What deletes and drops up to this log index hide is not in it. */
+    uint64_t clean_index; /* What deletes and drops up to this log index hide is not in it. Of an
+                             open segment it may be more by now: segment_proof.h. */
     uint32_t database;    /* The only one with rows in it: its number (database_map.h). */
     int64_t window_first_ns, window_last_ns; /* Rows have times from the one to the other. */
     uint64_t size;                           /* Bytes of the file. */

@@ -6,10 +6,13 @@
 #include "storage/base/check.h"
 #include "storage/segment_damage.h"
 #include "storage/segment_format.h"
+#include "storage/segment_proof.h"
 
 struct segment {
     _Atomic uint32_t refs;
     atomic_bool damaged;
+    _Atomic uint64_t clean_index; /* Written by the worker that owns the shard, as `proof`. */
+    struct segment_proof proof;
     const struct disk *disk;
     struct file *file; /* NULL: it stands for one that cannot be read. */
     struct segment_info info;
@@ -239,6 +242,7 @@ static enum err open_known(const struct disk *disk, const char *path, uint32_t s
     if (err != ERR_OK)
         return err;
     segment->info = *info;
+    atomic_init(&segment->clean_index, info->clean_index);
     segment->shard = shard;
     (void)snprintf(segment->path, SEGMENT_PATH_SIZE, "%s", path);
     err = disk->open(disk->ctx, segment->path, flags, &segment->file);
@@ -285,6 +289,7 @@ enum err segment_stand_in(const struct disk *disk, const char *dir, const struct
     if (err != ERR_OK)
         return err;
     segment->info = *info;
+    atomic_init(&segment->clean_index, info->clean_index);
     put_path(dir, info, segment->path);
     segment->tables = calloc(1, sizeof *segment->tables);
     segment->groups = calloc(1, sizeof *segment->groups);
@@ -304,10 +309,13 @@ enum err segment_stand_in(const struct disk *disk, const char *dir, const struct
 
 enum err segment_open_again(const struct segment *segment, struct segment **ret_segment)
 {
+    struct segment_info info = segment->info;
+
     if (segment->file == NULL)
         return err_set(ERR_CORRUPT, "%s: damaged", segment->path);
-    return open_known(segment->disk, segment->path, segment->shard, &segment->info,
-                      FILE_READ | FILE_ONCE, ret_segment);
+    info.clean_index = segment_clean_index(segment);
+    return open_known(segment->disk, segment->path, segment->shard, &info, FILE_READ | FILE_ONCE,
+                      ret_segment);
 }
 
 /* What a manifest would say of it, from header and footer. */
@@ -454,6 +462,27 @@ void segment_blame(const struct segment *segment)
 bool segment_is_damaged(const struct segment *segment)
 {
     return atomic_load_explicit(&segment->damaged, memory_order_relaxed);
+}
+
+/* Whoever reads an older one is as right: segment_proof.h. So it orders nothing: relaxed. */
+uint64_t segment_clean_index(const struct segment *segment)
+{
+    return atomic_load_explicit(&segment->clean_index, memory_order_relaxed);
+}
+
+void segment_set_clean_index(struct segment *segment, uint64_t index)
+{
+    atomic_store_explicit(&segment->clean_index, index, memory_order_relaxed);
+}
+
+struct segment_proof segment_proof(const struct segment *segment)
+{
+    return segment->proof;
+}
+
+void segment_set_proof(struct segment *segment, struct segment_proof proof)
+{
+    segment->proof = proof;
 }
 
 const char *segment_path(const struct segment *segment)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "storage/database_map.h"
-#include "storage/segment.h"
+#include "storage/segment_proof.h"
 
 void snapshot_free(struct snapshot *snapshot)
 {
@@ -30,7 +30,7 @@ struct snapshot_source snapshot_group(struct segment *segment, uint32_t group)
 
     return (struct snapshot_source){.segment = segment,
                                     .index = segment_info(segment)->last_index,
-                                    .clean_index = segment_info(segment)->clean_index,
+                                    .clean_index = segment_clean_index(segment),
                                     .group = group,
                                     .rows = of->rows,
                                     .time_min_ns = of->time_min_ns,

@@ -11,6 +11,7 @@
 #include "storage/base/metric.h"
 #include "storage/block/seal_order.h"
 #include "storage/block/tombstone.h"
+#include "storage/segment_proof.h"
 #include "storage/store_internal.h"
 
 enum { SEAL_RETRY_S = 10 }; /* A full disk does not get better faster. */
@@ -263,7 +264,7 @@ static enum err apply_seal(struct store *store, uint64_t index, struct buf *entr
         *ret_outcome = STORE_REFUSED;
         return ERR_OK;
     }
-    news = order.upto > store->frozen_index || order.compactions_left > 0;
+    news = order.upto > store->frozen_index || order.compactions_left > 0 || order.cleans_left > 0;
     err = mark_drops(store, index, order, &news);
     if (err != ERR_OK)
         return err;
@@ -314,6 +315,16 @@ void store_keep_tombstones(struct store *store, uint64_t index, const struct byt
     store->tombstones.size = list->size + size;
 }
 
+/* One that is not made yet has it in the list of compactions. */
+static void take_cleans(struct store *store, const struct seal_job *job)
+{
+    for (uint32_t i = 0; i < job->cleaned_count; i++)
+        for (uint32_t s = 0; s < store->segment_count; s++)
+            if (segment_info(store->segments[s])->number == job->cleaned[i].number)
+                segment_set_clean_index(store->segments[s], job->cleaned[i].index);
+    metric_add(METRIC_SEGMENT_SPARED, job->cleaned_count);
+}
+
 static void take_segments(struct store *store, struct seal_job *job)
 {
     struct segment **segments = job->room;
@@ -334,6 +345,7 @@ static void take_segments(struct store *store, struct seal_job *job)
     store->segment_count = count;
     job->room = NULL;
     job->segment_count = 0;
+    take_cleans(store, job);
     store_keep_tombstones(store, job->last_index, &job->tombstones);
     compactions_fini(&store->compactions);
     store->compactions = job->compactions;

@@ -7,6 +7,7 @@
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "storage/block/tombstone.h"
+#include "storage/segment_proof.h"
 #include "storage/store_internal.h"
 
 enum {
@@ -87,12 +88,12 @@ enum err store_compact_begin(struct store *store, struct compact_job **ret_job)
     return new_job(store, compaction, ret_job);
 }
 
-/* What the order says of the segment to be holds for the one that came. */
+/* What the order says of the segment to be holds for the one that came. Of what else it is known to
+ * be clean by now is no matter: others may be ahead. */
 static bool is_as_ordered(const struct segment_info *ordered, const struct segment_info *made)
 {
     return made->number == ordered->number && made->first_index == ordered->first_index &&
-           made->last_index == ordered->last_index && made->clean_index == ordered->clean_index &&
-           made->database == ordered->database &&
+           made->last_index == ordered->last_index && made->database == ordered->database &&
            made->window_first_ns == ordered->window_first_ns &&
            made->window_last_ns == ordered->window_last_ns && made->bound_ns == ordered->bound_ns &&
            made->time_min_ns >= ordered->time_min_ns && made->time_max_ns <= ordered->time_max_ns;
@@ -155,6 +156,7 @@ static void replace_segments(struct store *store, struct compact_job *job)
         count--;
     memmove(store->segments + count + 1, store->segments + count,
             (store->segment_count - count) * sizeof(struct segment *));
+    segment_set_clean_index(job->segment, job->info.clean_index);
     store->segments[count] = job->segment;
     store->segment_count++;
     job->segment = NULL;
@@ -210,10 +212,13 @@ static enum err list_erased(const struct store *store, uint64_t index, struct er
     return ERR_OK;
 }
 
-static bool has_erased(const struct erased *list, uint32_t count, const struct segment_info *info)
+static bool has_erased(const struct erased *list, uint32_t count, const struct segment *segment)
 {
+    const struct segment_info *info = segment_info(segment);
+    uint64_t clean_index = segment_clean_index(segment);
+
     for (uint32_t i = 0; i < count; i++)
-        if (list[i].index > info->clean_index && list[i].database == info->database &&
+        if (list[i].index > clean_index && list[i].database == info->database &&
             list[i].first_ns <= info->time_max_ns && list[i].last_ns >= info->time_min_ns)
             return true;
     return false;
@@ -267,7 +272,7 @@ static enum err list_segments(const struct store *store, uint64_t erase_index,
             continue;
         segments[count] = describe(store, info, false);
         segments[count++].dead =
-            has_erased(erased, erased_count, info) || is_mostly_hidden(store, info);
+            has_erased(erased, erased_count, store->segments[i]) || is_mostly_hidden(store, info);
     }
     for (uint32_t i = 0; i < store->compactions.count && err == ERR_OK; i++) {
         const struct compaction *compaction = &store->compactions.items[i];

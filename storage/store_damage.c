@@ -9,6 +9,7 @@
 #include "storage/base/fault.h"
 #include "storage/catalog_run.h"
 #include "storage/segment_damage.h"
+#include "storage/segment_proof.h"
 #include "storage/segment_verify.h"
 #include "storage/store_internal.h"
 
@@ -335,6 +336,7 @@ bool store_take_segment(struct store *store, struct segment *segment)
         segment_unref(segment);
         return false;
     }
+    segment_set_clean_index(segment, segment_clean_index(store->segments[at]));
     segment_unref(store->segments[at]);
     store->segments[at] = segment;
     return true;

@@ -46,6 +46,8 @@
     X(METRIC_DAMAGE_MENDED, counter, "millrace_damage_mended_total", "Damaged files mended")      \
     X(METRIC_SEGMENT_COMPACTED, counter, "millrace_segment_compacted_total",                      \
       "Segments that became part of another one")                                                 \
+    X(METRIC_SEGMENT_SPARED, counter, "millrace_segment_spared_total",                            \
+      "Times that a segment was left as it is, since deletes hide nothing of it")                 \
     X(METRIC_LOGGED, counter, "millrace_storage_logged_bytes_total",                              \
       "Bytes of entries that came to be logged, as they came")                                    \
     X(METRIC_WRITTEN_SEALED, counter, "millrace_storage_sealed_bytes_total",                      \

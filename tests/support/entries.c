@@ -138,8 +138,18 @@ struct buf *entries_delete(uint32_t shard, uint64_t upto, const char *table, con
 struct buf *entries_compact(uint32_t shard, uint64_t upto,
                             const struct seal_compaction *compactions, uint32_t count)
 {
-    struct buf *entry = seal_order_entry(
-        shard, upto, &(struct seal_content){.compactions = compactions, .compaction_count = count});
+    return entries_clean(shard, upto, NULL, 0, compactions, count);
+}
+
+struct buf *entries_clean(uint32_t shard, uint64_t upto, const struct seal_clean *cleans,
+                          uint32_t clean_count, const struct seal_compaction *compactions,
+                          uint32_t count)
+{
+    struct buf *entry = seal_order_entry(shard, upto,
+                                         &(struct seal_content){.compactions = compactions,
+                                                                .compaction_count = count,
+                                                                .cleans = cleans,
+                                                                .clean_count = clean_count});
 
     CHECK(entry != NULL);
     return entry;

@@ -51,6 +51,11 @@ struct buf *entries_delete(uint32_t shard, uint64_t upto, const char *table, con
 struct buf *entries_compact(uint32_t shard, uint64_t upto,
                             const struct seal_compaction *compactions, uint32_t count);
 
+/** One that says of segments which deletes hide nothing of them, and makes some of others. */
+struct buf *entries_clean(uint32_t shard, uint64_t upto, const struct seal_clean *cleans,
+                          uint32_t clean_count, const struct seal_compaction *compactions,
+                          uint32_t count);
+
 /** Stamp ids as a leader would, without its checks. */
 void entries_stamp(struct buf *entry, const uint32_t *ids);
 

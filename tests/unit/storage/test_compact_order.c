@@ -141,6 +141,57 @@ Test(compact_order, one_alone_is_written_anew)
     cr_assert_eq(made(7)->info.clean_index, 200);
 }
 
+/* ---- Clean segments ------------------------------------------------------------------------ */
+
+/* What an order at log index `index` says of clean segments; how many of them are taken over. */
+static uint32_t clean(uint64_t index, const struct seal_clean *cleans, uint32_t count)
+{
+    struct seal_clean taken[SEAL_CLEANS_MAX];
+    struct seal_order order;
+    uint32_t taken_count = 99;
+    struct buf *entry = entries_clean(0, index - 1, cleans, count, NULL, 0);
+
+    cr_assert_eq(seal_order_read(entry, &order), ERR_OK, "%s", err_detail());
+    cr_assert_eq(compact_order_clean(&manifest, order, index, taken, &taken_count), ERR_OK, "%s",
+                 err_detail());
+    buf_unref(entry);
+    for (uint32_t i = 0; i < taken_count; i++)
+        cr_assert_lt(taken[i].index, index);
+    return taken_count;
+}
+
+Test(compact_order, a_segment_is_clean_of_what_is_said)
+{
+    cr_assert_eq(clean(200, (const struct seal_clean[]){{2, 150}, {6, 199}}, 2), 2);
+    cr_assert_eq(manifest.segments[0].clean_index, 19);
+    cr_assert_eq(manifest.segments[1].clean_index, 150);
+    cr_assert_eq(manifest.segments[5].clean_index, 199, "of whatever database");
+}
+
+Test(compact_order, what_is_said_of_no_segment_or_out_of_date_is_passed_over)
+{
+    static const struct seal_clean cleans[] = {{99, 150},           /* Is not there. */
+                                               {1, 200},  {2, 201}, /* Not before the order. */
+                                               {3, 39},   {4, 2},   /* Less than is known. */
+                                               {5, 60}};
+
+    cr_assert_eq(clean(200, cleans, 6), 1);
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert_eq(manifest.segments[i].clean_index, 10 * i + 19);
+    cr_assert_eq(manifest.segments[4].clean_index, 60);
+}
+
+Test(compact_order, of_what_waits_the_segment_to_be_is_clean_and_not_its_inputs)
+{
+    take(200, (const uint64_t[][4]){{1, 2, 0}, {7, 3, 0}}, 2);
+    cr_assert_eq(clean(300, (const struct seal_clean[]){{1, 250}, {3, 250}, {7, 250}, {8, 250}}, 4),
+                 1);
+    cr_assert_eq(manifest.segments[0].clean_index, 19);
+    cr_assert_eq(manifest.segments[2].clean_index, 39);
+    cr_assert_eq(made(7)->info.clean_index, 200, "it becomes part of 8");
+    cr_assert_eq(made(8)->info.clean_index, 250);
+}
+
 /* ---- Drops --------------------------------------------------------------------------------- */
 
 Test(compact_order, a_cutoff_drops_what_has_nothing_behind_it)
