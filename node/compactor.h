@@ -1,5 +1,6 @@
 /*
- * compactor.h - one thread a node that makes segments of others, one at a time.
+ * compactor.h - one thread a node that makes segments of others, one at a time, and finds out
+ * before which of them have rows that were deleted (storage/proof.h).
  *
  *     worker --compactor_queue()--> tasks, first come first served --> run
  *        ^                                                              |

@@ -67,6 +67,7 @@ struct shard {
     uint64_t drops_done; /* Databases' drops up to this number were ordered here, and applied. */
     uint64_t kept_after; /* Last told to the log. */
     struct shard_aged quiet, erase; /* What is not written to any more; is to be erased. */
+    uint64_t proved_ms;             /* Last look for segments that deletes are due for. */
     bool compact_failed;            /* The last one did, and that was said. */
     uint64_t compact_wanted_ms;     /* Since when there is one to order; 0: there is none. */
     uint64_t led_since_ms;          /* 0: we do not lead. */

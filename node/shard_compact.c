@@ -1,6 +1,7 @@
 /*
  * A shard's compactions: what its leader orders, by its clock, and how every replica comes to make
- * what was ordered: merged by the compactor's thread, taken in by the pool, between seals.
+ * what was ordered: merged by the compactor's thread, taken in by the pool, between seals. That
+ * thread also finds out for the leader which segments have rows that were deleted.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,12 +11,83 @@
 #include "storage/base/clk.h"
 #include "storage/base/log_line.h"
 #include "storage/store_damage.h"
+#include "storage/store_proof.h"
 
 enum {
     FANOUT = 8,           /* ADR 0018 has what 4 and 8 come to. */
     QUIET_MS = 60 * 1000, /* What was not written to for so long is not written to any more. */
+    PROVE_MS = 1000,      /* Between two looks for segments that deletes are due for. */
     ALONE_MS = 10 * 1000, /* After this a compaction does not wait for a seal any more. */
 };
+
+/* ---- Proving ------------------------------------------------------------------------------- */
+
+struct proof_task {
+    struct compact_task task;
+    struct shard *shard;
+    struct proof_job *job;
+    uint64_t took_ms;
+    enum err err;
+    struct err_note note;
+};
+
+static void proof_in_thread(struct compact_task *compact_task)
+{
+    struct proof_task *task = CONTAINER_OF(compact_task, struct proof_task, task);
+
+    uint64_t start_ms = worker_now_ms();
+
+    task->err = proof_run(task->job);
+    if (task->err != ERR_OK)
+        err_save(&task->note, task->err);
+    task->took_ms = worker_now_ms() - start_ms;
+}
+
+static void say_found(const struct shard *shard, const struct proof_task *task)
+{
+    const struct proof_job *job = task->job;
+    uint32_t asked = 0, hit = 0;
+
+    for (uint32_t i = 0; i < job->count; i++) {
+        asked += job->items[i].asked;
+        hit += job->items[i].hit;
+    }
+    log_info("shard=%u deletes up to log index %" PRIu64 " may hide rows of %u of %u segments: "
+             "found in %" PRIu64 " ms",
+             shard->number - 1, job->upto, hit, asked, task->took_ms);
+}
+
+static void proof_done(struct compact_task *compact_task)
+{
+    struct proof_task *task = CONTAINER_OF(compact_task, struct proof_task, task);
+    struct shard *shard = task->shard;
+    enum err err = task->err == ERR_OK ? ERR_OK : err_restore(&task->note);
+
+    say_found(shard, task);
+    if (err != ERR_OK && err != ERR_CANCELED)
+        log_warn("shard=%u what was deleted is looked for again in %d s: %s: %s", shard->number - 1,
+                 COMPACT_RETRY_S, err_name(err), err_detail());
+    shard_suspect(shard, err);
+    store_proof_done(shard->store, task->job, err != ERR_OK);
+    free(task);
+}
+
+/* Short: 100 ms later merges have their turn. */
+static void prove(struct shard *shard)
+{
+    struct proof_task *task = calloc(1, sizeof *task);
+
+    if (task == NULL)
+        return; /* The next look tries again. */
+    task->task = (struct compact_task){shard->worker, proof_in_thread, proof_done, NULL};
+    task->shard = shard;
+    if (store_proof_begin(shard->store, shard->erase.index, &task->job) != ERR_OK ||
+        task->job == NULL) {
+        free(task);
+        return;
+    }
+    compactor_queue(shard->worker->node->compactor, &task->task);
+}
 
 /* ---- Making -------------------------------------------------------------------------------- */
 
@@ -101,8 +173,13 @@ void shard_compact_tick(struct shard *shard, uint64_t now_ms)
 
     age(&shard->quiet, index, now_ms, QUIET_MS);
     age(&shard->erase, index, now_ms, shard->worker->node->options.storage.erase_after_ms);
-    if (shard->worker->phase == WORKER_RUNNING && store_wants_compaction(shard->store) &&
-        !store_is_blind(shard->store))
+    if (shard->worker->phase != WORKER_RUNNING || store_is_blind(shard->store))
+        return;
+    if (shard->led_since_ms != 0 && now_ms - shard->proved_ms >= PROVE_MS) {
+        shard->proved_ms = now_ms;
+        prove(shard);
+    }
+    if (store_wants_compaction(shard->store))
         begin(shard);
 }
 
@@ -118,8 +195,16 @@ uint32_t shard_compact_plan(struct shard *shard, struct seal_compaction *ret_com
     };
     uint32_t count = 0;
 
-    if (store_plan_compactions(shard->store, &rules, shard->erase.index, ret_compactions, &count) !=
-        ERR_OK)
+    if (store_plan_compactions(shard->store, &rules, ret_compactions, &count) != ERR_OK)
+        return 0; /* Without memory: the next look. */
+    return count;
+}
+
+uint32_t shard_compact_cleans(struct shard *shard, struct seal_clean *ret_cleans)
+{
+    uint32_t count = 0;
+
+    if (store_plan_cleans(shard->store, ret_cleans, &count) != ERR_OK)
         return 0; /* Without memory: the next look. */
     return count;
 }

@@ -67,7 +67,10 @@ void shard_compact_end(struct shard *shard, struct compact_job *job, enum err er
 /** As the leader: what an order of this moment should have merged, into room for
  * SEAL_COMPACTIONS_MAX; how many. */
 uint32_t shard_compact_plan(struct shard *shard, struct seal_compaction *ret_compactions);
-/** It is worth an order of its own. */
+/** As the leader: what an order of this moment should say of clean segments, into room for
+ * SEAL_CLEANS_MAX; how many. */
+uint32_t shard_compact_cleans(struct shard *shard, struct seal_clean *ret_cleans);
+/** So much of both is worth an order of its own. */
 bool shard_compact_is_due(struct shard *shard, uint32_t planned);
 /** This shard's part of the node's budget for heads, in bytes. */
 uint64_t shard_head_bytes_max(const struct shard *shard);

@@ -81,7 +81,8 @@ struct buf *shard_seal_order(struct shard *shard, struct slice tombstone, bool *
     const struct schema_map *schema = &shard->worker->schema;
     struct seal_database *orders = malloc((schema->database_count + 1) * sizeof *orders);
     struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
-    uint32_t planned;
+    struct seal_clean cleans[SEAL_CLEANS_MAX];
+    struct seal_content content;
     struct buf *entry;
     uint32_t count = 0;
     bool erases = false;
@@ -98,14 +99,15 @@ struct buf *shard_seal_order(struct shard *shard, struct slice tombstone, bool *
     }
     if (!erases)
         shard->drops_done = schema->drop_max;
-    planned = shard_compact_plan(shard, compactions);
-    *ret_drops |= shard_compact_is_due(shard, planned);
-    entry = seal_order_entry(shard->number - 1, store_applied_index(shard->store),
-                             &(struct seal_content){.databases = orders,
-                                                    .database_count = count,
-                                                    .tombstone = tombstone,
-                                                    .compactions = compactions,
-                                                    .compaction_count = planned});
+    content = (struct seal_content){.databases = orders,
+                                    .database_count = count,
+                                    .tombstone = tombstone,
+                                    .compactions = compactions,
+                                    .compaction_count = shard_compact_plan(shard, compactions),
+                                    .cleans = cleans,
+                                    .clean_count = shard_compact_cleans(shard, cleans)};
+    *ret_drops |= shard_compact_is_due(shard, content.compaction_count + content.clean_count);
+    entry = seal_order_entry(shard->number - 1, store_applied_index(shard->store), &content);
     free(orders);
     return entry;
 }

@@ -10,8 +10,8 @@
  * FULL      What has half of bytes_max stays as it is, and nothing is made that has more.
  * OVER      Of a window whose time is over, and that nothing was added to for some time, all that
  *           is left becomes one, unless that means to write much for little.
- * DEAD      What holds rows that were deleted some time ago, or that are mostly before the cutoff,
- *           is written anew, alone if it has to be.
+ * DEAD      What holds rows that were deleted some time ago (proof.h), or that are mostly before
+ *           the cutoff, is written anew, alone if it has to be.
  * RUNS      Only segments that follow each other may be merged: one of the same database between
  *           them and where the new one comes to stand (manifest.h), with times that overlap, would
  *           be on the wrong side of their rows.

@@ -6,7 +6,6 @@
 
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
-#include "storage/block/tombstone.h"
 #include "storage/segment_proof.h"
 #include "storage/store_internal.h"
 
@@ -181,49 +180,6 @@ void store_compact_done(struct store *store, struct compact_job *job, bool faile
 
 /* ---- The leader's choice ------------------------------------------------------------------- */
 
-/* A delete whose rows should be erased by now. */
-struct erased {
-    uint64_t index;
-    uint32_t database;
-    int64_t first_ns, last_ns;
-};
-
-/* Those up to a log index: worked out once for all segments. */
-static enum err list_erased(const struct store *store, uint64_t index, struct erased **ret_list,
-                            uint32_t *ret_count)
-{
-    struct tombstone *tombstones = NULL;
-    uint32_t count = 0;
-    enum err err = tombstones_parse(&store->tombstones, index, &tombstones, &count);
-    struct erased *list = err == ERR_OK ? calloc((size_t)count + 1, sizeof *list) : NULL;
-
-    if (err == ERR_OK && list == NULL)
-        err = err_set(ERR_NO_MEMORY, "%u deletes", count);
-    for (uint32_t i = 0; i < count && err == ERR_OK; i++)
-        list[i] = (struct erased){
-            tombstones[i].index,
-            database_map_find(&store->databases, database_map_name(tombstones[i].table_key)),
-            tombstones[i].first_ns, tombstones[i].last_ns};
-    free(tombstones);
-    if (err != ERR_OK)
-        return err;
-    *ret_list = list;
-    *ret_count = count;
-    return ERR_OK;
-}
-
-static bool has_erased(const struct erased *list, uint32_t count, const struct segment *segment)
-{
-    const struct segment_info *info = segment_info(segment);
-    uint64_t clean_index = segment_clean_index(segment);
-
-    for (uint32_t i = 0; i < count; i++)
-        if (list[i].index > clean_index && list[i].database == info->database &&
-            list[i].first_ns <= info->time_max_ns && list[i].last_ns >= info->time_min_ns)
-            return true;
-    return false;
-}
-
 static bool is_mostly_hidden(const struct store *store, const struct segment_info *info)
 {
     int64_t cutoff_ns;
@@ -251,18 +207,15 @@ static struct compact_segment describe(const struct store *store, const struct s
 }
 
 /* In log order, both lists put together; those that become part of others are busy. */
-static enum err list_segments(const struct store *store, uint64_t erase_index,
-                              struct compact_segment **ret_segments, uint32_t *ret_count)
+static enum err list_segments(const struct store *store, struct compact_segment **ret_segments,
+                              uint32_t *ret_count)
 {
     struct compact_segment *segments =
         calloc((size_t)store->segment_count + store->compactions.count + 1, sizeof *segments);
-    struct erased *erased = NULL;
     uint64_t *inputs = NULL;
-    uint32_t input_count = 0, erased_count = 0, count = 0;
+    uint32_t input_count = 0, count = 0;
     enum err err = compactions_inputs(&store->compactions, &inputs, &input_count);
 
-    if (err == ERR_OK)
-        err = list_erased(store, erase_index, &erased, &erased_count);
     if (err == ERR_OK && segments == NULL)
         err = err_set(ERR_NO_MEMORY, "a plan for %u segments", store->segment_count);
     for (uint32_t i = 0; i < store->segment_count && err == ERR_OK; i++) {
@@ -272,7 +225,7 @@ static enum err list_segments(const struct store *store, uint64_t erase_index,
             continue;
         segments[count] = describe(store, info, false);
         segments[count++].dead =
-            has_erased(erased, erased_count, store->segments[i]) || is_mostly_hidden(store, info);
+            segment_proof(store->segments[i]).hit || is_mostly_hidden(store, info);
     }
     for (uint32_t i = 0; i < store->compactions.count && err == ERR_OK; i++) {
         const struct compaction *compaction = &store->compactions.items[i];
@@ -290,7 +243,6 @@ static enum err list_segments(const struct store *store, uint64_t erase_index,
         segments[at] = own;
     }
     free(inputs);
-    free(erased);
     if (err != ERR_OK) {
         free(segments);
         return err;
@@ -301,8 +253,7 @@ static enum err list_segments(const struct store *store, uint64_t erase_index,
 }
 
 enum err store_plan_compactions(const struct store *store, const struct compact_rules *rules,
-                                uint64_t erase_index, struct seal_compaction *ret_compactions,
-                                uint32_t *ret_count)
+                                struct seal_compaction *ret_compactions, uint32_t *ret_count)
 {
     struct compact_segment *segments = NULL;
     uint32_t count = 0;
@@ -312,7 +263,7 @@ enum err store_plan_compactions(const struct store *store, const struct compact_
     /* What was ordered and not made is not planned around. */
     if (store->seals != NULL || compactions_next(&store->compactions) != NULL)
         return ERR_OK;
-    err = list_segments(store, erase_index, &segments, &count);
+    err = list_segments(store, &segments, &count);
     if (err == ERR_OK)
         err = compact_plan(segments, count, rules, PLAN_MOST, ret_compactions, ret_count);
     free(segments);

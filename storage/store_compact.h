@@ -32,12 +32,13 @@ void store_compact_done(struct store *store, struct compact_job *job, bool faile
 /**
  * What the leader should order now: nothing, while something is ordered and not made here.
  *
- * erase_index      what was deleted up to this log index should be erased
+ * What proof_run() found rows in that are to be erased is written anew (store_proof.h).
+ *
  * ret_compactions  room for SEAL_COMPACTIONS_MAX
  * Errors           ERR_NO_MEMORY
  */
 MUST_CHECK enum err store_plan_compactions(const struct store *store,
-                                           const struct compact_rules *rules, uint64_t erase_index,
+                                           const struct compact_rules *rules,
                                            struct seal_compaction *ret_compactions,
                                            uint32_t *ret_count);
 

@@ -81,8 +81,8 @@ struct buf *sim_order_entry(struct sim_replica *replica)
     if (sim_chance(sim, 1, 4))
         add_tombstone(sim, replica->number, &tombstone);
     if (sim_chance(sim, 1, 2))
-        CHECK(store_plan_compactions(replica->store.real, &rules, UINT64_MAX, compactions,
-                                     &compaction_count) == ERR_OK);
+        CHECK(store_plan_compactions(replica->store.real, &rules, compactions, &compaction_count) ==
+              ERR_OK);
     sim->counters->compactions += compaction_count;
     entry = seal_order_entry(
         replica->number, replica->store.index,

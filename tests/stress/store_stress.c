@@ -1,7 +1,8 @@
 /*
  * A worker applies entries and admits others that it forgets, while one thread reads snapshots,
- * another runs seals, and a third one makes segments of others, on real files. Every snapshot must
- * hold just the rows that were applied when it was made, and ThreadSanitizer must stay silent.
+ * another runs seals, and a third one makes segments of others, or finds which of them are clean
+ * of deletes, on real files. Every snapshot must hold just the rows that were applied when it was
+ * made, and ThreadSanitizer must stay silent.
  *
  * A plain program, not a Criterion test: Criterion's sandbox and ThreadSanitizer do not get along.
  */
@@ -12,22 +13,25 @@
 #include <unistd.h>
 
 #include "storage/base/check.h"
+#include "storage/base/metric.h"
 #include "storage/base/ring.h"
 #include "storage/base/types.h"
 #include "storage/block/block_reader.h"
 #include "storage/snapshot.h"
 #include "storage/store_compact.h"
+#include "storage/store_proof.h"
 #include "tests/support/contents.h"
 #include "tests/support/entries.h"
 
 enum { HOSTS_AT_ONCE = 20, SEAL_EVERY = 40, READ_EVERY = 7 };
 
-/* A snapshot and how many values have to be in it; a seal, or a compaction to make or (once it is
- * made) to adopt; and how it went. */
+/* A snapshot and how many values have to be in it; a seal, a proof, or a compaction to make or
+ * (once it is made) to adopt; and how it went. */
 struct task {
     struct snapshot *snapshot;
     size_t values;
     struct seal_job *job;
+    struct proof_job *proof;
     struct compact_job *compaction;
     bool made;
     enum err err;
@@ -71,10 +75,13 @@ static void *help(void *arg)
     for (;;) {
         while (!take_task(&helper->to, &task))
             (void)usleep(100);
-        if (task.snapshot == NULL && task.job == NULL && task.compaction == NULL)
+        if (task.snapshot == NULL && task.job == NULL && task.compaction == NULL &&
+            task.proof == NULL)
             return NULL;
         if (task.job != NULL) {
             task.err = seal_run(task.job);
+        } else if (task.proof != NULL) {
+            task.err = proof_run(task.proof);
         } else if (task.compaction != NULL) {
             task.err = task.made ? compact_adopt(task.compaction) : compact_run(task.compaction);
         } else {
@@ -122,6 +129,8 @@ static void collect(struct store *store, struct helper *helper, bool wait)
         helper->out--;
         if (task.job != NULL)
             store_seal_done(store, task.job, task.err != ERR_OK);
+        if (task.proof != NULL)
+            store_proof_done(store, task.proof, task.err != ERR_OK);
         if (task.compaction != NULL && task.made)
             store_compact_done(store, task.compaction, task.err != ERR_OK);
         else if (task.compaction != NULL)
@@ -171,15 +180,17 @@ static void apply(struct store *store, struct buf *entry, struct helper *sealer)
     buf_unref(entry);
 }
 
-/* A seal, with what a leader would have merged. */
+/* A seal, with what a leader would have merged, and what it knows to be clean. */
 static struct buf *make_order(const struct store *store)
 {
     struct compact_rules rules = {3, 1 << 30, INT64_MAX, 0};
     struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
-    uint32_t count = 0;
+    struct seal_clean cleans[SEAL_CLEANS_MAX];
+    uint32_t count = 0, clean_count = 0;
 
-    CHECK(store_plan_compactions(store, &rules, 0, compactions, &count) == ERR_OK);
-    return entries_compact(0, store_applied_index(store), compactions, count);
+    CHECK(store_plan_compactions(store, &rules, compactions, &count) == ERR_OK);
+    CHECK(store_plan_cleans(store, cleans, &clean_count) == ERR_OK);
+    return entries_clean(0, store_applied_index(store), cleans, clean_count, compactions, count);
 }
 
 static void compact(struct store *store, struct helper *merger, struct helper *sealer)
@@ -193,7 +204,14 @@ static void compact(struct store *store, struct helper *merger, struct helper *s
         collect(store, sealer, true);
         store_compact_ready(store, task.compaction);
         hand_over(sealer, &task);
-    } else if (merger->out == 0 && store_wants_compaction(store)) {
+        return;
+    }
+    if (merger->out > 0)
+        return;
+    CHECK(store_proof_begin(store, store_applied_index(store), &task.proof) == ERR_OK);
+    if (task.proof != NULL) {
+        hand_over(merger, &task);
+    } else if (store_wants_compaction(store)) {
         CHECK(store_compact_begin(store, &task.compaction) == ERR_OK);
         hand_over(merger, &task);
     }
@@ -215,6 +233,10 @@ static void work(struct store *store, struct helper *reader, struct helper *seal
         store_retract(store);
         buf_unref(forgotten);
         apply(store, entry, sealer);
+        if (number % SEAL_EVERY == SEAL_EVERY / 2) { /* Of nobody's rows. */
+            collect(store, sealer, true);
+            apply(store, entries_delete(0, 0, "cpu", "nobody", INT64_MIN, INT64_MAX), sealer);
+        }
         if (number % SEAL_EVERY == SEAL_EVERY - 1) {
             collect(store, sealer, true); /* A job runs after the one before is done. */
             apply(store, make_order(store), sealer);
@@ -273,6 +295,7 @@ int main(int argc, char **argv)
     CHECK(stats.rows == (uint64_t)total * HOSTS_AT_ONCE);
     CHECK(stats.segments > 0);
     CHECK(total < 10 * SEAL_EVERY || stats.segments < total / SEAL_EVERY);
+    CHECK(total < 10 * SEAL_EVERY || metric_sum(METRIC_SEGMENT_SPARED) > 0);
     store_close(store);
     CHECK(options.disk->list(options.disk->ctx, dir, remove_file, dir) == ERR_OK);
     (void)rmdir(dir);

@@ -5,6 +5,7 @@
 
 #include "storage/base/check.h"
 #include "storage/store_compact.h"
+#include "storage/store_proof.h"
 
 void replica_init(struct replica *replica)
 {
@@ -109,6 +110,18 @@ enum err replica_compact(struct replica *replica)
             err = compact_adopt(job);
         store_compact_done(replica->store, job, err != ERR_OK);
     }
+    return err;
+}
+
+enum err replica_prove(struct replica *replica, uint64_t erase_index)
+{
+    struct proof_job *job;
+    enum err err = store_proof_begin(replica->store, erase_index, &job);
+
+    if (err != ERR_OK || job == NULL)
+        return err;
+    err = proof_run(job);
+    store_proof_done(replica->store, job, err != ERR_OK);
     return err;
 }
 

@@ -41,6 +41,9 @@ MUST_CHECK enum err replica_seal(struct replica *replica);
 /** Make all segments that were ordered; the first error ends it. */
 MUST_CHECK enum err replica_compact(struct replica *replica);
 
+/** As a leader: find out which segments have rows that deletes up to a log index hide. */
+MUST_CHECK enum err replica_prove(struct replica *replica, uint64_t erase_index);
+
 /** All values, as the store shows them now. */
 MUST_CHECK enum err replica_read(struct replica *replica, struct contents *ret_contents);
 

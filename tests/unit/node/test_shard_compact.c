@@ -63,11 +63,16 @@ static void tear_down(void)
 
 TestSuite(shard_compact, .init = set_up, .fini = tear_down);
 
-static void put(int64_t time_ns)
+static void put_of(const char *host, int64_t time_ns)
 {
-    struct entries_value value = {"cpu", "a", time_ns, "v", FIELD_INT, 1, NULL, 0};
+    struct entries_value value = {"cpu", host, time_ns, "v", FIELD_INT, 1, NULL, 0};
 
     replica_write(&replica, &(struct entries_from){0}, &value, 1);
+}
+
+static void put(int64_t time_ns)
+{
+    put_of("a", time_ns);
 }
 
 static void apply(struct buf *entry)
@@ -147,24 +152,68 @@ Test(shard_compact, a_shard_that_stops_begins_nothing)
     cr_assert_null(queued);
 }
 
-Test(shard_compact, deleted_rows_are_erased_when_they_were_for_some_time)
+/* A segment of a and one of b; a's are deleted, and due. */
+static void delete_due(void)
 {
-    struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
-
     put(1);
     put(2);
     cr_assert_eq(replica_seal(&replica), ERR_OK);
+    put_of("b", 1);
+    cr_assert_eq(replica_seal(&replica), ERR_OK);
+    shard.led_since_ms = now_ms;
     shard_compact_tick(&shard, now_ms);
-    apply(entries_delete(0, 0, "cpu", NULL, 1, 1));
-    cr_assert_eq(shard_compact_plan(&shard, compactions), 0);
+    apply(entries_delete(0, 0, "cpu", "a", 1, 1));
     shard_compact_tick(&shard, now_ms += 999);
-    cr_assert_eq(shard_compact_plan(&shard, compactions), 0);
     shard_compact_tick(&shard, now_ms += 1); /* From here on it is known. */
+    cr_assert_null(queued);
+    now_ms += 1000;
+}
+
+Test(shard_compact, deleted_rows_are_erased_when_they_were_for_some_time)
+{
+    struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
+    struct seal_clean cleans[SEAL_CLEANS_MAX];
+
+    delete_due();
+    shard_compact_tick(&shard, now_ms);
     cr_assert_eq(shard_compact_plan(&shard, compactions), 0);
-    shard_compact_tick(&shard, now_ms += 1000);
+    run_queued(); /* Who has them? */
     cr_assert_eq(shard_compact_plan(&shard, compactions), 1);
     cr_assert_eq(compactions[0].count, 1);
     cr_assert_eq(compactions[0].inputs[0], 1);
+    cr_assert_eq(shard_compact_cleans(&shard, cleans), 1);
+    cr_assert_eq(cleans[0].number, 2);
+    shard_compact_tick(&shard, now_ms += 1000);
+    cr_assert_null(queued, "that is known");
+}
+
+Test(shard_compact, only_the_leader_looks_for_deleted_rows_and_once_a_second)
+{
+    delete_due();
+    shard.led_since_ms = 0;
+    shard_compact_tick(&shard, now_ms);
+    cr_assert_null(queued);
+    shard.led_since_ms = now_ms;
+    shard.proved_ms = now_ms - 999;
+    shard_compact_tick(&shard, now_ms);
+    cr_assert_null(queued);
+    shard_compact_tick(&shard, now_ms += 1);
+    run_queued();
+}
+
+Test(shard_compact, what_is_damaged_proves_nothing_and_is_suspected)
+{
+    struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
+    struct seal_clean cleans[SEAL_CLEANS_MAX];
+
+    delete_due();
+    shard_compact_tick(&shard, now_ms);
+    for (uint64_t offset = 64; offset < 300; offset++) /* Frames and index. */
+        mem_disk_flip(replica.disk, "data/00000001.mrs", offset, 1);
+    run_queued();
+    cr_assert_eq(suspected, ERR_CORRUPT);
+    cr_assert_eq(shard_compact_plan(&shard, compactions), 0);
+    cr_assert_eq(shard_compact_cleans(&shard, cleans), 0);
 }
 
 Test(shard_compact, one_is_ordered_alone_if_no_seal_is_near)

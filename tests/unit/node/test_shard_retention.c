@@ -28,6 +28,13 @@ uint32_t shard_compact_plan(struct shard *of, struct seal_compaction *ret_compac
     return 0;
 }
 
+uint32_t shard_compact_cleans(struct shard *of, struct seal_clean *ret_cleans)
+{
+    (void)of;
+    (void)ret_cleans;
+    return 0;
+}
+
 bool shard_compact_is_due(struct shard *of, uint32_t planned)
 {
     (void)of;

@@ -9,6 +9,7 @@
 
 #include "storage/base/fault.h"
 #include "storage/store_compact.h"
+#include "storage/store_proof.h"
 #include "tests/support/replica.h"
 #include "tests/support/seed.h"
 
@@ -487,6 +488,7 @@ struct site {
     uint64_t seed;
     int64_t cutoff_ns;
     uint64_t drop;
+    uint64_t cleans; /* That were ordered. */
 };
 
 static void apply_all(struct site *site, struct buf *entry, struct buf *plain)
@@ -568,17 +570,19 @@ static void drop_some(struct site *site)
 /* What a leader would order, or anything. */
 static void compact_some(struct site *site)
 {
-    const struct replica *leader = &site->replicas[seed_below(&site->seed, 2)];
+    struct replica *leader = &site->replicas[seed_below(&site->seed, 2)];
     struct compact_rules rules = {2 + (uint32_t)seed_below(&site->seed, 2), 1 << 20, INT64_MAX,
                                   UINT64_MAX};
     struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
-    uint32_t count = 0;
+    struct seal_clean cleans[SEAL_CLEANS_MAX];
+    uint32_t count = 0, clean_count = 0;
 
     if (seed_below(&site->seed, 3) > 0) {
-        cr_assert_eq(store_plan_compactions(leader->store, &rules,
-                                            seed_below(&site->seed, leader->log_count + 1),
-                                            compactions, &count),
-                     ERR_OK);
+        cr_assert_eq(replica_prove(leader, seed_below(&site->seed, leader->log_count + 1)), ERR_OK,
+                     "%s", err_detail());
+        cr_assert_eq(store_plan_compactions(leader->store, &rules, compactions, &count), ERR_OK);
+        cr_assert_eq(store_plan_cleans(leader->store, cleans, &clean_count), ERR_OK);
+        site->cleans += clean_count;
     } else {
         uint64_t number = seed_below(&site->seed, leader->log_count + 1);
 
@@ -587,10 +591,10 @@ static void compact_some(struct site *site)
         for (uint32_t i = 0; i < compactions[0].count; i++)
             compactions[0].inputs[i] = number += 1 + seed_below(&site->seed, 3);
     }
-    if (count > 0) {
+    if (count + clean_count > 0) {
         struct buf *plain = entries_seal(0, leader->log_count);
 
-        apply_all(site, entries_compact(0, 0, compactions, count), plain);
+        apply_all(site, entries_clean(0, 0, cleans, clean_count, compactions, count), plain);
         buf_unref(plain);
     }
 }
@@ -688,4 +692,6 @@ Test(compact, replicas_agree_whenever_they_make_what_was_ordered, .timeout = 110
         for (int i = 0; i < REPLICAS; i++)
             replica_fini(&site.replicas[i]);
     }
+    cr_assert_gt(site.cleans, ROUNDS, "%lu segments were said to be clean",
+                 (unsigned long)site.cleans);
 }

@@ -180,13 +180,13 @@ Test(store_compact, nothing_is_planned_around_what_is_not_made_yet)
     struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
     uint32_t count = 9;
 
-    cr_assert_eq(store_plan_compactions(replica.store, &rules, 0, compactions, &count), ERR_OK);
+    cr_assert_eq(store_plan_compactions(replica.store, &rules, compactions, &count), ERR_OK);
     cr_assert_gt(count, 0);
     order(1, 2);
-    cr_assert_eq(store_plan_compactions(replica.store, &rules, 0, compactions, &count), ERR_OK);
+    cr_assert_eq(store_plan_compactions(replica.store, &rules, compactions, &count), ERR_OK);
     cr_assert_eq(count, 0);
     cr_assert_eq(replica_compact(&replica), ERR_OK);
-    cr_assert_eq(store_plan_compactions(replica.store, &rules, 0, compactions, &count), ERR_OK);
+    cr_assert_eq(store_plan_compactions(replica.store, &rules, compactions, &count), ERR_OK);
     cr_assert_gt(count, 0);
 }
 
@@ -200,11 +200,11 @@ Test(store_compact, what_was_deleted_is_erased_when_it_was_for_some_time)
 
     cr_assert_eq(replica_apply(&replica, entries_delete(0, 0, "cpu", "a", 2, 2), &outcome), ERR_OK);
     deleted = store_applied_index(replica.store);
-    cr_assert_eq(store_plan_compactions(replica.store, &rules, deleted - 1, compactions, &count),
-                 ERR_OK);
+    cr_assert_eq(replica_prove(&replica, deleted - 1), ERR_OK);
+    cr_assert_eq(store_plan_compactions(replica.store, &rules, compactions, &count), ERR_OK);
     cr_assert_eq(count, 0);
-    cr_assert_eq(store_plan_compactions(replica.store, &rules, deleted, compactions, &count),
-                 ERR_OK);
+    cr_assert_eq(replica_prove(&replica, deleted), ERR_OK);
+    cr_assert_eq(store_plan_compactions(replica.store, &rules, compactions, &count), ERR_OK);
     cr_assert_eq(count, 1);
     cr_assert_eq(compactions[0].count, 1);
     cr_assert_eq(compactions[0].inputs[0], 3, "the one with the row of time 2");
