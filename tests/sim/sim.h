@@ -59,7 +59,8 @@ struct sim_options {
     X(proposed) X(acknowledged) X(applied) X(crashes) X(elections) X(transfers) X(seals)      \
     X(loads) X(reads) X(messages) X(lost) X(doubled) X(syncs) X(behind)                       \
     X(failovers) X(failover_ms) X(failovers_slow) X(batches) X(resent) X(duplicates) X(gaps) \
-    X(cutoffs) X(drops) X(deletes) X(compactions) X(files) X(wiped) X(fell_behind) X(rejoined)
+    X(cutoffs) X(drops) X(deletes) X(compactions) X(proofs) X(cleans) X(files)               \
+    X(wiped) X(fell_behind) X(rejoined)
 /* clang-format on */
 
 #define SIM_COUNTER(name) uint64_t name;
@@ -285,6 +286,8 @@ void sim_rejoin_fini(struct sim_node *node);
 
 /** A seal's order, with drops and deletes by chance. */
 struct buf *sim_order_entry(struct sim_replica *replica);
+/** Of all rows that can be read. */
+uint64_t sim_order_digest(struct sim_replica *replica);
 /** Both have applied the same: so they have the same rows, and if all is sealed, the same files. */
 void sim_order_compare(struct sim_replica *replica, struct sim_replica *leading);
 

@@ -1,6 +1,7 @@
 /*
  * What leaders' seals order beside sealing: a time before which rows go, a dropped database, a
- * delete. And whether all replicas hold the same rows and the same files in the end.
+ * delete, segments that become one or are clean. And whether rows stay as they were when that is
+ * done, and all replicas hold the same rows and the same files in the end.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "storage/scan.h"
 #include "storage/snapshot.h"
 #include "storage/store_compact.h"
+#include "storage/store_proof.h"
 #include "tests/sim/sim.h"
 
 static struct slice text(const char *string)
@@ -45,15 +47,41 @@ static void add_tombstone(struct sim *sim, uint32_t number, struct bytes *out)
     tombstone.table_key = (struct slice){
         (const char *)key, key_write_table(text(SIM_DATABASE), text(SIM_TABLE), key, sizeof key)};
     tombstone.last_ns = tombstone.first_ns + sim_rand(sim, 1000);
-    if (sim_chance(sim, 1, 2)) {
-        (void)snprintf(value, sizeof value, "%" PRIu64 "-0", client->producer);
+    if (sim_chance(sim, 2, 3)) {
+        /* Of one that has few segments' rows, or has none: most are clean of it. */
+        (void)snprintf(value, sizeof value, "%" PRIu64 "-%u", client->producer,
+                       sim_rand(sim, SIM_SERIES + 1));
+        if (sim_chance(sim, 3, 4)) {
+            tombstone.first_ns = 0;
+            tombstone.last_ns = (int64_t)sim->now_ms;
+        }
         tombstone.condition_count = 1;
         tombstone.conditions[0].tag = text("host");
         tombstone.conditions[0].value = text(value);
-        tombstone.conditions[0].negate = sim_chance(sim, 1, 2);
+        tombstone.conditions[0].negate = sim_chance(sim, 1, 4);
     }
     tombstone_put(&tombstone, out);
     sim->counters->deletes++;
+}
+
+/* Some of what is known of deletes by now. What is found may be ordered later, or never. */
+static void prove(struct sim_replica *replica)
+{
+    struct store *store = replica->store.real;
+    uint64_t upto = sim_chance(replica->node->sim, 3, 4)
+                        ? replica->store.index
+                        : sim_rand(replica->node->sim, (uint32_t)replica->store.index);
+    struct proof_job *job;
+    enum err err;
+
+    CHECK(store_proof_begin(store, upto, &job) == ERR_OK);
+    if (job == NULL)
+        return;
+    err = proof_run(job);
+    if (err != ERR_OK)
+        sim_found(replica->node->sim, replica, err_detail());
+    store_proof_done(store, job, err != ERR_OK);
+    replica->node->sim->counters->proofs++;
 }
 
 struct buf *sim_order_entry(struct sim_replica *replica)
@@ -63,7 +91,8 @@ struct buf *sim_order_entry(struct sim_replica *replica)
     struct mark mark = store_database_mark(replica->store.real, database.name);
     struct compact_rules rules = {3, 1 << 20, INT64_MAX, UINT64_MAX};
     struct seal_compaction compactions[SEAL_COMPACTIONS_MAX];
-    uint32_t compaction_count = 0;
+    struct seal_clean cleans[SEAL_CLEANS_MAX];
+    uint32_t compaction_count = 0, clean_count = 0;
     struct bytes tombstone = {0};
     struct buf *entry;
 
@@ -78,27 +107,33 @@ struct buf *sim_order_entry(struct sim_replica *replica)
         database.drop = mark.drop + 1;
         sim->counters->drops++;
     }
-    if (sim_chance(sim, 1, 4))
+    if (sim_chance(sim, 1, 3))
         add_tombstone(sim, replica->number, &tombstone);
     if (sim_chance(sim, 1, 2))
+        prove(replica);
+    if (sim_chance(sim, 1, 3))
         CHECK(store_plan_compactions(replica->store.real, &rules, compactions, &compaction_count) ==
               ERR_OK);
+    if (sim_chance(sim, 1, 2))
+        CHECK(store_plan_cleans(replica->store.real, cleans, &clean_count) == ERR_OK);
     sim->counters->compactions += compaction_count;
-    entry = seal_order_entry(
-        replica->number, replica->store.index,
-        &(struct seal_content){.databases = &database,
-                               .database_count = 1,
-                               .tombstone = {(const char *)tombstone.data, tombstone.size},
-                               .compactions = compactions,
-                               .compaction_count = compaction_count});
+    sim->counters->cleans += clean_count;
+    entry = seal_order_entry(replica->number, replica->store.index,
+                             &(struct seal_content){&database,
+                                                    1,
+                                                    {(const char *)tombstone.data, tombstone.size},
+                                                    compactions,
+                                                    compaction_count,
+                                                    cleans,
+                                                    clean_count});
     CHECK(entry != NULL && !tombstone.failed);
     bytes_fini(&tombstone);
     return entry;
 }
 
-/* ---- After the calm ------------------------------------------------------------------------ */
+/* ---- Rows and files ------------------------------------------------------------------------ */
 
-static uint64_t digest(struct sim_replica *replica)
+uint64_t sim_order_digest(struct sim_replica *replica)
 {
     struct snapshot *snapshot = store_snapshot(replica->store.real);
     struct scan_limits limits = {.memory_bytes = 1 << 20, .result_bytes = 1 << 20};
@@ -181,7 +216,7 @@ static bool waits_for_compactions(const struct sim_replica *replica)
 
 void sim_order_compare(struct sim_replica *replica, struct sim_replica *leading)
 {
-    if (digest(replica) != digest(leading))
+    if (sim_order_digest(replica) != sim_order_digest(leading))
         sim_found(replica->node->sim, replica, "DIVERGENCE: replicas have different rows");
     else if (replica->store.jobs == NULL && leading->store.jobs == NULL &&
              replica->store.sealed_index == leading->store.sealed_index &&

@@ -122,6 +122,13 @@ static void propose_seal(struct sim_replica *replica)
     buf_unref(entry);
 }
 
+/* Whatever is sealed, erased, merged or said to be clean: readers see what they saw before. */
+static void expect_rows(struct sim_replica *replica, uint64_t digest)
+{
+    if (sim_order_digest(replica) != digest)
+        sim_found(replica->node->sim, replica, "ROWS: others are read than before");
+}
+
 /* It is made at once, and taken in some time later: seals and orders may come between. */
 static void compact(struct sim_replica *replica)
 {
@@ -137,10 +144,13 @@ static void compact(struct sim_replica *replica)
             err = compact_run(store->compaction);
         store->compact_at_ms = sim->now_ms + 1 + sim_rand(sim, 500);
     } else if (store->compact_at_ms <= sim->now_ms) {
+        uint64_t before = sim_order_digest(replica);
+
         store_compact_ready(store->real, store->compaction);
         err = compact_adopt(store->compaction);
         store_compact_done(store->real, store->compaction, err != ERR_OK);
         store->compaction = NULL;
+        expect_rows(replica, before);
     }
     if (err != ERR_OK)
         sim_found(sim, replica, err_detail());
@@ -152,11 +162,14 @@ static void turn_real(struct sim_replica *replica)
     struct sim_store *store = &replica->store;
 
     if (store->jobs != NULL && store->jobs->at_ms <= sim->now_ms) {
+        uint64_t before = sim_order_digest(replica);
+
         if (seal_run(store->jobs->job) != ERR_OK) {
             sim_found(sim, replica, err_detail());
             return;
         }
         end_job(replica, false);
+        expect_rows(replica, before);
         look(replica);
         sim->counters->seals++;
     }
