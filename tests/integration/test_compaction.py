@@ -87,6 +87,68 @@ def test_deleted_rows_leave_the_files(make_cluster):
     assert count(cluster, "d") == 60_000 - 1_200
 
 
+DAYS = 30
+
+
+def write_days(cluster, gone):
+    """A segment a day, once it is sealed: 2000 rows of 50 series, and on some days a host that goes.
+    Its id is among the others': of the later half of them only the later days know."""
+    first = time.time_ns() // (86400 * SECOND) - DAYS - 1
+    rows = 0
+    for day in range(DAYS):
+        names = [f"k{i}" for i in range(50 if day >= DAYS // 2 else 25)]
+        names += ["gone"] if day in gone else []
+        text = "".join(f"d,k={name} v={i * 7919 % 100003}i {((first + day) * 86400 + 60 * i) * SECOND}\n"
+                       for i in range(40) for name in names)
+        rows += 40 * len(names)
+        assert cluster.nodes[day % 3].post("/write?db=plant", text.encode())[0] == 204
+    return rows
+
+
+def delete_host(cluster, name):
+    must(cluster.run("delete", "--db", "plant", "--table", "d", "--where", f"k={name}"))
+    wait_until(lambda: all(total(cluster, "tombstones")), "nobody knows of the delete")
+
+
+def settled(cluster, what):
+    wait_until(lambda: not any(total(cluster, "tombstones")), what, 60)
+    wait_until(lambda: not any(total(cluster, "compactions")), "compactions do not end")
+    cluster.wait_equal()
+    replica_files(cluster)
+
+
+def test_a_delete_leaves_segments_alone_that_have_no_such_rows(make_cluster):
+    gone = (3, 17, 21)
+    cluster = make_cluster(shards=1, settings="storage: {erase_after: 2s}\n")
+    cluster.start()
+    rows = write_days(cluster, gone)
+    # Of nothing, but it seals what there is.
+    must(cluster.run("delete", "--db", "plant", "--table", "nothing", "--all"))
+    wait_until(lambda: total(cluster, "segments") == [DAYS] * 3, "not a segment a day")
+    delete_host(cluster, "nobody")
+    settled(cluster, "a delete of nothing stays")
+    files = [{path.name for path in node.dir.glob("shard-0/*.mrs")} for node in cluster.nodes]
+    for node in cluster.nodes:
+        assert metric(node, "millrace_storage_compacted_bytes_total") == 0
+        assert metric(node, "millrace_segment_spared_total") == DAYS
+    delete_host(cluster, "gone")
+    settled(cluster, "what was deleted is not erased")
+    for node, before in zip(cluster.nodes, files):
+        after = {path.name for path in node.dir.glob("shard-0/*.mrs")}
+        assert len(before - after) == len(after - before) == len(gone), (before, after)
+        assert metric(node, "millrace_segment_compacted_total") == len(gone)
+        assert metric(node, "millrace_segment_spared_total") == 2 * DAYS - len(gone)
+    assert rows_in_files(cluster, "k=gone ") == 0
+    assert count(cluster, "d") == rows - 40 * len(gone)
+    for node in cluster.nodes:
+        node.kill()
+    for node in cluster.nodes:
+        node.start()
+    cluster.wait_ready()
+    assert count(cluster, "d") == rows - 40 * len(gone)
+    settled(cluster, "a delete is back")
+
+
 def test_a_replica_with_a_damaged_input_takes_what_others_made(make_cluster):
     """The others have merged it and removed it: nobody has it in a good state any more."""
     cluster = make_cluster(shards=1, settings=SMALL)
