@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "node/meta.h"
@@ -41,7 +40,6 @@ static void set_all(struct rejoin *rejoin, enum rejoin_state state)
 enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
 {
     struct rejoin *rejoin = calloc(1, sizeof *rejoin);
-    pthread_condattr_t monotonic;
     enum err err;
 
     if (rejoin == NULL)
@@ -49,10 +47,7 @@ enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
     rejoin->node = node;
     fetcher_init(&rejoin->fetcher, node);
     (void)pthread_mutex_init(&rejoin->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&rejoin->wake, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&rejoin->wake);
     *ret_rejoin = rejoin;
     rejoin->groups = calloc(node->groups, sizeof *rejoin->groups);
     if (rejoin->groups == NULL)
@@ -159,15 +154,9 @@ static bool is_stopping(struct rejoin *rejoin)
 
 static void sleep_a_while(struct rejoin *rejoin, uint64_t ms)
 {
-    struct timespec until;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     (void)pthread_mutex_lock(&rejoin->lock);
     if (!rejoin->stopping)
-        (void)pthread_cond_timedwait(&rejoin->wake, &rejoin->lock, &until);
+        thread_wait(&rejoin->wake, &rejoin->lock, ms);
     (void)pthread_mutex_unlock(&rejoin->lock);
 }
 

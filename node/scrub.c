@@ -190,15 +190,9 @@ static struct scrub_item *due_item(struct scrub *scrub)
 
 static void sleep_a_while(struct scrub *scrub, uint64_t ms)
 {
-    struct timespec until;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     (void)pthread_mutex_lock(&scrub->lock);
     if (!atomic_load(&scrub->stopping))
-        (void)pthread_cond_timedwait(&scrub->wake, &scrub->lock, &until);
+        thread_wait(&scrub->wake, &scrub->lock, ms);
     (void)pthread_mutex_unlock(&scrub->lock);
 }
 
@@ -451,7 +445,6 @@ static void take_stores(struct scrub *scrub)
 enum err scrub_start(struct node *node, struct scrub **ret_scrub)
 {
     struct scrub *scrub = calloc(1, sizeof *scrub);
-    pthread_condattr_t monotonic;
     enum err err = ERR_NO_MEMORY;
 
     if (scrub != NULL)
@@ -465,10 +458,7 @@ enum err scrub_start(struct node *node, struct scrub **ret_scrub)
     take_stores(scrub);
     scrub->next_pass_ms = worker_now_ms() + FIRST_PASS_MS;
     (void)pthread_mutex_init(&scrub->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&scrub->wake, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&scrub->wake);
     err = paced_disk_init(&scrub->paced, node->disk, wait_turn, scrub, &scrub->disk);
     if (err == ERR_OK)
         err = thread_start(&scrub->thread, "scrub", NICE, run, scrub);

@@ -441,7 +441,6 @@ static enum err init_ports(struct log_writer *writer)
 static struct log_writer *writer_new(struct log *log, uint32_t ports)
 {
     struct log_writer *writer = calloc(1, sizeof *writer);
-    pthread_condattr_t monotonic;
 
     if (writer == NULL)
         return NULL;
@@ -450,10 +449,7 @@ static struct log_writer *writer_new(struct log *log, uint32_t ports)
     writer->ports = aligned_alloc(CACHE_LINE, ports * sizeof *writer->ports);
     writer->taken = calloc((size_t)ports * IN_FLIGHT_MAX, sizeof *writer->taken);
     (void)pthread_mutex_init(&writer->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&writer->kick, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&writer->kick);
     (void)sem_init(&writer->bell, 0, 0);
     if (writer->ports == NULL || writer->taken == NULL) {
         writer->port_count = 0;

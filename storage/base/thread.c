@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "storage/base/check.h"
@@ -56,6 +57,30 @@ enum err thread_start(struct thread *thread, const char *name, int nice, void (*
                        strerror_r(error, room, sizeof room));
     }
     return ERR_OK;
+}
+
+void thread_cond_init(pthread_cond_t *ret_cond)
+{
+    pthread_condattr_t monotonic;
+
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(ret_cond, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
+void thread_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ms)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    (void)pthread_cond_timedwait(cond, lock, &until);
 }
 
 void thread_join(struct thread *thread)

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "storage/base/clk.h"
 #include "storage/base/thread.h"
 
 struct seen {
@@ -51,4 +52,21 @@ Test(thread, cuts_a_long_name_and_keeps_the_priority_of_the_process)
     thread_join(&thread);
     cr_assert_str_eq(seen.name, "a-name-that-is-");
     cr_assert_eq(seen.nice, getpriority(PRIO_PROCESS, 0));
+}
+
+Test(thread, waits_for_a_time_without_being_busy)
+{
+    const uint64_t wait_ns = UINT64_C(999000000); /* Nearly always carries into the second. */
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t never;
+    uint64_t begin_ns = clk_now_ns();
+    unsigned calls = 0;
+
+    thread_cond_init(&never);
+    (void)pthread_mutex_lock(&lock);
+    for (; clk_now_ns() - begin_ns < wait_ns; calls++)
+        thread_wait(&never, &lock, wait_ns / 1000000);
+    (void)pthread_mutex_unlock(&lock);
+    (void)pthread_cond_destroy(&never);
+    cr_assert_leq(calls, 10);
 }
