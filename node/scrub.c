@@ -33,6 +33,13 @@ enum {
 /* Somebody waits for a pass that was asked for: what one slow disk gives without effort. */
 #define FAST_BYTES_PER_S (UINT64_C(256) * 1024 * 1024)
 
+static struct shard *shard_of(const struct scrub *scrub, uint32_t shard)
+{
+    const struct node *node = scrub->node;
+
+    return node->workers[node_owner(node, shard + 1)].groups[shard + 1];
+}
+
 /* ---- The list ------------------------------------------------------------------------------ */
 
 static struct scrub_item *find(struct scrub *scrub, uint32_t shard, const struct store_file *file)
@@ -98,8 +105,7 @@ uint32_t scrub_count(const struct scrub *scrub, uint32_t shard)
  * until the manifest has that. */
 static void take_output(struct scrub *scrub, struct scrub_item *item)
 {
-    struct node *node = scrub->node;
-    struct shard *shard = node->workers[node_owner(node, item->shard + 1)].groups[item->shard + 1];
+    struct shard *shard = shard_of(scrub, item->shard);
     struct compact_job *job = NULL;
     struct segment *segment = item->segment == NULL ? NULL : segment_ref(item->segment);
     enum err err = store_compact_fetched(shard->store, item->output, segment, &job);
@@ -327,7 +333,7 @@ static void open_waiting(struct scrub *scrub, uint32_t number)
 {
     struct scrub_shard *shard = &scrub->shards[number];
     char dir[SCRUB_PATH_SIZE];
-    struct store_options options = shard_store_options(scrub->node, number, dir, sizeof dir);
+    struct store_options options = shard_store_options(shard_of(scrub, number), dir, sizeof dir);
     struct store *store = NULL;
     enum err err = store_open(&options, &store);
 
@@ -434,7 +440,7 @@ static void take_stores(struct scrub *scrub)
     for (uint32_t i = 0; i < node->shards; i++) {
         struct scrub_shard *shard = &scrub->shards[i];
 
-        shard->store = node->workers[node_owner(node, i + 1)].groups[i + 1]->store;
+        shard->store = shard_of(scrub, i)->store;
         shard->silent = rejoin_is_silent(node->rejoin, i + 1);
         shard->waiting = !shard->silent && store_is_waiting(shard->store);
         atomic_init(&shard->suspect, shard->waiting);

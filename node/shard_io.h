@@ -52,7 +52,7 @@ MUST_CHECK enum err shard_begin(struct shard *shard, uint64_t applied);
 void shard_suspect(struct shard *shard, enum err err);
 
 /** How a shard's store is opened; its folder's name is written into `dir`. Any thread. */
-struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size);
+struct store_options shard_store_options(struct shard *shard, char *dir, size_t size);
 
 /** Queue a seal; jobs of one shard run one after the other. */
 void shard_seal(struct shard *shard, struct seal_job *job);

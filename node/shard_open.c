@@ -31,25 +31,6 @@ uint64_t shard_seal_bytes(const struct node *node)
                      node->options.storage.head_bytes_max / node->shards / SEAL_PARTS);
 }
 
-struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size)
-{
-    uint64_t head_bytes_max = node->options.storage.head_bytes_max / node->shards;
-
-    (void)snprintf(dir, size, "%s/shard-%u", node->options.node.data_dir, shard);
-    return (struct store_options){
-        .disk = node->disk,
-        .dir = dir,
-        .shard = shard,
-        .series_max = node->options.storage.series_max,
-        .head_bytes_max = head_bytes_max,
-        .seal_bytes = shard_seal_bytes(node),
-        .producers_max = node->options.storage.producers_max,
-        .compact_memory = node->options.storage.compact_memory,
-        .last_bytes = node->options.storage.last_bytes / node->shards,
-        .cancel = &node->stopping,
-    };
-}
-
 /* A shard's part of what its database may have. */
 static uint64_t database_series_max(void *ctx, struct slice name)
 {
@@ -58,6 +39,28 @@ static uint64_t database_series_max(void *ctx, struct slice name)
     uint64_t shards = shard->worker->node->shards;
 
     return database == NULL ? 0 : (database->series_max + shards - 1) / shards;
+}
+
+struct store_options shard_store_options(struct shard *shard, char *dir, size_t size)
+{
+    struct node *node = shard->worker->node;
+    uint32_t number = shard->number - 1;
+
+    (void)snprintf(dir, size, "%s/shard-%u", node->options.node.data_dir, number);
+    return (struct store_options){
+        .disk = node->disk,
+        .dir = dir,
+        .shard = number,
+        .series_max = node->options.storage.series_max,
+        .database_series_max = database_series_max,
+        .database_ctx = shard,
+        .head_bytes_max = shard_head_bytes_max(shard),
+        .seal_bytes = shard_seal_bytes(node),
+        .producers_max = node->options.storage.producers_max,
+        .compact_memory = node->options.storage.compact_memory,
+        .last_bytes = node->options.storage.last_bytes / node->shards,
+        .cancel = &node->stopping,
+    };
 }
 
 /* Its state is damaged for good, here: another node has it. */
@@ -90,9 +93,7 @@ static enum err open_state(struct shard *shard)
     shard->silent = rejoin_is_silent(node->rejoin, shard->number);
     if (shard->number == 0)
         return open_meta(shard);
-    options = shard_store_options(node, shard->number - 1, dir, sizeof dir);
-    options.database_series_max = database_series_max;
-    options.database_ctx = shard;
+    options = shard_store_options(shard, dir, sizeof dir);
     if (shard->silent)
         return store_open_absent(&options, &shard->store);
     err = store_open(&options, &shard->store);

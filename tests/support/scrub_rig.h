@@ -65,9 +65,8 @@ void meta_save_again(struct meta *meta)
     rig.meta_saves++;
 }
 
-struct store_options shard_store_options(struct node *node, uint32_t shard, char *dir, size_t size)
+struct store_options shard_store_options(struct shard *shard, char *dir, size_t size)
 {
-    (void)node;
     (void)shard;
     (void)dir;
     (void)size;
