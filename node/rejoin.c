@@ -53,14 +53,17 @@ enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
     if (rejoin->groups == NULL)
         return err_set(ERR_NO_MEMORY, "%u groups", node->groups);
     err = rejoin_list_init(&rejoin->list, node->groups);
+    if (err == ERR_OK && fresh) {
+        err = rejoin_check_no_log(node);
+        set_all(rejoin, REJOIN_LOST); /* Whatever the list says: no state is worse. */
+        return err == ERR_OK ? save(rejoin) : err;
+    }
     if (err == ERR_OK)
         err = rejoin_list_load(&rejoin->list, node->disk, node->options.node.data_dir);
-    if (err == ERR_OK && fresh)
-        err = rejoin_check_no_log(node);
-    if (err == ERR_OK && fresh) {
-        set_all(rejoin, REJOIN_LOST);
-        err = save(rejoin);
-    }
+    if (err == ERR_CORRUPT)
+        err = err_wrap(err, "which groups begin again is not known; move %s/log away and start "
+                            "with --rejoin",
+                       node->options.node.data_dir);
     return err;
 }
 
@@ -112,19 +115,9 @@ bool rejoin_keeps_log(const struct rejoin *rejoin, uint32_t group)
 
 bool rejoin_install(const struct rejoin *rejoin, uint32_t group, struct group_install *ret_install)
 {
-    const struct rejoin_entry *entry = &rejoin->list.entries[group];
-
     if (rejoin->groups[group].began != REJOIN_READY)
         return false;
-    *ret_install = (struct group_install){
-        .index = entry->index,
-        .term = entry->term,
-        .configuration_index = entry->configuration_index,
-        .configuration = entry->configuration.data,
-        .configuration_size = (uint32_t)entry->configuration.size,
-        .until = entry->until,
-        .until_term = entry->until_term,
-    };
+    *ret_install = rejoin_install_of(&rejoin->list.entries[group]);
     return true;
 }
 
@@ -233,8 +226,9 @@ static void begin_anew(struct rejoin *rejoin, const char *why)
     (void)kill(getpid(), SIGUSR1);
 }
 
-/* All are staged: into the list, and they begin with that. */
-static void finish(struct rejoin *rejoin)
+/* All are staged: into the list, and they begin with that. False: that is not written down, so they
+ * are staged once more. */
+static bool finish(struct rejoin *rejoin)
 {
     enum err err;
 
@@ -252,9 +246,11 @@ static void finish(struct rejoin *rejoin)
         err = err_set(ERR_IO, "injected behind the list");
     if (err == ERR_OK)
         begin_anew(rejoin, "the groups that rejoin have their state");
-    else /* After a start all is done again. */
-        log_error("groups cannot begin again: %s; free space and start the node again",
-                  err_detail());
+    else
+        log_every(TELL_MS, LOG_ERROR,
+                  "groups cannot begin again: %s; free space on the disk of %s, they try again",
+                  err_detail(), rejoin->node->options.node.data_dir);
+    return err == ERR_OK;
 }
 
 static void run_rounds(struct rejoin *rejoin)
@@ -269,8 +265,9 @@ static void run_rounds(struct rejoin *rejoin)
         if (is_stopping(rejoin))
             return;
         if (all && worker_now_ms() - began_ms <= ROUND_MS) {
-            finish(rejoin);
-            return;
+            if (finish(rejoin))
+                return;
+            all = false;
         }
         if (!all)
             sleep_a_while(rejoin, (uint64_t)RETRY_MS << failed);
@@ -333,6 +330,17 @@ static uint64_t take_behind(struct rejoin *rejoin, uint32_t group, bool any)
     return last;
 }
 
+/* One that is silent, or on the list for that already, is there for as much or more. */
+static bool may_be_behind(struct rejoin *rejoin, uint32_t group)
+{
+    enum rejoin_state state;
+
+    (void)pthread_mutex_lock(&rejoin->lock);
+    state = rejoin->list.entries[group].state;
+    (void)pthread_mutex_unlock(&rejoin->lock);
+    return !rejoin_is_silent(rejoin, group) && (state == REJOIN_NOT || state == REJOIN_READY);
+}
+
 /* Ask about groups, and put those that are behind on the list. How many there are. */
 static uint32_t list_behind(struct rejoin *rejoin, bool any)
 {
@@ -341,7 +349,7 @@ static uint32_t list_behind(struct rejoin *rejoin, bool any)
     for (uint32_t i = 0; i < rejoin->list.count && !is_stopping(rejoin); i++) {
         uint64_t last = take_behind(rejoin, i, any);
 
-        if (last == 0 || !rejoin_is_behind(rejoin, i, last))
+        if (last == 0 || !may_be_behind(rejoin, i) || !rejoin_is_behind(rejoin, i, last))
             continue;
         (void)pthread_mutex_lock(&rejoin->lock);
         rejoin_list_set(&rejoin->list, i,

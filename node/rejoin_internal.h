@@ -53,6 +53,9 @@ static inline bool rejoin_may_go_on(const struct rejoin_group *group)
     return group->began == REJOIN_BEHIND && !group->touched && group->own_sealed <= group->own_last;
 }
 
+/** What a ready group begins with; borrows from the entry. */
+struct group_install rejoin_install_of(const struct rejoin_entry *entry);
+
 /** There is no log. ERR_INVALID: there is, or the node is alone; ERR_IO, ERR_NO_MEMORY. */
 MUST_CHECK enum err rejoin_check_no_log(const struct node *node);
 /** Give the damaged log another name. ERR_IO. */

@@ -1,6 +1,7 @@
 /*
  * rejoin_log.c - the directory of a log that is damaged, or should not be there.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,7 +78,7 @@ static enum err remove_dir(const struct node *node, const char *dir)
     }
     free(names.found);
     if (err == ERR_OK && rmdir(dir) != 0)
-        err = err_set(ERR_IO, "%s cannot be removed", dir);
+        err = err_set(ERR_IO, "%s: removing it: %s; remove it by hand", dir, strerror(errno));
     return err;
 }
 

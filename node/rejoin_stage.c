@@ -251,6 +251,28 @@ static enum err install_meta(struct rejoin *rejoin, struct slice state, uint64_t
 
 /* ---- A group -------------------------------------------------------------------------------- */
 
+struct group_install rejoin_install_of(const struct rejoin_entry *entry)
+{
+    return (struct group_install){
+        .index = entry->index,
+        .term = entry->term,
+        .configuration_index = entry->configuration_index,
+        .configuration = entry->configuration.data,
+        .configuration_size = (uint32_t)entry->configuration.size,
+        .until = entry->until,
+        .until_term = entry->until_term,
+    };
+}
+
+/* What is in the list, and not to be begun with, would keep the node from starting. */
+static enum err check_entry(const struct rejoin_entry *entry)
+{
+    const struct group_install install = rejoin_install_of(entry);
+
+    return entry->configuration.failed ? err_set(ERR_NO_MEMORY, "a configuration")
+                                       : group_check_install(&install);
+}
+
 static enum err take_snapshot(struct rejoin *rejoin, uint32_t number, const struct poll *poll,
                               const uint8_t *bytes)
 {
@@ -270,9 +292,8 @@ static enum err take_snapshot(struct rejoin *rejoin, uint32_t number, const stru
     entry.term = snapshot.term;
     entry.configuration_index = snapshot.configuration_index;
     bytes_put(&entry.configuration, snapshot.configuration.data, snapshot.configuration.size);
-    if (entry.configuration.failed)
-        err = err_set(ERR_NO_MEMORY, "a configuration");
-    else
+    err = check_entry(&entry);
+    if (err == ERR_OK)
         err = number == 0
                   ? install_meta(rejoin, snapshot.state, snapshot.index)
                   : install_shard(rejoin, number - 1, snapshot.state, snapshot.index, poll->leader);

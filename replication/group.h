@@ -98,11 +98,12 @@ struct group_install {
     uint64_t configuration_index;
     const void *configuration; /* Encoded. Borrowed during the call. */
     uint32_t configuration_size;
-    /* Lost: the leader's last entry when it was asked, and its term, the highest of all voters.
-     * Behind: our own last entry (1 if none), for nothing is forgotten, and a term not below
-     * ours. */
+    /* The leader's last entry when it was asked, and its term: not below ours, and, if ours is
+     * forgotten, the highest of all voters'. */
     uint64_t until, until_term;
 };
+/** Whether it can be right: for what came from another server, before it is kept. ERR_INVALID. */
+MUST_CHECK enum err group_check_install(const struct group_install *install);
 /**
  * Between group_replay() and group_start(): write the term, our own vote in it and LOG_INSTALL.
  * What the log has of the group is void, and it is mute for now. If its snapshot is at or above

@@ -25,25 +25,35 @@
 
 /* ---- Beginning again ----------------------------------------------------------------------- */
 
-static enum err check_install(const struct group *group, const struct group_install *install)
+static bool is_number(uint64_t value)
 {
-    uint64_t known_term = group->raft.current_term;
+    return value > 0 && value <= GROUP_NUMBER_MAX;
+}
 
-    if (install->index == 0 || install->term == 0 || install->until == 0 ||
-        install->until_term == 0 || install->configuration_index == 0 ||
+enum err group_check_install(const struct group_install *install)
+{
+    if (!is_number(install->index) || !is_number(install->term) || !is_number(install->until) ||
+        !is_number(install->until_term) || install->configuration_index == 0 ||
         install->configuration_index > install->index)
         return err_set(ERR_INVALID,
                        "snapshot %" PRIu64 " of term %" PRIu64 ", configuration %" PRIu64
                        ", until entry %" PRIu64 " of term %" PRIu64,
                        install->index, install->term, install->configuration_index, install->until,
                        install->until_term);
+    return configuration_check(install->configuration, install->configuration_size);
+}
+
+static enum err check_install(const struct group *group, const struct group_install *install)
+{
+    uint64_t known_term = group->raft.current_term;
+
     if (group->snapshot.index < install->index && known_term > install->until_term &&
         known_term > install->term)
         return err_set(ERR_INVALID,
                        "the log knows of term %" PRIu64 ", the others that were asked of %" PRIu64
                        ": ask again",
                        known_term, install->until_term);
-    return configuration_check(install->configuration, install->configuration_size);
+    return group_check_install(install);
 }
 
 /* Whether nobody else votes: nobody could have answered then. */
@@ -190,6 +200,8 @@ void group_hear_behind(struct group *group, uint64_t from, uint64_t term)
 {
     const struct raft *raft = &group->raft;
 
+    if (group->durable < group->install_stream)
+        return; /* Who begins once more counts on the term of the first time. */
     if (raft->state == RAFT_FOLLOWER && raft->current_term == term &&
         raft->follower_state.current_leader.id == from)
         group->lacks_term = term;

@@ -26,6 +26,9 @@ enum group_message_kind {
     GROUP_MESSAGE_END
 };
 
+/* Of indexes and terms: nobody gets so far, and sums of two stay far from wrapping. */
+#define GROUP_NUMBER_MAX (UINT64_C(1) << 62)
+
 enum { GROUP_ENTRIES_MAX = 1024 }; /* Of one message; the core's window is never larger. */
 
 /* Raft's entry types, as raft.h numbers them. */

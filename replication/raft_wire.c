@@ -15,9 +15,6 @@ enum {
 };
 enum { FLAG_PRE_VOTE = 1, FLAG_DISRUPT = 2, FLAG_GRANTED = 4 };
 
-/* Nobody writes so many entries; sums of two indexes stay far from wrapping. */
-#define INDEX_MAX (UINT64_C(1) << 62)
-
 /* ---- Writing ------------------------------------------------------------------------------- */
 
 size_t raft_wire_size(const struct group_message *message)
@@ -113,7 +110,7 @@ void raft_wire_put(const struct group_message *message, uint32_t group, struct b
 /* An index and the term of its entry: both 0, or neither. */
 static bool is_place(uint64_t index, uint64_t term, uint64_t term_max)
 {
-    return index <= INDEX_MAX && term <= term_max && (index == 0) == (term == 0);
+    return index <= GROUP_NUMBER_MAX && term <= term_max && (index == 0) == (term == 0);
 }
 
 static enum err get_entry(struct reader *reader, uint64_t term_min, uint64_t term_max,
@@ -159,8 +156,8 @@ static enum err get_append(struct reader *reader, uint64_t term, struct group_me
     uint64_t term_min = prev_term > 0 ? prev_term : 1;
     struct group_message *message;
 
-    if (reader->bad || !is_place(prev_index, prev_term, term) || commit > INDEX_MAX ||
-        all_have > INDEX_MAX)
+    if (reader->bad || !is_place(prev_index, prev_term, term) || commit > GROUP_NUMBER_MAX ||
+        all_have > GROUP_NUMBER_MAX)
         return err_set(ERR_INVALID, "append behind %" PRIu64 " of term %" PRIu64, prev_index,
                        prev_term);
     if (count > GROUP_ENTRIES_MAX || count > reader_left(reader) / ENTRY_SIZE)
@@ -193,8 +190,8 @@ static bool get_fixed(struct reader *reader, struct group_message *message)
     case GROUP_APPEND_RESULT:
         message->append_result.rejected = reader_u64(reader);
         message->append_result.last_index = reader_u64(reader);
-        return message->append_result.rejected <= INDEX_MAX &&
-               message->append_result.last_index <= INDEX_MAX;
+        return message->append_result.rejected <= GROUP_NUMBER_MAX &&
+               message->append_result.last_index <= GROUP_NUMBER_MAX;
     case GROUP_VOTE:
         message->vote.last_index = reader_u64(reader);
         message->vote.last_term = reader_u64(reader);
@@ -248,7 +245,7 @@ enum err raft_wire_get(struct reader *reader, uint32_t *ret_group,
     zero = reader_u16(reader);
     term = reader_u64(reader);
     if (reader->bad || kind < GROUP_APPEND || kind >= GROUP_MESSAGE_END || zero != 0 ||
-        (flags & ~flags_allowed(kind)) != 0 || term == 0 || term > INDEX_MAX)
+        (flags & ~flags_allowed(kind)) != 0 || term == 0 || term > GROUP_NUMBER_MAX)
         return err_set(ERR_INVALID, "raft message of kind %u, flags %u, term %" PRIu64, kind, flags,
                        term);
 

@@ -291,7 +291,8 @@ static enum err open_waiting(const struct store_options *options, bool absent,
         err = producers_new(options->producers_max, &store->producers);
     if (err == ERR_OK)
         err = manifest_load(options->disk, store->dir, options->shard, &store->sealer.manifest);
-    if (absent && (err == ERR_NOT_FOUND || err == ERR_CORRUPT || err == ERR_VERSION)) {
+    if (absent &&
+        (err == ERR_NOT_FOUND || err == ERR_CORRUPT || err == ERR_VERSION || err == ERR_IO)) {
         store->sealer.manifest = (struct manifest){.shard = options->shard, .next_segment = 1};
         err = ERR_OK;
     }

@@ -17,6 +17,7 @@
 #include "node/meta.h"
 #include "node/rejoin.h"
 #include "node/shard.h"
+#include "replication/configuration.h"
 #include "storage/base/check.h"
 #include "storage/base/clk.h"
 #include "tests/support/mem_disk.h"
@@ -40,6 +41,7 @@ static struct mem_disk *memory;
 static struct rejoin *rejoin;
 static struct group_state own;
 static struct bytes snapshot;
+static struct buf *configuration; /* In it. */
 static bool slow_round; /* The next one takes so long that another follows, and sees: */
 static uint64_t first_then;
 static _Atomic uint64_t installed_index;
@@ -140,12 +142,9 @@ void router_piece(struct worker *of, struct piece_request *request)
 
 static inline void rejoin_rig_init(void)
 {
-    struct fetch_snapshot of = {.index = 70,
-                                .term = 4,
-                                .configuration_index = 1,
-                                .configuration = {"voters", 6},
-                                .state = {"state", 5}};
-
+    static const uint64_t voters[NODES] = {1, 2, 3};
+    struct fetch_snapshot of = {
+        .index = 70, .term = 4, .configuration_index = 1, .state = {"state", 5}};
     sigset_t signals;
 
     (void)sigemptyset(&signals); /* It asks itself to begin anew by one: as main.c does. */
@@ -165,6 +164,8 @@ static inline void rejoin_rig_init(void)
         node.options.cluster.nodes[i].id = i + 1;
     (void)uv_mutex_init(&node.board_lock);
     node.board = calloc(1, sizeof *node.board);
+    CHECK(configuration_encode(voters, NODES, &configuration) == ERR_OK);
+    of.configuration = (struct slice){(const char *)configuration->bytes, configuration->size};
     fetch_put_snapshot(&of, &snapshot);
     others[1].state = (struct fetch_state){.term = 5, .first = 60, .last = 90, .leads = true};
     others[3].state = (struct fetch_state){.term = 5, .first = 60, .last = 88};
@@ -175,6 +176,7 @@ static inline void rejoin_rig_fini(void)
     rejoin_stop(rejoin);
     rejoin_free(rejoin);
     bytes_fini(&snapshot);
+    buf_unref(configuration);
     free(node.board);
     uv_mutex_destroy(&node.board_lock);
     mem_disk_free(memory);

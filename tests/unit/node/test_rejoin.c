@@ -28,8 +28,8 @@ Test(rejoin, a_new_disk_begins_with_what_the_leader_has)
     cr_assert(install.index == 70 && install.term == 4 && install.configuration_index == 1);
     cr_assert(install.until == 90 && install.until_term == 5);
     cr_assert(rejoin_next(rejoin, &group) && group == 0);
-    cr_assert_eq(install.configuration_size, 6);
-    cr_assert_eq(memcmp(install.configuration, "voters", 6), 0);
+    cr_assert_eq(install.configuration_size, configuration->size);
+    cr_assert_eq(memcmp(install.configuration, configuration->bytes, configuration->size), 0);
     cr_assert(mem_disk_exists(memory, "data/" REJOIN_FILE));
     rejoin_done(rejoin, 0);
     while (mem_disk_exists(memory, "data/" REJOIN_FILE ".copy"))
@@ -132,6 +132,46 @@ Test(rejoin, a_state_with_another_hash_is_not_taken)
     cr_assert_eq(installed_index, 70);
 }
 
+/* It would keep the node from starting, again and again. */
+Test(rejoin, what_nobody_can_begin_with_is_not_written_down)
+{
+    others[1].state.last = 0;
+    start(true);
+    wait_said("until entry 0");
+    others[1].state.last = 90;
+    others[1].state.term = UINT64_MAX;
+    wait_said("of term 18446744073709551615");
+    others[1].state.term = 5;
+    snapshot.data[8 + 8 + 8 + 4] ^= 1; /* The configuration's version. */
+    wait_said("configuration");
+    cr_assert_not(atomic_load(&node.again));
+    cr_assert_eq(installed_index, 0);
+    snapshot.data[8 + 8 + 8 + 4] ^= 1;
+    wait_restart();
+}
+
+Test(rejoin, a_list_that_cannot_be_written_is_written_later)
+{
+    start(true);
+    mem_disk_fail(memory, MEM_DISK_WRITE, 1, ERR_DISK_FULL, false);
+    wait_restart();
+    stop();
+    start(false);
+    cr_assert_not(rejoin_is_silent(rejoin, 0));
+}
+
+Test(rejoin, a_damaged_list_says_what_to_do_and_is_not_asked_for_a_new_disk)
+{
+    struct rejoin *refused = NULL;
+
+    mem_disk_put(memory, "data/" REJOIN_FILE, "damaged", 7);
+    cr_assert_eq(rejoin_open(&node, false, &refused), ERR_CORRUPT);
+    cr_assert_not_null(strstr(err_detail(), "move data/log away and start with --rejoin"));
+    rejoin_free(refused);
+    start(true);
+    cr_assert(rejoin_is_lost(rejoin, 0));
+}
+
 Test(rejoin, only_who_is_behind_begins_again)
 {
     start(false);
@@ -184,9 +224,13 @@ Test(rejoin, who_is_behind_goes_on_when_it_is_not_or_nobody_leads)
 {
     start(false);
     own.last = 80;
+    node.board[0].group.last = 80; /* It is asked about with the others once more. */
     others[1].state.first = 91;
     rejoin_behind(rejoin, 0, 80);
     wait_restart();
+    rejoin_behind(rejoin, 0, 80); /* The node has not stopped yet. */
+    for (unsigned i = 0; i < 1000; i++)
+        rejoin_serve(rejoin, &worker);
     stop();
     others[1].state.first = 60; /* Another leader, which has them. */
     start(false);

@@ -530,3 +530,21 @@ Test(group_install, follower_believes_its_own_leader_that_it_lacks_entries)
     cr_assert_not(rig_state(solo.rig, 2).lacks, "another leader has not said so");
     solo_free(&solo);
 }
+
+/* Begun again once more, it would count on a term that its log does not have. */
+Test(group_install, is_not_behind_before_its_own_term_is_durable)
+{
+    struct buf *configuration = configuration_of(3);
+    struct group_install install = install_of(configuration);
+    struct solo solo = solo_installed(&install, 0, true);
+
+    append(&solo, 1, UNTIL_TERM, 50, 4, INDEX, "", -1);
+    tell_behind(&solo, 1, UNTIL_TERM);
+    cr_assert_not(rig_state(solo.rig, 2).lacks);
+    solo.node->disk_hangs = false;
+    wait_ms(&solo, 3);
+    tell_behind(&solo, 1, UNTIL_TERM);
+    cr_assert(rig_state(solo.rig, 2).lacks);
+    buf_unref(configuration);
+    solo_free(&solo);
+}
