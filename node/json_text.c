@@ -62,3 +62,12 @@ void json_text_put(struct bytes *out, struct slice text)
     }
     bytes_put_u8(out, '"');
 }
+
+size_t json_text_valid(struct slice text)
+{
+    size_t at = 0, size = 1;
+
+    for (; at < text.size && size > 0; at += size)
+        size = character_size((const unsigned char *)text.data + at, text.size - at);
+    return at;
+}

@@ -12,4 +12,8 @@
 /** Append `text` in quotes. Bytes that are no UTF-8 become U+FFFD. */
 void json_text_put(struct bytes *out, struct slice text);
 
+/** Bytes of `text`, from its beginning on, that are UTF-8: one that was cut may end inside a
+ * character. */
+size_t json_text_valid(struct slice text);
+
 #endif

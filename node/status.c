@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "node/json_text.h"
 #include "node/rejoin.h"
 #include "node/scrub.h"
 #include "storage/base/clk.h"
@@ -189,16 +190,23 @@ static json_t *shard_json(struct node *node, uint32_t group)
     return shard;
 }
 
+/* What an error said; it may be cut. */
+static json_t *json_detail(const char *text)
+{
+    return json_stringn(text, json_text_valid((struct slice){text, strlen(text)}));
+}
+
 static void add_damage(void *arg, const struct scrub_damage *damage)
 {
     json_t *list = arg;
 
     if (json_array_size(list) < DAMAGE_SHOWN)
         (void)json_array_append_new(
-            list, json_pack("{s:i, s:s, s:s, s:s, s:f}", "shard", damage->shard, "file",
-                            damage->file, "damage", damage->what, "state",
-                            damage->state[0] != '\0' ? damage->state : "is being mended", "since_s",
-                            (double)damage->since_ms / 1000));
+            list,
+            json_pack("{s:i, s:s, s:o, s:o, s:f}", "shard", damage->shard, "file", damage->file,
+                      "damage", json_detail(damage->what), "state",
+                      json_detail(damage->state[0] != '\0' ? damage->state : "is being mended"),
+                      "since_s", (double)damage->since_ms / 1000));
 }
 
 static void add_scrub(struct node *node, json_t *root)
@@ -221,8 +229,8 @@ static void add_group(void *arg, uint32_t group, enum rejoin_state state, const 
 {
     static const char *const names[] = {"", "lost its log", "behind", "catches up", "cannot start"};
 
-    (void)json_array_append_new(arg, json_pack("{s:i, s:s, s:s}", "group", (int)group, "state",
-                                               names[state], "what", what));
+    (void)json_array_append_new(arg, json_pack("{s:i, s:s, s:o}", "group", (int)group, "state",
+                                               names[state], "what", json_detail(what)));
 }
 
 static void add_rejoining(struct node *node, json_t *root)

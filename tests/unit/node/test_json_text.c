@@ -42,6 +42,18 @@ Test(json_text, replaces_what_is_no_utf8)
     assert_text("\xe2\x82(", 3, "\"" GONE GONE "(\"");
 }
 
+Test(json_text, tells_how_much_is_utf8)
+{
+    cr_assert_eq(json_text_valid((struct slice){"", 0}), 0);
+    cr_assert_eq(json_text_valid((struct slice){"plain", 5}), 5);
+    cr_assert_eq(json_text_valid((struct slice){"a\xe2\x82\xac", 4}), 4);
+    cr_assert_eq(json_text_valid((struct slice){"a\xe2\x82", 3}), 1);
+    cr_assert_eq(json_text_valid((struct slice){"\xff"
+                                                "a",
+                                                2}),
+                 0);
+}
+
 Test(json_text, is_always_json)
 {
     uint64_t seed = seed_of_run("json_text");
