@@ -22,7 +22,7 @@ enum {
     HEARD_MS = 2000,       /* and believe it so long. */
     LEAVE_AFTER_MS = 250,  /* A small file is mended before others have elected anybody. */
     LEAVE_AGAIN_MS = 1000, /* A transfer takes an election's time at most. */
-    LAG_MAX = 64,          /* Entries that who takes over may lack: as in balance(). */
+    LAG_MAX = 64,          /* Entries that who takes over may lack. */
     PATH_SIZE = 4096,
 };
 
@@ -45,14 +45,24 @@ static void report(struct shard *shard)
                      "a reader met wrong bytes, or it could not be opened");
 }
 
-/* Somebody who is up to date and has not said that his files are damaged. */
+bool shard_may_take_over(const struct shard *shard, const struct group_state *state,
+                         uint64_t server)
+{
+    const struct node *node = shard->worker->node;
+
+    for (uint32_t i = 0; i < state->servers; i++)
+        if (state->peers[i].server == server && server != state->server)
+            return state->peers[i].online && !state->peers[i].mute &&
+                   state->peers[i].match + LAG_MAX >= state->last &&
+                   !shard_is_damaged_at(node, server, shard->number) &&
+                   !shard_asks_seal(node, server, shard->number);
+    return false;
+}
+
 static uint64_t find_healthy(const struct shard *shard, const struct group_state *state)
 {
     for (uint32_t i = 0; i < state->servers; i++)
-        if (state->peers[i].server != state->server && state->peers[i].online &&
-            state->peers[i].match + LAG_MAX >= state->last &&
-            !shard_is_damaged_at(shard->worker->node, state->peers[i].server, shard->number) &&
-            !shard_asks_seal(shard->worker->node, state->peers[i].server, shard->number))
+        if (shard_may_take_over(shard, state, state->peers[i].server))
             return state->peers[i].server;
     return 0;
 }

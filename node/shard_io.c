@@ -17,7 +17,7 @@
 
 enum {
     BALANCE_AFTER_MS = 3000, /* Lead this long before handing over to the preferred node. */
-    BALANCE_LAG_MAX = 64,    /* Entries that it may lack then. */
+    LOAD_LINE_MS = 10000,    /* A follower asks for what cannot be read again and again. */
     PRESS_AGAIN_MS = 10000,  /* Between two seals of a shard for the log's sake. */
     SHARDS_MAX = 1024,       /* cluster.shards */
     EXIT_SOFTWARE = 70,      /* EX_SOFTWARE: the group's contract was broken. */
@@ -118,8 +118,8 @@ static void load_run(struct pool_job *job)
 
     if (err != ERR_OK) {
         task->payload = NULL;
-        log_warn("group=%u entry %" PRIu64 " for a follower: %s", task->shard->number, task->index,
-                 err_detail());
+        log_every(LOAD_LINE_MS, LOG_WARN, "group=%u entry %" PRIu64 " for a follower: %s",
+                  task->shard->number, task->index, err_detail());
     }
 }
 
@@ -355,18 +355,12 @@ static void balance(struct shard *shard, const struct group_state *state, uint64
     if (preferred == node->server || shard->led_since_ms == 0 ||
         now_ms - shard->led_since_ms < BALANCE_AFTER_MS)
         return;
-    for (uint32_t i = 0; i < state->servers; i++) {
-        if (state->peers[i].server != preferred || !state->peers[i].online ||
-            state->peers[i].match + BALANCE_LAG_MAX < state->last ||
-            shard_is_damaged_at(node, preferred, shard->number) ||
-            shard_asks_seal(node, preferred, shard->number))
-            continue;
-        shard->led_since_ms = now_ms; /* Not again before BALANCE_AFTER_MS if it fails. */
-        err = group_transfer(shard->group, preferred);
-        if (err == ERR_OK)
-            log_info("group=%u moves to its preferred leader, node %" PRIu64, shard->number,
-                     preferred);
-    }
+    if (!shard_may_take_over(shard, state, preferred))
+        return;
+    shard->led_since_ms = now_ms; /* Not again before BALANCE_AFTER_MS if it fails. */
+    err = group_transfer(shard->group, preferred);
+    if (err == ERR_OK)
+        log_info("group=%u moves to its preferred leader, node %" PRIu64, shard->number, preferred);
 }
 
 /* Our disk is full; others may have room. */

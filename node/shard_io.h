@@ -20,7 +20,10 @@ void shard_leader_changed(struct shard *shard, bool leading);
 /** Every tick: what is damaged, what was mended. True: something is damaged, so others had better
  * lead. */
 bool shard_care(struct shard *shard, const struct group_state *state, uint64_t now_ms);
-/** Hand over, if somebody is up to date and well; at most once a second. */
+/** That server is up to date, may lead, and has not said that it has damage. */
+bool shard_may_take_over(const struct shard *shard, const struct group_state *state,
+                         uint64_t server);
+/** Hand over, if somebody may take over; at most once a second. */
 void shard_leave(struct shard *shard, const struct group_state *state, uint64_t now_ms);
 
 /** Every tick: how far the group has to be sealed for the sake of this node's log. `sealed`: how

@@ -143,7 +143,7 @@ MUST_CHECK enum err group_propose(struct group *group, struct buf *const *payloa
                                   uint64_t *ret_first_index);
 /** Leads, and has applied everything up to its own term's no-op: only then may ids be stamped. */
 bool group_is_ready(const struct group *group);
-/** Hand leadership to `to`, 0: any that is caught up. ERR_NOT_LEADER, ERR_BUSY. */
+/** Hand leadership to `to`, 0: any that is caught up and not mute. ERR_NOT_LEADER, ERR_BUSY. */
 MUST_CHECK enum err group_transfer(struct group *group, uint64_t to);
 /** Confirm leadership with a majority; io.read_done(token) follows. ERR_NOT_LEADER, ERR_BUSY. */
 MUST_CHECK enum err group_read(struct group *group, uint64_t token);
@@ -189,6 +189,7 @@ struct group_state {
         uint64_t server;
         uint64_t match; /* As leader: entries that it has for certain. */
         bool online;    /* Heard within the election timeout. */
+        bool mute;      /* It has said that it may not lead yet. */
         bool behind;    /* As leader: it needs entries that the log no longer has. */
     } peers[GROUP_SERVERS_MAX];
 };

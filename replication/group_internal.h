@@ -46,7 +46,7 @@ struct group_snapshot {
 struct group_peer {
     uint64_t server;
     uint64_t heard_ms;  /* Its last message; 0: none. */
-    bool behind;        /* Needs entries that the log no longer has. */
+    bool mute, behind;  /* It said so last; it needs entries that the log no longer has. */
     uint64_t unread;    /* An entry that it needs could not be read back; 0: none. */
     uint64_t behind_ms; /* It was told so; 0: never. */
 

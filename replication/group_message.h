@@ -54,6 +54,7 @@ struct group_append {
 struct group_append_result {
     uint64_t rejected;   /* The prev_index that was refused; 0: accepted. */
     uint64_t last_index; /* Accepted: durable up to here. Refused: try from here. */
+    bool mute;           /* group_is_mute(): whoever answers cannot lead yet. */
 };
 
 struct group_vote {

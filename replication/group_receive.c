@@ -20,7 +20,7 @@ static void refuse_append(struct group *group, uint64_t to)
 
     if (answer == NULL)
         return;
-    answer->append_result = (struct group_append_result){.rejected = 1, .last_index = 0};
+    answer->append_result = (struct group_append_result){.rejected = 1, .mute = group->mute};
     outbox_add(group, to, answer);
 }
 
@@ -148,6 +148,8 @@ static void note_forgotten(struct group *group, uint64_t from, uint64_t term,
     struct group_peer *peer = group_peer(group, from);
     raft_index match;
 
+    if (peer != NULL)
+        peer->mute = result->mute;
     if (peer == NULL || !group_is_leader(group) || term != group->raft.current_term ||
         raft_match_index(&group->raft, from, &match) != 0)
         return;

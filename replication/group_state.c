@@ -36,6 +36,7 @@ static void look_at_peers(const struct group *group, struct group_state *state)
             state->peers[i].online =
                 group->peers[k].heard_ms != 0 &&
                 since_ms(group, group->peers[k].heard_ms) < group->options.election_ms;
+            state->peers[i].mute = group->peers[k].mute;
             state->peers[i].behind = match < group->peers[k].unread ||
                                      (group->peers[k].behind && match < group->mirror.first);
         }

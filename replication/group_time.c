@@ -144,7 +144,7 @@ void group_end_transfer(struct group *group)
     group->transfer_sent = false;
 }
 
-/* The voter that has most of our log and was heard lately; 0: none. */
+/* The voter that has most of our log, was heard lately and may lead; 0: none. */
 static uint64_t best_target(struct group *group, uint64_t except)
 {
     const struct raft_configuration *configuration = &group->raft.configuration;
@@ -159,7 +159,7 @@ static uint64_t best_target(struct group *group, uint64_t except)
             server->role != RAFT_VOTER)
             continue;
         peer = group_peer(group, server->id);
-        if (peer == NULL || peer->heard_ms == 0 ||
+        if (peer == NULL || peer->mute || peer->heard_ms == 0 ||
             now_ms >= peer->heard_ms + group->options.election_ms)
             continue;
         (void)raft_match_index(&group->raft, server->id, &match);
@@ -192,7 +192,8 @@ enum err group_transfer(struct group *group, uint64_t to)
     if (to == 0)
         to = best_target(group, 0);
     if (to == 0)
-        return err_set(ERR_BUSY, "group %u: no other voter answers", group->options.number);
+        return err_set(ERR_BUSY, "group %u: no other voter answers that may lead",
+                       group->options.number);
     if (!is_other_voter(group, to))
         return err_set(ERR_INVALID, "group %u: server %" PRIu64 " is no other voter",
                        group->options.number, to);

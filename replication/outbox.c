@@ -117,6 +117,7 @@ static struct group_message *from_raft(const struct group *group, const struct r
                 .rejected = core->append_entries_result.rejected,
                 .last_index = guard_hint(group, core->append_entries_result.rejected,
                                          core->append_entries_result.last_log_index),
+                .mute = group->mute,
             };
         break;
     case RAFT_REQUEST_VOTE:

@@ -13,7 +13,7 @@ enum {
     APPEND_SIZE = 8 + 8 + 8 + 8 + 4,
     ENTRY_SIZE = 8 + 4 + 1, /* Without its bytes. */
 };
-enum { FLAG_PRE_VOTE = 1, FLAG_DISRUPT = 2, FLAG_GRANTED = 4 };
+enum { FLAG_PRE_VOTE = 1, FLAG_DISRUPT = 2, FLAG_GRANTED = 4, FLAG_MUTE = 8 };
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
@@ -49,6 +49,8 @@ static uint8_t flags_of(const struct group_message *message)
     } else if (message->kind == GROUP_VOTE_RESULT) {
         flags |= message->vote_result.pre_vote ? FLAG_PRE_VOTE : 0;
         flags |= message->vote_result.granted ? FLAG_GRANTED : 0;
+    } else if (message->kind == GROUP_APPEND_RESULT) {
+        flags |= message->append_result.mute ? FLAG_MUTE : 0;
     }
     return (uint8_t)flags;
 }
@@ -214,6 +216,8 @@ static unsigned flags_allowed(unsigned kind)
 {
     if (kind == GROUP_VOTE)
         return FLAG_PRE_VOTE | FLAG_DISRUPT;
+    if (kind == GROUP_APPEND_RESULT)
+        return FLAG_MUTE;
     return kind == GROUP_VOTE_RESULT ? FLAG_PRE_VOTE | FLAG_GRANTED : 0;
 }
 
@@ -225,6 +229,8 @@ static void set_flags(struct group_message *message, unsigned flags)
     } else if (message->kind == GROUP_VOTE_RESULT) {
         message->vote_result.pre_vote = (flags & FLAG_PRE_VOTE) != 0;
         message->vote_result.granted = (flags & FLAG_GRANTED) != 0;
+    } else if (message->kind == GROUP_APPEND_RESULT) {
+        message->append_result.mute = (flags & FLAG_MUTE) != 0;
     }
 }
 

@@ -9,9 +9,8 @@
 /* The scrub opens a store again whose catalog was mended: its databases have their limits then. */
 Test(shard_open, a_store_knows_the_limits_of_its_databases)
 {
-    static struct node node = {.shards = 4,
-                               .options.node.data_dir = "data",
-                               .options.storage.head_bytes_max = 4000};
+    static struct node node = {
+        .shards = 4, .options.node.data_dir = "data", .options.storage.head_bytes_max = 4000};
     static struct worker worker = {.node = &node};
     struct shard shard = {.worker = &worker, .number = 3};
     const struct schema_database database = {.series_max = 10};

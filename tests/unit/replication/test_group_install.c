@@ -378,11 +378,11 @@ Test(group_install, who_counts_on_what_was_lost_lets_another_one_lead)
     rig_free(rig);
 }
 
-Test(group_install, brings_a_server_that_lost_its_log_back_into_its_group)
+/* It begins with a seal of the leader's, and lacks 20 entries that follow. The configuration is for
+ * the caller to let go of. */
+static struct buf *lose_and_begin_again(struct rig *rig, uint64_t leader, uint64_t lost,
+                                        uint64_t until_more, struct group_install *install)
 {
-    struct rig *rig = rig_up(3);
-    uint64_t leader = rig_elect(rig), lost = leader % 3 + 1, other = lost % 3 + 1;
-    struct group_install install;
     struct group_state state;
     struct buf *configuration;
 
@@ -394,19 +394,47 @@ Test(group_install, brings_a_server_that_lost_its_log_back_into_its_group)
     lose_log(rig, lost);
     propose_some(rig, leader, 20, "meanwhile");
 
-    install = (struct group_install){.index = state.applied,
-                                     .until = rig_state(rig, leader).last,
-                                     .until_term = rig_state(rig, leader).term};
-    cr_assert_eq(group_snapshot_at(rig->nodes[leader].group, install.index, &install.term,
-                                   &install.configuration_index, &configuration),
+    *install = (struct group_install){.index = state.applied,
+                                      .until = rig_state(rig, leader).last + until_more,
+                                      .until_term = rig_state(rig, leader).term};
+    cr_assert_eq(group_snapshot_at(rig->nodes[leader].group, install->index, &install->term,
+                                   &install->configuration_index, &configuration),
                  ERR_OK, "%s", err_detail());
-    install.configuration = configuration->bytes;
-    install.configuration_size = configuration->size;
-    rig->nodes[lost].install = &install;
-    rig->nodes[lost].sealed = install.index;
+    install->configuration = configuration->bytes;
+    install->configuration_size = configuration->size;
+    rig->nodes[lost].install = install;
+    rig->nodes[lost].sealed = install->index;
     rig_start(rig, lost);
     cr_assert(group_is_mute(rig->nodes[lost].group));
     rig_run(rig, 300);
+    return configuration;
+}
+
+Test(group_install, who_is_mute_is_not_asked_to_lead)
+{
+    struct rig *rig = rig_up(3);
+    uint64_t leader = rig_elect(rig), lost = leader == 1 ? 2 : 1, other = 6 - leader - lost;
+    struct group_install install;
+    struct buf *configuration = lose_and_begin_again(rig, leader, lost, 1000, &install);
+    struct group_state state = rig_state(rig, leader);
+
+    cr_assert(group_is_mute(rig->nodes[lost].group));
+    for (uint32_t i = 0; i < state.servers; i++)
+        cr_assert_eq(state.peers[i].mute, state.peers[i].server == lost);
+    cr_assert_eq(group_transfer(rig->nodes[leader].group, 0), ERR_OK, "%s", err_detail());
+    rig_run(rig, 50);
+    cr_assert_eq(rig_leader_of(rig), other);
+    buf_unref(configuration);
+    rig_free(rig);
+}
+
+Test(group_install, brings_a_server_that_lost_its_log_back_into_its_group)
+{
+    struct rig *rig = rig_up(3);
+    uint64_t leader = rig_elect(rig), lost = leader % 3 + 1, other = lost % 3 + 1;
+    struct group_install install;
+    struct buf *configuration = lose_and_begin_again(rig, leader, lost, 0, &install);
+
     cr_assert_not(group_is_mute(rig->nodes[lost].group));
     cr_assert_eq(rig_applied(rig, lost, "before"), 0, "the store has them");
     cr_assert_eq(rig_applied(rig, lost, "meanwhile"), 20);

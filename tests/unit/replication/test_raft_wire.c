@@ -106,6 +106,7 @@ Test(raft_wire, gives_back_every_kind_from_one_frame)
 {
     static const struct group_message messages[] = {
         {.kind = GROUP_APPEND_RESULT, .term = 3, .append_result = {.rejected = 5, .last_index = 4}},
+        {.kind = GROUP_APPEND_RESULT, .term = 3, .append_result = {.last_index = 4, .mute = true}},
         {.kind = GROUP_VOTE,
          .term = 4,
          .vote = {.last_index = 8, .last_term = 3, .pre_vote = true, .disrupt_leader = true}},
