@@ -115,9 +115,6 @@ static enum err replay(void *arg, const struct log_record *record)
     struct node *node = arg;
     struct shard *shard;
 
-    if (record->group >= node->groups)
-        return err_set(ERR_CORRUPT, "the log has records of group %u, but cluster.shards says %u",
-                       record->group, node->shards);
     shard = node->workers[node_owner(node, record->group)].groups[record->group];
     node->replayed.records++;
     node->replayed.bytes += record->payload == NULL ? 0 : record->payload->size;
@@ -209,6 +206,11 @@ static enum err read_log_or_rejoin(struct node *node)
 {
     enum err err = read_log(node);
 
+    if (err == ERR_IO && node->options.cluster.node_count > 1)
+        return err_wrap(err,
+                        "if the rest of the disk is well, move %s/log away and start with "
+                        "--rejoin",
+                        node->options.node.data_dir);
     if (err != ERR_CORRUPT || node->options.cluster.node_count == 1)
         return err;
     log_error("%s", err_detail());

@@ -11,8 +11,8 @@
  * POSITION   file number << 32 | offset: where a record stands. Grows for ever.
  * SYNCED     each record says up to which position all was on disk when it was written. At
  *            recovery a bad record is a torn tail if no later valid record claims its place as
- *            synced; otherwise it is corruption (ERR_CORRUPT), and the node does not start by
- *            itself.
+ *            synced; otherwise it is corruption (ERR_CORRUPT), as is one that cannot be read: the
+ *            node begins again from the others.
  * CUTTING    what stands behind a torn tail is zeroed and synced before anything new is written.
  * FILES      a new file begins with one LOG_STATE record a group (term, vote, snapshot), so older
  *            files may go as soon as no group needs an entry in them. When the file of a
@@ -77,8 +77,8 @@ typedef enum err (*log_replay_cb)(void *arg, const struct log_record *record);
 /**
  * Open (or make) the log and replay every record that still counts. Cuts a torn tail.
  *
- * Errors  ERR_CORRUPT names file, offset and what to do; ERR_VERSION; ERR_IO; ERR_INVALID: the log
- * of another node or cluster
+ * Errors  ERR_CORRUPT names file and offset: wrong bytes, or none though all files could be opened;
+ *         ERR_VERSION; ERR_IO; ERR_INVALID: the log of another node or cluster
  */
 MUST_CHECK enum err log_open(const struct log_options *options, log_replay_cb replay, void *arg,
                              struct log **ret_log);

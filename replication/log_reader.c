@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "replication/log_read_ahead.h"
+#include "storage/base/fault.h"
 
 void log_reader_init(struct log_reader *reader, const struct disk *disk, uint8_t *room)
 {
@@ -14,6 +15,18 @@ void log_reader_fini(struct log_reader *reader)
 {
     buf_unref(reader->payload);
     reader->payload = NULL;
+}
+
+/* A disk may read at the second try what it did not at the first. */
+static enum err read_window(struct log_reader *reader, const struct log_part *part, uint64_t from,
+                            size_t size)
+{
+    enum err err = ERR_IO;
+
+    for (int i = 0; i < 2 && err == ERR_IO; i++)
+        err = FAULT("log.read") ? err_set(ERR_IO, "injected at offset %" PRIu64, from)
+                                : reader->disk->read(part->file, from, reader->room, size);
+    return err;
 }
 
 enum err log_reader_load(struct log_reader *reader, const struct log_part *part, uint64_t offset)
@@ -28,10 +41,11 @@ enum err log_reader_load(struct log_reader *reader, const struct log_part *part,
     if (size > LOG_WINDOW_BYTES)
         size = LOG_WINDOW_BYTES;
     reader->number = 0;
-    if (reader->ahead != NULL)
+    if (reader->ahead != NULL && !FAULT("log.read"))
         window = log_read_ahead_take(reader->ahead, part, from);
     if (window == NULL) {
-        err = reader->disk->read(part->file, from, reader->room, (size_t)size);
+        err = read_window(reader, part, from, (size_t)size);
+        reader->unreadable = err == ERR_IO;
         if (err != ERR_OK)
             return err;
         window = reader->room;

@@ -31,6 +31,7 @@ struct log_reader {
     const uint8_t *window;        /* `room`, or the one of `ahead`. */
     uint32_t number;              /* Of the file in the window; 0: there is none. */
     uint64_t window_at, window_end;
+    bool unreadable;     /* The last read failed, twice: ERR_IO. */
     struct buf *payload; /* Owned: of the record read last. Replaced if somebody else holds it. */
 };
 

@@ -474,6 +474,9 @@ enum err log_recovery_run(struct log *log, log_replay_cb replay_cb, void *arg)
         err = replay_files(&recovery);
     if (err == ERR_OK)
         err = cut(&recovery);
+    /* The headers of all files were read, and this was not: it is the place, not the disk. */
+    if (err == ERR_IO && recovery.reader.unreadable)
+        err = err_wrap(ERR_CORRUPT, "log %s cannot be read", log->dir);
     log_read_ahead_stop(recovery.reader.ahead);
     log_reader_fini(&recovery.reader);
     if (err != ERR_OK)

@@ -122,6 +122,22 @@ def test_a_log_that_is_damaged_while_its_node_is_down(make_cluster):
     carries_the_site(cluster, node, whole)
 
 
+def test_a_log_that_cannot_be_read(make_cluster):
+    cluster = make_cluster(shards=2, workers=2)
+    cluster.start()
+    write_rows(cluster.nodes[0], 0)
+    cluster.wait_equal()
+    node = cluster.nodes[1]
+    whole = read(cluster, node)
+    node.kill()
+    # Read ahead, at the first try, at the second one.
+    node.start(environment={"MILLRACE_FAULT": ",".join(f"log.read:fail:{i}" for i in (1, 2, 3))})
+    wait_until(lambda: "is set aside as" in node.log.read_text(errors="replace"), node.tail)
+    wait_rejoined(cluster, node)
+    assert read(cluster, node, "any") == whole
+    carries_the_site(cluster, node, whole)
+
+
 def test_a_log_that_is_damaged_under_load(make_cluster):
     """The flip is where it cannot be taken for a torn write, so the node has to begin again, while rows
     come in that are verified at the end, and other nodes die behind it."""

@@ -138,7 +138,8 @@ Test(log_read_ahead, what_cannot_be_read_is_found_by_recovery_itself)
         enum err err;
 
         mem_disk_fail(fixture->disk, MEM_DISK_READ, nth, ERR_IO, true);
-        cr_assert_eq(fixture_open(fixture), ERR_IO, "read %zu", (size_t)nth);
+        err = fixture_open(fixture); /* With all headers read, it is that place. */
+        cr_assert(err == ERR_IO || err == ERR_CORRUPT, "read %zu", (size_t)nth);
         mem_disk_fail(fixture->disk, MEM_DISK_READ, nth, ERR_IO, false);
         err = fixture_open(fixture);
         cr_assert(err == ERR_OK || err == ERR_IO); /* Its own read of a header may have failed. */
