@@ -37,6 +37,9 @@ enum err node_ready(const struct node *node)
         return err_set(ERR_UNAVAILABLE, "the node stops");
     if (log_writer_is_short(node->writer))
         return err_set(ERR_DISK_FULL, "the log's disk is full");
+    if (rejoin_holds(node->rejoin))
+        return err_set(ERR_UNAVAILABLE, "the log is empty; other nodes are asked whether this one "
+                                        "ran before");
     if (rejoin_next(node->rejoin, &group))
         return err_set(ERR_UNAVAILABLE, "group %u begins again from the other nodes", group);
     for (uint32_t g = 0; g < node->groups; g++) {
@@ -269,16 +272,32 @@ static enum err init_workers(struct node *node)
     return err;
 }
 
+/* A log without a record is that of a new node, or of one that has lost its disk. */
+static void hold_groups(struct node *node)
+{
+    rejoin_hold(node->rejoin);
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        node->workers[i].held = true;
+    for (uint32_t g = 0; g < node->groups; g++)
+        node->workers[node_owner(node, g)].groups[g]->silent = true;
+}
+
 /* What is on the disk, into stores and groups. */
 static enum err open_all(struct node *node, bool rejoin)
 {
+    uint32_t group;
     enum err err = rejoin_open(node, rejoin, &node->rejoin);
 
     if (err == ERR_OK)
         err = init_workers(node);
     if (err == ERR_OK)
         err = open_groups(node);
-    return err == ERR_OK ? open_log(node) : err;
+    if (err == ERR_OK)
+        err = open_log(node);
+    if (err == ERR_OK && node->replayed.records == 0 && node->options.cluster.node_count > 1 &&
+        !rejoin_next(node->rejoin, &group))
+        hold_groups(node);
+    return err;
 }
 
 enum err node_start(const struct options *options, bool rejoin, struct node **ret_node)

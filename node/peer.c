@@ -299,7 +299,7 @@ void peer_down(struct worker *worker, uint64_t server)
 
 struct peer_piece {
     struct piece_request request; /* First: freed as one. */
-    uint64_t from, number;
+    uint64_t number;
 };
 
 static void piece_done(struct route *route)
@@ -309,9 +309,9 @@ static void piece_done(struct route *route)
     enum err err;
 
     if (route->answer.code != ERR_OK) {
-        send_error(worker, piece->from, piece->number, &route->answer);
+        send_error(worker, piece->request.from, piece->number, &route->answer);
     } else if (worker->phase != WORKER_CLOSING) {
-        err = links_answer(worker->links, piece->from, FRAME_FETCH_OK, piece->number,
+        err = links_answer(worker->links, piece->request.from, FRAME_FETCH_OK, piece->number,
                            piece->request.bytes, false);
         (void)err; /* As in send_bytes(). */
     }
@@ -330,7 +330,7 @@ static void serve_fetch(struct worker *worker, uint64_t from, uint64_t number, s
         free(piece);
         return;
     }
-    piece->from = from;
+    piece->request.from = from;
     piece->number = number;
     piece->request.route =
         (struct route){.kind = ROUTE_PIECE, .origin = worker, .done = piece_done};

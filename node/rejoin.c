@@ -53,6 +53,8 @@ enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
     if (rejoin->groups == NULL)
         return err_set(ERR_NO_MEMORY, "%u groups", node->groups);
     err = rejoin_list_init(&rejoin->list, node->groups);
+    if (err == ERR_OK)
+        err = rejoin_first_open(rejoin);
     if (err == ERR_OK && fresh) {
         err = rejoin_check_no_log(node);
         set_all(rejoin, REJOIN_LOST); /* Whatever the list says: no state is worse. */
@@ -61,8 +63,9 @@ enum err rejoin_open(struct node *node, bool fresh, struct rejoin **ret_rejoin)
     if (err == ERR_OK)
         err = rejoin_list_load(&rejoin->list, node->disk, node->options.node.data_dir);
     if (err == ERR_CORRUPT)
-        err = err_wrap(err, "which groups begin again is not known; move %s/log away and start "
-                            "with --rejoin",
+        err = err_wrap(err,
+                       "which groups begin again is not known; move %s/log away and start "
+                       "with --rejoin",
                        node->options.node.data_dir);
     return err;
 }
@@ -105,7 +108,7 @@ bool rejoin_is_silent(const struct rejoin *rejoin, uint32_t group)
 
 bool rejoin_is_lost(const struct rejoin *rejoin, uint32_t group)
 {
-    return began(rejoin, group) == REJOIN_LOST;
+    return began(rejoin, group) == REJOIN_LOST || rejoin_holds(rejoin);
 }
 
 bool rejoin_keeps_log(const struct rejoin *rejoin, uint32_t group)
@@ -135,7 +138,7 @@ void rejoin_say(struct rejoin *rejoin, uint32_t group, const char *format, ...)
     va_end(arguments);
 }
 
-static bool is_stopping(struct rejoin *rejoin)
+bool rejoin_is_stopping(struct rejoin *rejoin)
 {
     bool stopping;
 
@@ -145,7 +148,7 @@ static bool is_stopping(struct rejoin *rejoin)
     return stopping;
 }
 
-static void sleep_a_while(struct rejoin *rejoin, uint64_t ms)
+void rejoin_sleep(struct rejoin *rejoin, uint64_t ms)
 {
     (void)pthread_mutex_lock(&rejoin->lock);
     if (!rejoin->stopping)
@@ -190,7 +193,7 @@ static bool run_round(struct rejoin *rejoin)
 {
     bool all = true;
 
-    for (uint32_t i = 0; i < rejoin->list.count && !is_stopping(rejoin); i++) {
+    for (uint32_t i = 0; i < rejoin->list.count && !rejoin_is_stopping(rejoin); i++) {
         struct rejoin_group *group = &rejoin->groups[i];
         enum err err;
 
@@ -215,7 +218,7 @@ static bool run_round(struct rejoin *rejoin)
         rejoin_say(rejoin, i, "%s", err_detail());
         tell(rejoin, i);
     }
-    return all && !is_stopping(rejoin);
+    return all && !rejoin_is_stopping(rejoin);
 }
 
 /* The node stops and starts: main.c waits for that signal. */
@@ -262,7 +265,7 @@ static void run_rounds(struct rejoin *rejoin)
         bool all;
 
         all = run_round(rejoin);
-        if (is_stopping(rejoin))
+        if (rejoin_is_stopping(rejoin))
             return;
         if (all && worker_now_ms() - began_ms <= ROUND_MS) {
             if (finish(rejoin))
@@ -270,7 +273,7 @@ static void run_rounds(struct rejoin *rejoin)
             all = false;
         }
         if (!all)
-            sleep_a_while(rejoin, (uint64_t)RETRY_MS << failed);
+            rejoin_sleep(rejoin, (uint64_t)RETRY_MS << failed);
         failed = all ? 0 : failed < RETRY_DOUBLED_MAX ? failed + 1 : failed;
     }
 }
@@ -346,7 +349,7 @@ static uint32_t list_behind(struct rejoin *rejoin, bool any)
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < rejoin->list.count && !is_stopping(rejoin); i++) {
+    for (uint32_t i = 0; i < rejoin->list.count && !rejoin_is_stopping(rejoin); i++) {
         uint64_t last = take_behind(rejoin, i, any);
 
         if (last == 0 || !may_be_behind(rejoin, i) || !rejoin_is_behind(rejoin, i, last))
@@ -386,13 +389,35 @@ static void wait_for_word(struct rejoin *rejoin)
     (void)pthread_mutex_unlock(&rejoin->lock);
 }
 
+/* It ran before, and all that it may have promised is gone. */
+static void lose_all(struct rejoin *rejoin)
+{
+    enum err err;
+
+    do {
+        (void)pthread_mutex_lock(&rejoin->lock);
+        set_all(rejoin, REJOIN_LOST);
+        err = save(rejoin);
+        (void)pthread_mutex_unlock(&rejoin->lock);
+        if (err == ERR_OK) {
+            begin_anew(rejoin, "other nodes know this one, whose log is empty");
+            return;
+        }
+        log_every(TELL_MS, LOG_ERROR, "the list of groups that rejoin is not written: %s",
+                  err_detail());
+        rejoin_sleep(rejoin, (uint64_t)RETRY_MS << RETRY_DOUBLED_MAX);
+    } while (!rejoin_is_stopping(rejoin));
+}
+
 static void run(void *arg)
 {
     struct rejoin *rejoin = arg;
 
+    if (rejoin_holds(rejoin) && rejoin_first_ask(rejoin))
+        lose_all(rejoin);
     if (any_silent(rejoin))
         run_rounds(rejoin);
-    while (!is_stopping(rejoin)) {
+    while (!rejoin_is_stopping(rejoin)) {
         look_at_done(rejoin);
         look_at_behind(rejoin);
         wait_for_word(rejoin);
@@ -511,7 +536,9 @@ void rejoin_each(struct rejoin *rejoin,
                  void *arg)
 {
     (void)pthread_mutex_lock(&rejoin->lock);
-    for (uint32_t i = 0; i < rejoin->list.count; i++)
+    if (rejoin_holds(rejoin))
+        each(arg, 0, REJOIN_NOT, rejoin->first.what);
+    for (uint32_t i = 0; i < rejoin->list.count && !rejoin_holds(rejoin); i++)
         if (rejoin->list.entries[i].state != REJOIN_NOT)
             each(arg, i, rejoin->list.entries[i].state, rejoin->groups[i].what);
     (void)pthread_mutex_unlock(&rejoin->lock);

@@ -9,6 +9,8 @@
  *    node stops and starts, in the same process: the groups begin with group_install(), mute
  *    a group has all that it may have promised -> its name leaves the list
  *
+ *    start: nothing in the log -> the thread asks whether this node is new, or has lost its disk
+ *
  * Why nothing that was promised is forgotten: docs/adr/0027.
  *
  * WAITS      for ever, if a node that has to be asked is away: what it waits for is shown in status
@@ -21,6 +23,7 @@
 
 #include "node/rejoin_list.h"
 
+struct fetch_known;
 struct group_install;
 struct node;
 struct rejoin;
@@ -35,6 +38,9 @@ MUST_CHECK enum err rejoin_open(struct node *node, bool fresh, struct rejoin **r
 MUST_CHECK enum err rejoin_lose_log(struct rejoin *rejoin);
 /** The state of a group cannot be read, its log can. ERR_IO, ERR_DISK_FULL. */
 MUST_CHECK enum err rejoin_lose_state(struct rejoin *rejoin, uint32_t group);
+/** The log was replayed, and there is nothing in it: whether this node ran before has to be asked,
+ * and until then no group starts. (rejoin_first.c) */
+void rejoin_hold(struct rejoin *rejoin);
 /** The log was replayed, the workers do not run yet. ERR_UNAVAILABLE. */
 MUST_CHECK enum err rejoin_start(struct rejoin *rejoin);
 
@@ -45,6 +51,13 @@ void rejoin_free(struct rejoin *rejoin);
 
 /* ---- While it runs: any thread -------------------------------------------------------------- */
 
+/** No group may start yet; when that ends, the workers' bells ring. */
+bool rejoin_holds(const struct rejoin *rejoin);
+/** Before a message of Raft counts that came from that server: that it was heard is durable then.
+ * False: it is not, so it must not count. */
+bool rejoin_hear(struct rejoin *rejoin, uint64_t server);
+/** What to say to a server whose log is empty; `start`: a number of its own. */
+struct fetch_known rejoin_known(struct rejoin *rejoin, uint64_t server, uint64_t start);
 /** The group is not started: it waits to be staged. */
 bool rejoin_is_silent(const struct rejoin *rejoin, uint32_t group);
 /** It has forgotten what it may have promised, and has no term to tell. */
@@ -65,7 +78,8 @@ void rejoin_done(struct rejoin *rejoin, uint32_t group);
 /** Worker 0: send what the thread asks other nodes for. */
 void rejoin_serve(struct rejoin *rejoin, struct worker *worker);
 
-/** Each group that rejoins, with what is done or waited for; `what` is borrowed during the call. */
+/** Each group that rejoins, with what is done or waited for; `what` is borrowed during the call.
+ * REJOIN_NOT of group 0: whether any of them has to is not known yet. */
 void rejoin_each(struct rejoin *rejoin,
                  void (*each)(void *arg, uint32_t group, enum rejoin_state state, const char *what),
                  void *arg);

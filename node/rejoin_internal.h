@@ -1,6 +1,7 @@
 /*
  * rejoin_internal.h - what the parts of rejoin share: rejoin.c has the list, the thread and the
- * rounds, rejoin_stage.c gets one group's state, rejoin_log.c moves the damaged log.
+ * rounds, rejoin_stage.c gets one group's state, rejoin_log.c moves the damaged log, rejoin_first.c
+ * finds out whether an empty log is right.
  */
 #ifndef NODE_REJOIN_INTERNAL_H
 #define NODE_REJOIN_INTERNAL_H
@@ -32,8 +33,19 @@ struct rejoin_group {
     char what[ERR_DETAIL_MAX]; /* Under the lock. */
 };
 
+/** A node that begins for the first time, or has done so: rejoin_first.c. */
+struct rejoin_first {
+    atomic_bool holds;
+    _Atomic uint64_t unheard; /* Bits by place in cluster.nodes: nothing was ever heard of them. */
+    uint64_t start;           /* A random number, not 0. */
+    uint64_t begin_ms;
+    uint64_t with[OPTIONS_NODES_MAX]; /* Who began with us: their starts. Under the lock. */
+    char what[ERR_DETAIL_MAX];        /* Under the lock. */
+};
+
 struct rejoin {
     struct node *node;
+    struct rejoin_first first;
     struct thread thread;
     bool started;
     struct fetcher fetcher;
@@ -52,6 +64,15 @@ static inline bool rejoin_may_go_on(const struct rejoin_group *group)
 {
     return group->began == REJOIN_BEHIND && !group->touched && group->own_sealed <= group->own_last;
 }
+
+/** Read which servers were never heard of. ERR_IO, ERR_NO_MEMORY. */
+MUST_CHECK enum err rejoin_first_open(struct rejoin *rejoin);
+/** Ask until it is known. True: this node ran before, and has lost it. The thread. */
+bool rejoin_first_ask(struct rejoin *rejoin);
+
+bool rejoin_is_stopping(struct rejoin *rejoin);
+/** Until something is said, or the time is over. */
+void rejoin_sleep(struct rejoin *rejoin, uint64_t ms);
 
 /** What a ready group begins with; borrows from the entry. */
 struct group_install rejoin_install_of(const struct rejoin_entry *entry);

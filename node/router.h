@@ -124,7 +124,8 @@ struct piece_request {
     struct route route;
     void *asker;
     bool abandoned;  /* The asker's. */
-    uint64_t server; /* Whom to ask; 0: this node. */
+    uint64_t server; /* Whom to ask; 0: this node, */
+    uint64_t from;   /* for that other one. */
     uint32_t timeout_ms;
     struct fetch_piece piece;
     struct buf *bytes; /* Result, counted. */

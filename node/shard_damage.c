@@ -293,7 +293,7 @@ void shard_piece(struct shard *shard, struct piece_request *request)
     char name[STORE_FILE_NAME_SIZE];
     struct piece_task *task;
 
-    if (piece->kind == FETCH_KIND_STATE || piece->kind == FETCH_KIND_SNAPSHOT) {
+    if (piece->kind >= FETCH_KIND_STATE) {
         shard_tell(shard, request);
         return;
     }

@@ -401,7 +401,7 @@ static void tick_silent(struct shard *shard, struct board_group *board)
 {
     board->group.leader = rejoin_leader(shard->worker->node->rejoin, shard->number);
     put_on_board(shard, board);
-    if (shard->kept_after == UINT64_MAX ||
+    if (shard->kept_after == UINT64_MAX || shard->worker->held ||
         rejoin_keeps_log(shard->worker->node->rejoin, shard->number))
         return;
     shard->kept_after = UINT64_MAX;

@@ -141,10 +141,25 @@ static enum err tell_snapshot(struct shard *shard, struct piece_request *request
     return answer_with(request, offer->bytes.data + piece->offset, piece->length);
 }
 
+static enum err tell_known(struct shard *shard, struct piece_request *request)
+{
+    struct fetch_known known =
+        rejoin_known(shard->worker->node->rejoin, request->from, request->piece.number);
+    struct bytes bytes = {0};
+    enum err err;
+
+    fetch_put_known(&known, &bytes);
+    err = bytes.failed ? err_set(ERR_NO_MEMORY, "an answer")
+                       : answer_with(request, bytes.data, (uint32_t)bytes.size);
+    bytes_fini(&bytes);
+    return err;
+}
+
 void shard_tell(struct shard *shard, struct piece_request *request)
 {
-    enum err err = request->piece.kind == FETCH_KIND_STATE ? tell_state(shard, request)
-                                                           : tell_snapshot(shard, request);
+    enum err err = request->piece.kind == FETCH_KIND_STATE   ? tell_state(shard, request)
+                   : request->piece.kind == FETCH_KIND_KNOWN ? tell_known(shard, request)
+                                                             : tell_snapshot(shard, request);
 
     if (err == ERR_OK)
         router_answer(shard->worker, &request->route);

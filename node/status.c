@@ -227,7 +227,8 @@ static void add_scrub(struct node *node, json_t *root)
 
 static void add_group(void *arg, uint32_t group, enum rejoin_state state, const char *what)
 {
-    static const char *const names[] = {"", "lost its log", "behind", "catches up", "cannot start"};
+    static const char *const names[] = {"is not started", "lost its log", "behind", "catches up",
+                                        "cannot start"};
 
     (void)json_array_append_new(arg, json_pack("{s:i, s:s, s:o}", "group", (int)group, "state",
                                                names[state], "what", json_detail(what)));

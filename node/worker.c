@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node/compactor.h"
 #include "node/ingest_internal.h"
@@ -188,6 +189,25 @@ static void serve_threads(struct worker *worker)
     rejoin_serve(worker->node->rejoin, worker);
 }
 
+/* This node is new, as it turned out: what a start does. */
+static void start_held(struct worker *worker)
+{
+    enum err err = ERR_OK;
+
+    if (!worker->held || rejoin_holds(worker->node->rejoin) || worker->phase != WORKER_RUNNING)
+        return;
+    worker->held = false;
+    for (uint32_t g = worker->number; g < worker->node->groups && err == ERR_OK;
+         g += worker->node->worker_count) {
+        worker->groups[g]->silent = false;
+        err = shard_start(worker->groups[g]);
+    }
+    if (err == ERR_OK)
+        return;
+    log_error("stops the node: worker %u: %s: %s", worker->number, err_name(err), err_detail());
+    _exit(EXIT_FAILURE);
+}
+
 static void bell_cb(uv_async_t *bell)
 {
     struct worker *worker = bell->data;
@@ -197,6 +217,7 @@ static void bell_cb(uv_async_t *bell)
             (void)mailbox_drain(&worker->in[i], MAIL_A_TURN, run_mail, worker);
     }
     collect_log(worker);
+    start_held(worker);
     if (worker->number == 0 && worker->phase != WORKER_CLOSING)
         serve_threads(worker);
     compactor_collect(worker->node->compactor, worker);

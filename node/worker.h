@@ -58,6 +58,7 @@ struct worker {
     uv_timer_t stop_timer;
     uv_async_t stop_bell; /* Rung by node_stop(). */
     bool running;         /* The thread is there. */
+    bool held;            /* Its groups wait for rejoin_holds() to end. */
     uv_sem_t begun;       /* Posted by the thread: begun_how says how worker_wait() ends. */
     struct err_note begun_how;
     uint64_t turns;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "node/peer.h"
+#include "node/rejoin.h"
 #include "node/shard.h"
 #include "node/worker.h"
 #include "replication/raft_wire.h"
@@ -45,7 +46,7 @@ static void link_message(void *ctx, uint64_t from, uint32_t group, struct group_
         group_message_free(message);
         return;
     }
-    if (!has_room_for(worker, message)) {
+    if (!has_room_for(worker, message) || !rejoin_hear(worker->node->rejoin, from)) {
         group_message_free(message);
         return;
     }

@@ -23,11 +23,13 @@ static bool is_whole(const struct fetch_piece *piece, uint32_t size)
 
 static enum err check_kind(const struct fetch_piece *piece)
 {
-    bool of_group = piece->kind == FETCH_KIND_STATE || piece->kind == FETCH_KIND_SNAPSHOT;
+    bool of_group = piece->kind >= FETCH_KIND_STATE;
 
-    if (piece->shard >= FETCH_SHARDS_MAX && !(of_group && piece->shard == FETCH_META))
+    if ((piece->shard >= FETCH_SHARDS_MAX && !(of_group && piece->shard == FETCH_META)) ||
+        (piece->kind == FETCH_KIND_KNOWN && piece->shard != FETCH_META))
         return err_set(ERR_INVALID, "FETCH: shard %" PRIu32, piece->shard);
-    if (piece->kind < FETCH_KIND_SEGMENT || piece->kind > FETCH_KIND_SNAPSHOT ||
+    if (piece->kind < FETCH_KIND_SEGMENT || piece->kind > FETCH_KIND_KNOWN ||
+        (piece->kind == FETCH_KIND_KNOWN && !is_whole(piece, FETCH_KNOWN_SIZE)) ||
         (piece->kind == FETCH_KIND_FACTS && !is_whole(piece, FETCH_FACTS_SIZE)) ||
         (piece->kind == FETCH_KIND_STATE && !is_whole(piece, FETCH_STATE_SIZE)))
         return err_set(ERR_INVALID, "FETCH: a file of kind %u", piece->kind);
@@ -60,6 +62,22 @@ enum err fetch_get_piece(const void *bytes, size_t size, struct fetch_piece *ret
     return ERR_OK;
 }
 
+/* What is said comes in sizes that are multiples of 8. */
+static void put_zeros(struct bytes *out)
+{
+    for (int i = 0; i < 6; i++)
+        bytes_put_u8(out, 0);
+}
+
+static bool zeros_follow(struct reader *reader)
+{
+    uint8_t zeros = 0;
+
+    for (int i = 0; i < 6; i++)
+        zeros |= reader_u8(reader);
+    return reader_done(reader) && zeros == 0;
+}
+
 void fetch_put_state(const struct fetch_state *state, struct bytes *out)
 {
     bytes_put_u64(out, state->term);
@@ -69,31 +87,49 @@ void fetch_put_state(const struct fetch_state *state, struct bytes *out)
     bytes_put_u64(out, state->snapshot_hash);
     bytes_put_u8(out, state->leads);
     bytes_put_u8(out, state->silent);
-    for (int i = 0; i < 6; i++)
-        bytes_put_u8(out, 0);
+    put_zeros(out);
 }
 
 enum err fetch_get_state(const void *bytes, size_t size, struct fetch_state *ret)
 {
     struct reader reader = reader_on(bytes, size);
     struct fetch_state state = {.term = reader_u64(&reader)};
-    uint8_t leads, silent, zeros = 0;
+    uint8_t leads, silent;
 
-    if (size != FETCH_STATE_SIZE)
-        return err_set(ERR_INVALID, "FETCH_OK: a state of %zu bytes", size);
     state.first = reader_u64(&reader);
     state.last = reader_u64(&reader);
     state.snapshot_size = reader_u64(&reader);
     state.snapshot_hash = reader_u64(&reader);
     leads = reader_u8(&reader);
     silent = reader_u8(&reader);
-    while (!reader_done(&reader))
-        zeros |= reader_u8(&reader);
-    if (leads > 1 || silent > 1 || (leads == 1 && silent == 1) || zeros != 0)
-        return err_set(ERR_INVALID, "FETCH_OK: a state that leads %u, is silent %u", leads, silent);
+    if (!zeros_follow(&reader) || leads > 1 || silent > 1 || (leads == 1 && silent == 1))
+        return err_set(ERR_INVALID, "FETCH_OK: a state that leads %u, is silent %u, in %zu bytes",
+                       leads, silent, size);
     state.leads = leads == 1;
     state.silent = silent == 1;
     *ret = state;
+    return ERR_OK;
+}
+
+void fetch_put_known(const struct fetch_known *known, struct bytes *out)
+{
+    bytes_put_u64(out, known->start);
+    bytes_put_u8(out, known->knows);
+    bytes_put_u8(out, known->begins);
+    put_zeros(out);
+}
+
+enum err fetch_get_known(const void *bytes, size_t size, struct fetch_known *ret)
+{
+    struct reader reader = reader_on(bytes, size);
+    uint64_t start = reader_u64(&reader);
+    uint8_t knows = reader_u8(&reader), begins = reader_u8(&reader);
+
+    if (!zeros_follow(&reader) || start == 0 || knows > 1 || begins > 1)
+        return err_set(ERR_INVALID,
+                       "FETCH_OK: start %" PRIx64 " that knows %u, begins %u, in %zu bytes", start,
+                       knows, begins, size);
+    *ret = (struct fetch_known){start, knows == 1, begins == 1};
     return ERR_OK;
 }
 

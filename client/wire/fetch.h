@@ -4,7 +4,8 @@
  *
  *     FETCH      u32 shard | u8 kind | u64 number, size, hash | u64 offset | u32 length
  *     FETCH_OK   the bytes; of kind 4: u64 term, first, last, snapshot size, snapshot hash
- *                | u8 leads | u8 silent | 6 zeros
+ *                | u8 leads | u8 silent | 6 zeros; of kind 6: u64 start | u8 knows | u8 begins
+ *                | 6 zeros
  *     DAMAGED    u32 count | u32 shard, ascending, for each
  *                u32 count | u32 group, ascending, u64 log index, for each
  *
@@ -36,7 +37,11 @@ enum {
      * FETCH_STATE_SIZE; hash: 0. */
     FETCH_KIND_STATE = 4,
     FETCH_STATE_SIZE = 48,
-    FETCH_KIND_SNAPSHOT = 5,             /* size and hash: as the state told; number: 0 */
+    FETCH_KIND_SNAPSHOT = 5, /* size and hash: as the state told; number: 0 */
+    /* Of the meta group: whether it has heard of the asker before; number: the asker's start; size
+     * and length: FETCH_KNOWN_SIZE; hash: 0. */
+    FETCH_KIND_KNOWN = 6,
+    FETCH_KNOWN_SIZE = 16,
     FETCH_CONFIGURATION_MAX = 64 * 1024, /* Bytes of one in a snapshot. */
 };
 
@@ -63,6 +68,15 @@ struct fetch_state {
 };
 void fetch_put_state(const struct fetch_state *state, struct bytes *out);
 MUST_CHECK enum err fetch_get_state(const void *bytes, size_t size, struct fetch_state *ret);
+
+/** What a node says to one whose log is empty. */
+struct fetch_known {
+    uint64_t start; /* Its own, a random number. */
+    bool knows;     /* It may count on what the asker has promised before. */
+    bool begins;    /* Its own log is empty, or was when it took the asker's for the same. */
+};
+void fetch_put_known(const struct fetch_known *known, struct bytes *out);
+MUST_CHECK enum err fetch_get_known(const void *bytes, size_t size, struct fetch_known *ret);
 
 /** What a group on a node holds durably, up to a log index: u64 index, term, configuration index |
  * u32 size of the configuration | configuration | state. The slices are borrowed. */

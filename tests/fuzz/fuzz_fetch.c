@@ -24,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fetch_piece piece;
     struct fetch_state state;
     struct fetch_snapshot snapshot;
+    struct fetch_known known;
     struct bytes again = {0};
 
     if (size == 0)
@@ -54,6 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(snapshot.configuration.size <= FETCH_CONFIGURATION_MAX);
         CHECK(snapshot.configuration_index <= snapshot.index);
         fetch_put_snapshot(&snapshot, &again);
+        expect_same(&again, data + 1, size - 1);
+    }
+    if (data[0] == 4 && fetch_get_known(data + 1, size - 1, &known) == ERR_OK) {
+        fetch_put_known(&known, &again);
         expect_same(&again, data + 1, size - 1);
     }
     return 0;

@@ -258,3 +258,45 @@ def test_it_waits_for_whom_it_has_to_ask(make_cluster):
     away.start()
     wait_rejoined(cluster, node)
     assert read(cluster, node, "any") == whole
+
+
+def test_a_new_disk_that_nobody_told_of(make_cluster):
+    """An empty directory under a known id could vote a second time: the others know that it ran before."""
+    cluster = make_cluster(shards=2, workers=2, settings=SMALL)
+    cluster.start()
+    whole = fill(cluster)
+    node = cluster.nodes[1]
+    for lost in (node.dir, node.dir / "log"):
+        node.kill()
+        shutil.rmtree(lost)
+        said = len(node.log.read_bytes())
+        node.start()
+        wait_until(lambda: b"has heard of this node before" in node.log.read_bytes()[said:], node.tail)
+        wait_rejoined(cluster, node)
+        assert read(cluster, node, "any") == whole
+    carries_the_site(cluster, node, whole)
+
+
+def test_a_first_start(make_cluster):
+    """Two of three begin without the third one, which begins later; none of them starts anew for that."""
+    cluster = make_cluster(shards=2, workers=2)
+    first, second, late = cluster.nodes
+    first.start()
+    wait_until(lambda: "has to be said by node 2 3" in str(rejoining(first)), first.tail)
+    assert "is not started" in cluster.run("status").stdout
+    assert first.stop() == 0
+    first.start()
+    second.start()
+    cluster.wait_ready()
+    write_rows(first, 0)
+    # It may have run before, for all that is known: the one that could know is away.
+    second.kill()
+    late.start()
+    wait_until(lambda: "has to be said by node 2" in str(rejoining(late)), late.tail)
+    second.start()
+    cluster.wait_ready()
+    cluster.wait_equal()
+    whole = read(cluster, late, "any")
+    assert whole == read(cluster, first, "any") and count_of(whole) > 0
+    for node in cluster.nodes:
+        assert "stops to start again" not in node.log.read_text(errors="replace"), node.tail(40)

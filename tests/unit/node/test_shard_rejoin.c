@@ -83,6 +83,12 @@ bool rejoin_is_lost(const struct rejoin *rejoin, uint32_t group)
     return is_lost;
 }
 
+struct fetch_known rejoin_known(struct rejoin *rejoin, uint64_t server, uint64_t start)
+{
+    (void)rejoin;
+    return (struct fetch_known){.start = start + 1, .knows = server == 3};
+}
+
 void rejoin_behind(struct rejoin *rejoin, uint32_t group, uint64_t last)
 {
     (void)rejoin;
@@ -178,6 +184,7 @@ static enum err ask(const struct fetch_piece *piece, struct buf **ret_bytes)
     struct piece_request request = {.piece = *piece};
 
     answer_code = ERR_END;
+    request.from = 3;
     shard_tell(&shard, &request);
     *ret_bytes = request.bytes;
     return answer_code;
@@ -221,6 +228,22 @@ static void seal_some(void)
 }
 
 /* ---- Tests --------------------------------------------------------------------------------- */
+
+Test(shard_rejoin, one_whose_log_is_empty_is_told_what_is_known_of_it)
+{
+    const struct fetch_piece piece = {.shard = FETCH_META,
+                                      .kind = FETCH_KIND_KNOWN,
+                                      .number = 77,
+                                      .size = FETCH_KNOWN_SIZE,
+                                      .length = FETCH_KNOWN_SIZE};
+    struct fetch_known known;
+    struct buf *bytes;
+
+    cr_assert_eq(ask(&piece, &bytes), ERR_OK);
+    cr_assert_eq(fetch_get_known(bytes->bytes, bytes->size, &known), ERR_OK);
+    cr_assert(known.start == 78 && known.knows && !known.begins);
+    buf_unref(bytes);
+}
 
 Test(shard_rejoin, a_leader_offers_its_manifest)
 {

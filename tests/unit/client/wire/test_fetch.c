@@ -54,7 +54,18 @@ Test(fetch, a_piece_that_makes_no_sense_is_refused)
     cr_assert_eq(get(&piece), ERR_INVALID);
     piece.kind = FETCH_KIND_STATE;
     cr_assert_eq(get(&piece), ERR_INVALID);
-    piece.kind = FETCH_KIND_SNAPSHOT + 1;
+    piece.kind = FETCH_KIND_KNOWN + 1;
+    cr_assert_eq(get(&piece), ERR_INVALID);
+    piece = (struct fetch_piece){.shard = FETCH_META,
+                                 .kind = FETCH_KIND_KNOWN,
+                                 .number = 1,
+                                 .size = FETCH_KNOWN_SIZE,
+                                 .length = FETCH_KNOWN_SIZE};
+    cr_assert_eq(get(&piece), ERR_OK);
+    piece.length--;
+    cr_assert_eq(get(&piece), ERR_INVALID);
+    piece.length++;
+    piece.shard = 0; /* It is asked of a node, not of a shard. */
     cr_assert_eq(get(&piece), ERR_INVALID);
     piece = sample(); /* The meta group has no segments. */
     piece.shard = FETCH_META;
@@ -158,6 +169,29 @@ Test(fetch, a_state_comes_through)
     cr_assert(read.silent && !read.leads);
     bytes.data[47] = 1;
     cr_assert_eq(fetch_get_state(bytes.data, bytes.size, &read), ERR_INVALID);
+    bytes_fini(&bytes);
+}
+
+Test(fetch, what_a_node_knows_comes_through)
+{
+    struct fetch_known known = {.start = UINT64_MAX, .knows = true}, read;
+    struct bytes bytes = {0};
+
+    fetch_put_known(&known, &bytes);
+    cr_assert_eq(bytes.size, FETCH_KNOWN_SIZE);
+    cr_assert_eq(fetch_get_known(bytes.data, bytes.size, &read), ERR_OK);
+    cr_assert(read.start == UINT64_MAX && read.knows && !read.begins);
+    for (size_t size = 0; size < bytes.size; size++)
+        cr_assert_eq(fetch_get_known(bytes.data, size, &read), ERR_INVALID);
+    for (size_t at = 8; at < bytes.size; at++) {
+        uint8_t was = bytes.data[at];
+
+        bytes.data[at] = at < 10 ? 2 : 1;
+        cr_assert_eq(fetch_get_known(bytes.data, bytes.size, &read), ERR_INVALID);
+        bytes.data[at] = was;
+    }
+    memset(bytes.data, 0, 8);
+    cr_assert_eq(fetch_get_known(bytes.data, bytes.size, &read), ERR_INVALID, "no start");
     bytes_fini(&bytes);
 }
 
