@@ -57,6 +57,9 @@ static inline uint32_t block_view_id(const struct block_view *view, uint32_t pla
 uint32_t block_view_id_min(const struct block_view *view);
 uint32_t block_view_id_max(const struct block_view *view);
 
+/** The first place of a series from place `from` on; known + fresh if there is none. */
+uint32_t block_view_find(const struct block_view *view, uint32_t id, uint32_t from);
+
 /** Whether one of the ids, which ascend, may be in the block: if not, none is. */
 bool block_view_may_have(const struct block_view *view, const uint32_t *ids, uint32_t count);
 

@@ -173,7 +173,8 @@ uint32_t block_view_id_max(const struct block_view *view)
     return most;
 }
 
-static bool has_known(const struct block_view *view, uint32_t id)
+/* The first known place whose id is not below `id`. */
+static uint32_t find_known(const struct block_view *view, uint32_t id)
 {
     uint32_t low = 0, high = view->header.known;
 
@@ -185,7 +186,30 @@ static bool has_known(const struct block_view *view, uint32_t id)
         else
             high = middle;
     }
-    return low < view->header.known && block_view_id(view, low) == id;
+    return low;
+}
+
+static bool has_known(const struct block_view *view, uint32_t id)
+{
+    uint32_t place = find_known(view, id);
+
+    return place < view->header.known && block_view_id(view, place) == id;
+}
+
+uint32_t block_view_find(const struct block_view *view, uint32_t id, uint32_t from)
+{
+    uint32_t known = view->header.known, places = known + view->header.fresh, place;
+
+    if (from < known) {
+        place = find_known(view, id);
+        place = place < from ? from : place;
+        if (place < known && block_view_id(view, place) == id)
+            return place;
+    }
+    for (place = from < known ? known : from; place < places; place++)
+        if (block_view_id(view, place) == id)
+            return place;
+    return places;
 }
 
 bool block_view_may_have(const struct block_view *view, const uint32_t *ids, uint32_t count)

@@ -147,6 +147,61 @@ bool column_get_presence(const struct column_presence *presence, uint32_t rows,
     return get_rows(presence, rows, ret_present);
 }
 
+static bool find_last_bit(const struct column_presence *presence, uint32_t first, uint32_t end,
+                          uint32_t *ret_row, uint32_t *ret_at)
+{
+    const uint8_t *bitmap = presence->rest.at;
+    uint32_t row = end;
+
+    while (row > first && (bitmap[(row - 1) / 8] >> (row - 1) % 8 & 1) == 0)
+        row--;
+    if (row == first)
+        return false;
+    row--;
+    *ret_row = row;
+    *ret_at = count_bits(bitmap, row / 8) +
+              (uint32_t)__builtin_popcount(bitmap[row / 8] & ((1u << row % 8) - 1));
+    return true;
+}
+
+static bool find_last_number(struct column_presence *presence, uint32_t rows, uint32_t first,
+                             uint32_t end, uint32_t *ret_row, uint32_t *ret_at)
+{
+    struct reader *reader = &presence->rest;
+    uint64_t numbers[COLUMN_CHUNK], next = 0;
+    bool found = false;
+
+    for (uint32_t at = 0; at < presence->values && next < end; at += COLUMN_CHUNK) {
+        uint32_t left = presence->values - at;
+        uint32_t count = left < COLUMN_CHUNK ? left : COLUMN_CHUNK;
+
+        column_int_get_chunk(reader, count, numbers);
+        for (uint32_t i = 0; i < count && !reader->bad; i++) {
+            reader->bad = numbers[i] < next || numbers[i] >= rows;
+            next = numbers[i] + 1;
+            if (numbers[i] < first || numbers[i] >= end)
+                continue;
+            *ret_row = (uint32_t)numbers[i];
+            *ret_at = at + i;
+            found = true;
+        }
+        if (reader->bad)
+            return false;
+    }
+    return found;
+}
+
+bool column_find_last(struct column_presence *presence, uint32_t rows, uint32_t first, uint32_t end,
+                      uint32_t *ret_row, uint32_t *ret_at)
+{
+    if (presence->form == PRESENT_BITMAP)
+        return find_last_bit(presence, first, end, ret_row, ret_at);
+    if (presence->form == PRESENT_ROWS)
+        return find_last_number(presence, rows, first, end, ret_row, ret_at);
+    *ret_row = *ret_at = end - 1;
+    return end > first;
+}
+
 /* ---- Values -------------------------------------------------------------------------------- */
 
 void column_put_values(enum field_type type, const uint64_t *values, uint32_t count,
@@ -190,6 +245,22 @@ void column_get_values(struct reader *reader, enum field_type type, uint32_t cou
                        uint64_t *ret_values, const char **ret_text)
 {
     column_get_some_values(reader, type, count, 0, count, ret_values, ret_text);
+}
+
+uint64_t column_get_one_value(struct reader *reader, enum field_type type, uint32_t count,
+                              uint32_t at)
+{
+    uint64_t value;
+
+    column_open_values(reader);
+    if (reader->bad)
+        return 0;
+    if (type == FIELD_FLOAT)
+        return column_float_get_one(reader, count, at);
+    value = column_int_get_one(reader, count, at);
+    if (type == FIELD_BOOL && value > 1)
+        reader->bad = true;
+    return value;
 }
 
 void column_spread(const uint8_t *present, uint32_t rows, uint32_t count, uint64_t *values)

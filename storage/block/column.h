@@ -43,6 +43,11 @@ void column_find_presence(struct reader *reader, uint32_t rows,
 bool column_get_presence(const struct column_presence *presence, uint32_t rows,
                          uint8_t *ret_present);
 
+/** Of rows `first` to `end` - 1 the last one that has the field: its value is number *ret_at.
+ * False: none has it; or, with presence->rest.bad, the bytes contradict themselves. */
+bool column_find_last(struct column_presence *presence, uint32_t rows, uint32_t first, uint32_t end,
+                      uint32_t *ret_row, uint32_t *ret_at);
+
 /* ---- Values -------------------------------------------------------------------------------- */
 
 /** Append `count` values of a type: bits, or for FIELD_STRING places in `text`. */
@@ -59,6 +64,10 @@ void column_get_values(struct reader *reader, enum field_type type, uint32_t cou
 void column_get_some_values(struct reader *reader, enum field_type type, uint32_t count,
                             uint32_t first, uint32_t end, uint64_t *ret_values,
                             const char **ret_text);
+
+/** Of `count` values, which are no strings, the one at `at`. Sets reader->bad. */
+uint64_t column_get_one_value(struct reader *reader, enum field_type type, uint32_t count,
+                              uint32_t at);
 
 /** Pass over the codec, as column_get_values() begins; sets reader->bad if it is unknown. Then come
  * the chunks: column_aggregate.h. */

@@ -247,3 +247,43 @@ void column_float_get(struct reader *reader, uint32_t count, uint64_t *ret_bits)
 {
     column_float_get_some(reader, count, 0, count, ret_bits);
 }
+
+static uint64_t get_one_decimal(struct reader *reader, unsigned exponent, uint32_t count,
+                                uint32_t at)
+{
+    uint64_t exceptions = reader_varint(reader), next = 0;
+    uint64_t value = column_int_get_one_of_chunk(reader, count, at);
+
+    if (!reader->bad && column_decimal_outside(value) != 0)
+        reader->bad = true;
+    value = column_decimal_bits(value, column_decimal(exponent));
+    for (; exceptions > 0 && !reader->bad; exceptions--) {
+        uint64_t distance = reader_varint(reader);
+        uint64_t bits = reader_u64(reader);
+
+        if (reader->bad || distance >= count - next) {
+            reader->bad = true;
+            return 0;
+        }
+        next += distance + 1;
+        if (next == (uint64_t)at + 1)
+            value = bits;
+    }
+    return value;
+}
+
+uint64_t column_float_get_one(struct reader *reader, uint32_t count, uint32_t at)
+{
+    uint8_t form;
+
+    for (; at >= COLUMN_CHUNK && !reader->bad; at -= COLUMN_CHUNK, count -= COLUMN_CHUNK)
+        column_float_skip_chunk(reader, COLUMN_CHUNK);
+    form = reader_u8(reader);
+    count = count < COLUMN_CHUNK ? count : COLUMN_CHUNK;
+    if (!reader->bad && form <= EXPONENT_MAX)
+        return get_one_decimal(reader, form, count, at);
+    if (!reader->bad && form >= SHIFTED && form < SHIFTED + 64)
+        return column_int_get_one_of_chunk(reader, count, at) << (form - SHIFTED);
+    reader->bad = true;
+    return 0;
+}

@@ -30,6 +30,9 @@ void column_float_get(struct reader *reader, uint32_t count, uint64_t *ret_bits)
 void column_float_get_some(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
                            uint64_t *ret_bits);
 
+/** One of `count`, as column_int_get_one(). */
+uint64_t column_float_get_one(struct reader *reader, uint32_t count, uint32_t at);
+
 /** One chunk: 1 to COLUMN_CHUNK values. */
 void column_float_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_bits);
 void column_float_skip_chunk(struct reader *reader, uint32_t count);

@@ -44,12 +44,22 @@ void column_int_get(struct reader *reader, uint32_t count, uint64_t *ret_values)
 void column_int_get_some(struct reader *reader, uint32_t count, uint32_t first, uint32_t end,
                          uint64_t *ret_values);
 
+/** Of `count` values the one at `at`: of most chunks without unpacking any other. The reader stops
+ * behind its chunk. */
+uint64_t column_int_get_one(struct reader *reader, uint32_t count, uint32_t at);
+/** Of `count` values the sum, modulo 2^64, of `first` to `end` - 1. The reader stops behind the
+ * chunk of the last one. */
+uint64_t column_int_get_sum(struct reader *reader, uint32_t count, uint32_t first, uint32_t end);
+/** Pass over `count` values. */
+void column_int_skip(struct reader *reader, uint32_t count);
+
 /** One chunk: 1 to COLUMN_CHUNK values. */
 void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *out);
 void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_values);
 /** The same, with room for COLUMN_CHUNK: what stands behind the values is undefined. */
 void column_int_get_roomy(struct reader *reader, uint32_t count, uint64_t *ret_values);
 void column_int_skip_chunk(struct reader *reader, uint32_t count);
+uint64_t column_int_get_one_of_chunk(struct reader *reader, uint32_t count, uint32_t at);
 
 /* Of some values of a chunk. The sum has 128 bits, in two's complement. */
 struct column_int_totals {

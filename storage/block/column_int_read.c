@@ -209,6 +209,130 @@ void column_int_get(struct reader *reader, uint32_t count, uint64_t *ret_values)
     column_int_get_some(reader, count, 0, count, ret_values);
 }
 
+/* ---- One of many --------------------------------------------------------------------------- */
+
+/* Packed number `at`, without patches. */
+static uint64_t packed_one(const struct chunk *chunk, uint32_t at)
+{
+    uint32_t count = chunk->count - chunk->skipped, first;
+    uint64_t some[8]; /* So many end on a byte's border. */
+
+    if (chunk->width == 0 || at < chunk->skipped)
+        return 0;
+    if (chunk->in_lanes) {
+        uint32_t rows = lanes_rows(chunk->count), bit = at % rows * chunk->width;
+        const uint8_t *word = chunk->packed + ((size_t)bit / 64 * LANES + at / rows) * 8;
+        uint64_t low, high = 0;
+
+        memcpy(&low, word, sizeof low);
+        bit %= 64;
+        if (bit + chunk->width > 64)
+            memcpy(&high, word + LANES * sizeof high, sizeof high);
+        low = low >> bit | (bit > 0 ? high << (64 - bit) : 0);
+        return chunk->width == 64 ? low : low & ((1ull << chunk->width) - 1);
+    }
+    at -= chunk->skipped;
+    first = at / 8 * 8;
+    pack_get(chunk->packed + (size_t)first / 8 * chunk->width,
+             count - first < 8 ? count - first : 8, chunk->width, some);
+    return some[at - first];
+}
+
+/* What stands at `at` once the patches are read. */
+static uint64_t patched_one(struct reader *reader, const struct chunk *chunk, uint32_t at)
+{
+    uint64_t value = packed_one(chunk, at), next = 0, place, difference;
+
+    for (uint64_t left = chunk->patches; left > 0; left--, next = place + 1) {
+        if (!next_patch(reader, chunk, next, &place, &difference))
+            return 0;
+        if (place == at)
+            value = difference;
+    }
+    return value;
+}
+
+/* All of a chunk, whose head was read. */
+static void get_opened(struct reader *reader, const struct chunk *chunk, uint64_t *ret_values)
+{
+    if (chunk->in_lanes)
+        get_lanes(reader, chunk, true, ret_values);
+    else
+        get_plain(reader, chunk, ret_values);
+}
+
+uint64_t column_int_get_one_of_chunk(struct reader *reader, uint32_t count, uint32_t at)
+{
+    uint64_t values[LANES_NUMBERS_MAX], steps = (uint64_t)at + 1;
+    struct lanes_model model;
+    struct chunk chunk;
+
+    if (!read_head(reader, count, &chunk))
+        return 0;
+    model = chunk.model;
+    if (model.order == 0)
+        return model.base + patched_one(reader, &chunk, at);
+    if (model.order == LANES_LINE)
+        return column_int_line(model.step * at) + model.base + patched_one(reader, &chunk, at);
+    if (chunk.width == 0 && chunk.patches == 0) /* All differences are the base. */
+        return model.order == 1
+                   ? model.before + steps * model.base
+                   : model.before + steps * model.step + steps * (steps + 1) / 2 * model.base;
+    get_opened(reader, &chunk, values);
+    return reader->bad ? 0 : values[at];
+}
+
+static uint32_t chunk_size(uint32_t count, uint32_t at)
+{
+    return count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK;
+}
+
+uint64_t column_int_get_one(struct reader *reader, uint32_t count, uint32_t at)
+{
+    uint32_t first = at / COLUMN_CHUNK * COLUMN_CHUNK;
+
+    column_int_skip(reader, first);
+    return reader->bad ? 0
+                       : column_int_get_one_of_chunk(reader, chunk_size(count, first), at - first);
+}
+
+/* Of values `first` to `end` - 1 of a chunk. */
+static uint64_t sum_chunk(struct reader *reader, uint32_t count, uint32_t first, uint32_t end)
+{
+    uint64_t values[LANES_NUMBERS_MAX], sum = 0;
+    struct chunk chunk;
+
+    if (!read_head(reader, count, &chunk))
+        return 0;
+    if (chunk.model.order == 0 && chunk.width == 0 && chunk.patches == 0)
+        return (end - first) * chunk.model.base;
+    get_opened(reader, &chunk, values);
+    for (uint32_t i = first; i < end && !reader->bad; i++)
+        sum += values[i];
+    return sum;
+}
+
+uint64_t column_int_get_sum(struct reader *reader, uint32_t count, uint32_t first, uint32_t end)
+{
+    uint32_t at = first / COLUMN_CHUNK * COLUMN_CHUNK;
+    uint64_t sum = 0;
+
+    column_int_skip(reader, at);
+    for (; at < end && !reader->bad; at += COLUMN_CHUNK) {
+        uint32_t size = chunk_size(count, at);
+
+        sum +=
+            sum_chunk(reader, size, first > at ? first - at : 0, end - at < size ? end - at : size);
+    }
+    return sum;
+}
+
+void column_int_skip(struct reader *reader, uint32_t count)
+{
+    for (uint32_t at = 0; at < count && !reader->bad; at += COLUMN_CHUNK)
+        column_int_skip_chunk(reader, chunk_size(count, at));
+}
+
 /* ---- Totals -------------------------------------------------------------------------------- */
 
 /* Of values of any size: halves are summed apart, so that neither overflows. */

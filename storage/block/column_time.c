@@ -219,3 +219,30 @@ void column_time_get(struct reader *reader, const uint64_t *counts, uint32_t run
 {
     column_time_get_some(reader, counts, runs, rows, 0, runs, scratch, ret_times_ns);
 }
+
+int64_t column_time_get_one(struct reader *reader, uint32_t runs, uint32_t rows, uint32_t run,
+                            uint32_t start, uint32_t row)
+{
+    uint8_t codec = reader_u8(reader), unit = reader_u8(reader);
+    int64_t time = 0;
+
+    if (codec != CODEC || unit > UNIT + WHOLE)
+        reader->bad = true;
+    if (reader->bad)
+        return 0;
+    if ((unit & WHOLE) != 0) {
+        time = (int64_t)column_int_get_one(reader, rows, row);
+    } else {
+        uint32_t chunk_end = (run / COLUMN_CHUNK + 1) * COLUMN_CHUNK;
+
+        time = (int64_t)column_int_get_one(reader, runs, run);
+        if (row > start) {
+            column_int_skip(reader, chunk_end < runs ? runs - chunk_end : 0);
+            time = (int64_t)((uint64_t)time +
+                             column_int_get_sum(reader, rows - runs, start - run, row - run));
+        }
+    }
+    if (__builtin_mul_overflow(time, units_ns[unit & UNIT], &time))
+        reader->bad = true;
+    return time;
+}

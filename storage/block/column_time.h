@@ -34,4 +34,9 @@ void column_time_get_some(struct reader *reader, const uint64_t *counts, uint32_
                           uint32_t rows, uint32_t first, uint32_t end, uint64_t *scratch,
                           int64_t *ret_times_ns);
 
+/** The time of row `row`, which is of run `run`, whose first row is `start`. Its neighbours are not
+ * looked at. */
+int64_t column_time_get_one(struct reader *reader, uint32_t runs, uint32_t rows, uint32_t run,
+                            uint32_t start, uint32_t row);
+
 #endif

@@ -13,6 +13,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/cpu.h"
+#include "storage/block/block_newest.h"
 #include "storage/block/block_reader.h"
 #include "storage/block/column.h"
 #include "storage/block/column_aggregate.h"
@@ -84,6 +85,26 @@ static void read_section(struct block *block, uint32_t at)
     free(values);
 }
 
+/* One value alone, of some series, in the section and in the first one that has the field. */
+static void read_newest(const struct block_view *view, const struct block *block, uint32_t at)
+{
+    const struct block_section *section = block_section(block, at);
+    struct slice table_key = {section->table_key, section->table_key_size};
+    uint32_t places = view->header.known + view->header.fresh;
+    struct block_newest newest = {.room = NULL};
+
+    if (block_newest_open(&newest, 1, view))
+        for (uint32_t field = 0; field < section->fields; field++)
+            for (uint32_t place = 0; place < places; place += 1 + places / 4) {
+                struct slice name = block_field(block, at, field)->name;
+                struct block_newest_value value;
+
+                (void)block_newest(&newest, field % 2 == 0 ? table_key : (struct slice){"", 0},
+                                   block_view_id(view, place), name, &value);
+            }
+    block_newest_fini(&newest);
+}
+
 static void read_block(const uint8_t *bytes, size_t size, bool verify)
 {
     struct block_view view;
@@ -101,6 +122,8 @@ static void read_block(const uint8_t *bytes, size_t size, bool verify)
         return;
     for (uint32_t section = 0; section < block_sections(block); section++)
         read_section(block, section);
+    for (uint32_t section = 0; section < block_sections(block); section++)
+        read_newest(&view, block, section);
     block_free(block);
 }
 
@@ -207,7 +230,15 @@ static void read_column(const uint8_t *data, size_t size)
 
     column_find_presence(&reader, rows, &presence);
     if (!reader.bad && column_get_presence(&presence, rows, present)) {
+        struct reader start = reader;
+
         if (read_values(&reader, type, presence.values, values, &text)) {
+            for (uint32_t at = 0; at < presence.values && type != FIELD_STRING; at += 1 + at / 3) {
+                struct reader one = start;
+
+                CHECK(column_get_one_value(&one, type, presence.values, at) == values[at]);
+                CHECK(!one.bad);
+            }
             column_spread(present, rows, presence.values, values);
             if (type == FIELD_STRING)
                 touch_strings(present, values, rows, text);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "storage/block/block_builder.h"
+#include "storage/block/block_newest.h"
 #include "storage/block/block_reader.h"
 #include "storage/block/column_string.h"
 #include "tests/support/seed.h"
@@ -326,6 +327,47 @@ static void check_runs(struct block *block, uint32_t at, const struct model_row 
     free(times);
 }
 
+/* The newest value of each field of each known series, alone. */
+static void check_newest(const struct block_view *view, const struct model_row *rows)
+{
+    struct block_newest newest = {.room = NULL};
+    uint32_t at = 0, end;
+
+    if (!block_newest_open(&newest, 1, view)) {
+        cr_assert_gt(view->header.body_raw_size, (uint32_t)BLOCK_NEWEST_RAW_MAX);
+        return;
+    }
+    for (; at < model.count; at = end) {
+        uint32_t series = rows[at].series;
+        size_t table_key_size;
+        char key[KEY_SIZE_MAX];
+
+        for (end = at; end < model.count && rows[end].series == series;)
+            end++;
+        (void)write_key(series, key, &table_key_size);
+        for (uint32_t field = 0; field < FIELDS && id_of(series) != BLOCK_ID_NONE; field++) {
+            struct slice name = {field_names[field], strlen(field_names[field])};
+            struct slice table_key = {key, table_key_size};
+            struct block_newest_value value;
+            enum column_newest found =
+                block_newest(&newest, table_key, id_of(series), name, &value);
+            uint32_t row = end;
+
+            while (row > at && (rows[row - 1].has >> field & 1) == 0)
+                row--;
+            if (row == at || field_types[field] == FIELD_STRING) {
+                cr_assert_eq(found, row == at ? COLUMN_NEWEST_NONE : COLUMN_NEWEST_ELSE);
+                continue;
+            }
+            cr_assert_eq(found, COLUMN_NEWEST_FOUND, "%d", (int)found);
+            cr_assert_eq(value.type, field_types[field]);
+            cr_assert_eq(value.value.time_ns, rows[row - 1].time_ns);
+            cr_assert_eq(value.value.bits, rows[row - 1].bits[field]);
+        }
+    }
+    block_newest_fini(&newest);
+}
+
 /* Hold a block against the model's rows. */
 static void check_block(const struct buf *buf, size_t headroom)
 {
@@ -356,6 +398,7 @@ static void check_block(const struct buf *buf, size_t headroom)
     }
     cr_assert_eq(row, model.count);
     cr_assert_eq(view.header.rows, model.count);
+    check_newest(&view, model.rows);
     block_free(block);
     free(present);
     free(values);

@@ -65,6 +65,12 @@ static void check_some(enum field_type type, const uint64_t *values, uint32_t co
         cr_assert(!reader.bad);
         cr_assert_eq(memcmp(back + first, values + first, (end - first) * sizeof *back), 0);
     }
+    for (uint32_t at = 0; at < count && type != FIELD_STRING; at += 1 + at % 47) {
+        struct reader reader = reader_on(bytes, size);
+
+        cr_assert_eq(column_get_one_value(&reader, type, count, at), values[at], "value %u", at);
+        cr_assert(!reader.bad);
+    }
 }
 
 static void check_bytes(enum field_type type, const uint64_t *values, uint32_t count,

@@ -10,6 +10,31 @@
 #include "storage/block/pack.h"
 #include "tests/support/seed.h"
 
+/* Some of the values alone, and sums of some. */
+static void check_ones(const uint64_t *values, uint32_t count, const uint8_t *bytes, size_t size)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t at = 0; at < count; sum += values[at], at++) {
+        struct reader reader = reader_on(bytes, size);
+
+        if (count > 200 && at % 61 != 0 && at != count - 1 && at % COLUMN_CHUNK > 1)
+            continue;
+        cr_assert_eq(column_int_get_one(&reader, count, at), values[at], "value %u of %u", at,
+                     count);
+        cr_assert(!reader.bad);
+        cr_assert(at / COLUMN_CHUNK < (count - 1) / COLUMN_CHUNK || reader_done(&reader));
+        reader = reader_on(bytes, size);
+        cr_assert_eq(column_int_get_sum(&reader, count, 0, at), sum, "to %u of %u", at, count);
+        reader = reader_on(bytes, size);
+        cr_assert_eq(column_int_get_sum(&reader, count, at, at + 1), values[at]);
+        cr_assert(!reader.bad);
+        reader = reader_on(bytes, size);
+        column_int_skip(&reader, count);
+        cr_assert(reader_done(&reader));
+    }
+}
+
 /* On every level of CPU: the same bytes, and all values back from memory of exactly that size.
  * Returns the bytes. */
 static size_t check_round_trip(const uint64_t *values, uint32_t count)
@@ -39,6 +64,7 @@ static size_t check_round_trip(const uint64_t *values, uint32_t count)
         cr_assert(reader_done(&reader));
         for (uint32_t i = 0; i < count; i++)
             cr_assert_eq(back[i], values[i], "value %u of %u", i, count);
+        check_ones(values, count, exact + 1, size);
         bytes_fini(&out);
     }
     free(exact);
