@@ -34,13 +34,28 @@ static enum err make_room(struct head *head)
     return ERR_OK;
 }
 
+/* Of all blocks. What was dropped may still count: it is an upper bound. */
+static int64_t newest_ns(const struct head *head)
+{
+    const struct head_block *last;
+
+    if (head->count == 0)
+        return INT64_MIN;
+    last = &head->blocks[head->first + head->count - 1];
+    return last->rows > 0 && last->time_max_ns > last->older_max_ns ? last->time_max_ns
+                                                                    : last->older_max_ns;
+}
+
 enum err head_add(struct head *head, const struct head_block *block)
 {
     enum err err = make_room(head);
 
     if (err != ERR_OK)
         return err;
-    head->blocks[head->first + head->count++] = *block;
+    head->blocks[head->first + head->count] = *block;
+    head->blocks[head->first + head->count].older_max_ns = newest_ns(head);
+    head->count++;
+    head->added++;
     (void)buf_ref(block->entry);
     head->bytes += block->entry->size;
     head->rows += block->rows;

@@ -19,12 +19,14 @@ struct head_block {
     uint32_t rows;
     uint32_t points;
     int64_t time_min_ns, time_max_ns;
+    int64_t older_max_ns;            /* No row of the blocks before it is newer: by head_add(). */
     uint32_t series_min, series_max; /* Ids in it. */
 };
 
 struct head {
     struct head_block *blocks; /* Owned: blocks[first] to blocks[first + count - 1]. */
     uint32_t first, count, capacity;
+    uint64_t added; /* Blocks, since the start. */
     uint64_t bytes; /* Of the entries. */
     uint64_t rows;
 };

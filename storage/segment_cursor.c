@@ -31,6 +31,19 @@ void segment_cursor_fini(struct segment_cursor *cursor)
     cursor->segment = NULL;
 }
 
+size_t segment_cursor_bytes(const struct segment_cursor *cursor)
+{
+    size_t bytes = cursor->piece.capacity + cursor->column_capacity * sizeof(*cursor->columns);
+
+    for (uint32_t i = 0; i < cursor->column_capacity; i++) {
+        const struct segment_cursor_column *column = cursor->columns[i];
+
+        if (column != NULL)
+            bytes += sizeof *column + column->stored.capacity + column->room.capacity;
+    }
+    return bytes;
+}
+
 static enum err no_memory(const struct segment_cursor *cursor, size_t size)
 {
     return err_set(ERR_NO_MEMORY, "%s: %zu bytes of the group at offset %" PRIu64,
@@ -432,4 +445,65 @@ enum err segment_cursor_field(struct segment_cursor *cursor, uint32_t at, uint32
         return corrupt(cursor, cursor->columns[SEGMENT_COLUMNS + field]->offset, "values");
     column_spread(present, chunk->rows, stats->count, values);
     return ERR_OK;
+}
+
+/* ---- One value ----------------------------------------------------------------------------- */
+
+/* The columns of runs and times of a chunk, where there are such frames. */
+static enum err find_rows(struct segment_cursor *cursor, uint32_t at, struct column_rows *ret_rows)
+{
+    const struct segment_chunk *chunk = &cursor->chunks[at];
+    const struct segment_chunk *last = &cursor->chunks[cursor->group->chunks - 1];
+    enum err err = load_frame(cursor, cursor->columns[1], last->times_end);
+
+    ret_rows->runs = reader_on("", 0);
+    if (err == ERR_OK && chunk->runs > 1) {
+        err = load_frame(cursor, cursor->columns[0], last->runs_end);
+        if (err == ERR_OK)
+            ret_rows->runs =
+                part(cursor->columns[0], at == 0 ? 0 : chunk[-1].runs_end, chunk->runs_end);
+    }
+    if (err == ERR_OK)
+        ret_rows->times =
+            part(cursor->columns[1], at == 0 ? 0 : chunk[-1].times_end, chunk->times_end);
+    ret_rows->run_count = chunk->runs;
+    ret_rows->rows = chunk->rows;
+    return err;
+}
+
+enum err segment_cursor_newest(struct segment_cursor *cursor, uint32_t at, uint32_t field,
+                               uint32_t id, enum column_newest *ret_found,
+                               struct column_newest_value *ret_value)
+{
+    const struct segment_chunk *chunk = &cursor->chunks[at];
+    enum field_type type = cursor->table->fields[field].type;
+    struct column_run run = {0, 0, chunk->rows};
+    struct column_presence presence;
+    const struct segment_stats *stats;
+    struct column_rows rows;
+    struct reader values;
+    enum err err = segment_cursor_stats(cursor, at, field, &stats);
+
+    *ret_found = COLUMN_NEWEST_NONE;
+    if (err != ERR_OK || stats->count == 0 || chunk->series_min > id || chunk->series_max < id)
+        return err;
+    if (chunk->runs == 1 && stats->count == chunk->rows && type != FIELD_STRING) {
+        *ret_value = (struct column_newest_value){chunk->time_max_ns, stats->last};
+        *ret_found = COLUMN_NEWEST_FOUND;
+        return ERR_OK;
+    }
+    err = find_rows(cursor, at, &rows);
+    if (err == ERR_OK && chunk->runs > 1)
+        *ret_found = column_newest_run(&rows, id, UINT32_MAX, &run);
+    else
+        *ret_found = COLUMN_NEWEST_FOUND;
+    if (err != ERR_OK || *ret_found != COLUMN_NEWEST_FOUND)
+        return err;
+    err = find_part(cursor, at, field, stats, &presence, &values);
+    if (err == ERR_OK)
+        *ret_found = column_newest_of(&rows, &run, &presence, type, values, ret_value);
+    if (err == ERR_OK && *ret_found == COLUMN_NEWEST_FOUND &&
+        (ret_value->time_ns < chunk->time_min_ns || ret_value->time_ns > chunk->time_max_ns))
+        return corrupt(cursor, cursor->columns[1]->offset, "times");
+    return err;
 }

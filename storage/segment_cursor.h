@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "storage/base/bytes.h"
+#include "storage/block/column_newest.h"
 #include "storage/segment.h"
 
 /** A column of the open group: 0 is runs, 1 times, 2 + i field i. */
@@ -45,6 +46,9 @@ struct segment_cursor {
 /** A zeroed struct is valid. */
 void segment_cursor_fini(struct segment_cursor *cursor);
 
+/** What it holds beside itself, in bytes. */
+size_t segment_cursor_bytes(const struct segment_cursor *cursor);
+
 /** Forget what was there and read the chunks' part of a group's index. ERR_CORRUPT, ERR_IO,
  * ERR_NO_MEMORY, as all that follow. */
 MUST_CHECK enum err segment_cursor_open(struct segment_cursor *cursor,
@@ -63,6 +67,11 @@ MUST_CHECK enum err segment_cursor_runs(struct segment_cursor *cursor, uint32_t 
 /** Times of a chunk: room for chunk->rows. */
 MUST_CHECK enum err segment_cursor_times(struct segment_cursor *cursor, uint32_t chunk,
                                          int64_t *times_ns);
+/** The newest value that a series has of a field in a chunk. COLUMN_NEWEST_ELSE: strings. */
+MUST_CHECK enum err segment_cursor_newest(struct segment_cursor *cursor, uint32_t chunk,
+                                          uint32_t field, uint32_t id,
+                                          enum column_newest *ret_found,
+                                          struct column_newest_value *ret_value);
 /** The packed values of a field of a chunk that has some, as column_put_values() wrote them.
  * Borrowed until the next open. */
 MUST_CHECK enum err segment_cursor_packed(struct segment_cursor *cursor, uint32_t chunk,

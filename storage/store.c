@@ -242,7 +242,8 @@ static enum err store_new(const struct store_options *options, struct store **re
                                     .memory = SEAL_MEMORY,
                                     .cancel = options->cancel};
     last_cache_init(&store->last, options->last_bytes / 4 * 3);
-    last_sets_init(&store->last_sets, options->last_bytes / 4);
+    last_sets_init(&store->last_sets, options->last_bytes / 8);
+    store->last_groups.bytes_max = options->last_bytes / 8;
     *ret_store = store;
     return ERR_OK;
 }
@@ -330,6 +331,9 @@ void store_close(struct store *store)
     last_cache_fini(&store->last);
     last_follow_fini(&store->last_follow);
     last_sets_fini(&store->last_sets);
+    last_where_fini(&store->last_where);
+    block_newest_fini(&store->last_block);
+    last_groups_fini(&store->last_groups);
     tentative_fini(&store->tentative);
     producers_free(store->producers);
     catalog_free(store->catalog);
@@ -379,22 +383,23 @@ void store_find_keys(const struct store *store, struct store_keys *keys)
 
 void store_stats(const struct store *store, struct store_stats *ret_stats)
 {
-    struct store_stats stats = {.series = catalog_count(store->catalog),
-                                .head_blocks = store->head.count,
-                                .head_bytes = store->head.bytes,
-                                .head_rows = store->head.rows,
-                                .segments = store->segment_count,
-                                .applied_index = store->applied_index,
-                                .sealed_index = store->sealed_index,
-                                .rows = store->rows,
-                                .points = store->points,
-                                .chain = store->chain,
-                                .tombstones = tombstones_count(&store->tombstones),
-                                .last_series = store->last.series,
-                                .last_bytes = last_cache_bytes(&store->last) +
-                                              last_follow_bytes(&store->last_follow) +
-                                              store->last_sets.bytes,
-                                .sealing = store->seals_out > 0};
+    struct store_stats stats = {
+        .series = catalog_count(store->catalog),
+        .head_blocks = store->head.count,
+        .head_bytes = store->head.bytes,
+        .head_rows = store->head.rows,
+        .segments = store->segment_count,
+        .applied_index = store->applied_index,
+        .sealed_index = store->sealed_index,
+        .rows = store->rows,
+        .points = store->points,
+        .chain = store->chain,
+        .tombstones = tombstones_count(&store->tombstones),
+        .last_series = store->last.series,
+        .last_bytes = last_cache_bytes(&store->last) + last_follow_bytes(&store->last_follow) +
+                      store->last_sets.bytes + last_where_bytes(&store->last_where) +
+                      store->last_groups.bytes,
+        .sealing = store->seals_out > 0};
 
     for (uint32_t i = 0; i < store->compactions.count; i++)
         stats.compactions += store->compactions.items[i].input_count > 0;

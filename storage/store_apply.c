@@ -139,6 +139,7 @@ static enum err take_in(struct store *store, uint64_t index, struct buf *entry,
         producers_note(store->producers, header->producer,
                        &(struct producer_state){header->sequence, header->epoch}, index);
     last_follow_block(&store->last_follow, &store->last, view);
+    last_where_note(&store->last_where, &store->head, view);
     store->rows += block.rows;
     store->points += block.points;
     chain(store, index, entry);
@@ -340,6 +341,7 @@ static void take_segments(struct store *store, struct seal_job *job)
         segments[count++] = job->segments[i];
     metric_add(METRIC_SEGMENT_SEALED, job->segment_count);
     metric_add(METRIC_SEGMENT_DROPPED, job->dropped_count);
+    last_groups_forget(&store->last_groups);
     free(store->segments);
     store->segments = segments;
     store->segment_count = count;

@@ -140,6 +140,7 @@ static void replace_segments(struct store *store, struct compact_job *job)
 {
     uint32_t count = 0;
 
+    last_groups_forget(&store->last_groups);
     for (uint32_t i = 0; i < store->segment_count; i++) {
         struct segment *segment = store->segments[i];
 

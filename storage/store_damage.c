@@ -337,6 +337,7 @@ bool store_take_segment(struct store *store, struct segment *segment)
         return false;
     }
     segment_set_clean_index(segment, segment_clean_index(store->segments[at]));
+    last_groups_forget(&store->last_groups);
     segment_unref(store->segments[at]);
     store->segments[at] = segment;
     return true;

@@ -4,13 +4,16 @@
 #ifndef STORAGE_STORE_INTERNAL_H
 #define STORAGE_STORE_INTERNAL_H
 
+#include "storage/block/block_newest.h"
 #include "storage/block/query.h"
 #include "storage/catalog.h"
 #include "storage/compactions.h"
 #include "storage/database_map.h"
 #include "storage/head.h"
 #include "storage/last_follow.h"
+#include "storage/last_groups.h"
 #include "storage/last_sets.h"
+#include "storage/last_where.h"
 #include "storage/marks.h"
 #include "storage/producers.h"
 #include "storage/seal.h"
@@ -57,6 +60,9 @@ struct store {
     struct last_cache last; /* Of last values, as the next two: store_last.h. */
     struct last_follow last_follow;
     struct last_sets last_sets;
+    struct last_where last_where; /* What store_last_look.c reads with, as the next two. */
+    struct block_newest last_block;
+    struct last_groups last_groups;
 };
 
 /** Some fresh keys of a block. */
@@ -73,6 +79,12 @@ void store_next_keys(const struct block_view *view, size_t *at, struct store_key
 void store_find_keys(const struct store *store, struct store_keys *keys);
 /** Of the tombstones up to a log index keep those of the list. */
 void store_keep_tombstones(struct store *store, uint64_t index, const struct bytes *list);
+
+/** Look for the newest value of a field of a series, without a scan: in the head, and on the disk
+ * if need be. It is known then, if there is room. False: it takes a scan. */
+bool store_last_seek(struct store *store, uint32_t id, uint32_t field);
+/** Its database does not keep rows of that time any more. */
+bool store_last_is_gone(const struct store *store, uint32_t id, int64_t time_ns);
 
 struct last_found;
 /** Remember which series the query is about. */

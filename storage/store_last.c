@@ -20,8 +20,7 @@ uint32_t store_last_field(struct store *store, struct slice name)
     return last_cache_add_field(&store->last, name);
 }
 
-/* Its database does not keep rows of that time any more. */
-static bool is_gone(const struct store *store, uint32_t id, int64_t time_ns)
+bool store_last_is_gone(const struct store *store, uint32_t id, int64_t time_ns)
 {
     const struct database_map *databases = &store->databases;
     uint32_t database;
@@ -40,7 +39,7 @@ static enum last_answer answer(struct store *store, uint32_t number, uint32_t fi
 
     if (line->credit < LAST_CREDIT)
         line->credit = LAST_CREDIT;
-    if (known == LAST_VALUE && is_gone(store, line->id, ret_value->time_ns))
+    if (known == LAST_VALUE && store_last_is_gone(store, line->id, ret_value->time_ns))
         return LAST_NONE;
     return known;
 }
@@ -203,6 +202,8 @@ enum err store_last_read(struct store *store, uint32_t id, uint32_t count, struc
     if (store_is_blind(store) || id >= catalog_count(store->catalog))
         return err_set(ERR_INVALID, "series %" PRIu32 " of shard %" PRIu32 ": there is none", id,
                        store->options.shard);
+    if (count == 1 && store_last_seek(store, id, last_cache_add_field(&store->last, field)))
+        return ERR_OK;
     view = catalog_view(store->catalog);
     key = catalog_view_key(&view, id, room);
     named = key_parse(key.data, key.size, &parts) == 0 && copy_name(parts.database, names[0]) &&

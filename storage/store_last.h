@@ -3,6 +3,7 @@
  *
  *     store_last(), store_last_by_key(), store_last_query() --known--> the answer: no scan
  *          |
+ *          +--unknown--> store_last_look(): what the head tells, a microsecond
  *          '--unknown--> store_last_begin() .. snapshot, scan_found() .. store_last_learn()
  *                        or, in place and with the disk: store_last_read()
  *
@@ -13,7 +14,7 @@
  * LEARNING     A scan looks at an older moment. What it found is taken in only if no block with one
  *     of its series was applied since, and nothing was deleted: the head's blocks tell.
  *
- * Memory is bounded by store_options.last_bytes.
+ * Memory is bounded by store_options.last_bytes, and what last_where.h takes.
  *
  * Thread    The worker's.
  */
@@ -33,9 +34,14 @@ enum last_answer store_last(struct store *store, uint32_t id, uint32_t field,
 /** The same by its key; `hash` is key_hash() of it. */
 enum last_answer store_last_by_key(struct store *store, struct slice key, uint64_t hash,
                                    uint32_t field, struct last_value *ret_value);
+/** The same of a value that nobody asked for before, if the head has it (LAST_NONE: nothing has):
+ * known then, if there is room. LAST_UNKNOWN: it takes store_last_read(), or a scan. Never waits
+ * for the disk. */
+enum last_answer store_last_look(struct store *store, uint32_t id, uint32_t field,
+                                 struct last_value *ret_value);
 /** Ask the storage for one field of a series, and of others of its table with the ids behind it, 1
- * to LAST_SERIES_MAX together, and know it then if there is room. Blocks on the disk. ERR_INVALID:
- * no such series; those of a scan. */
+ * to LAST_SERIES_MAX together, and know it then if there is room: of one series without a scan, if
+ * that goes. Blocks on the disk. ERR_INVALID: no such series; those of a scan. */
 MUST_CHECK enum err store_last_read(struct store *store, uint32_t id, uint32_t count,
                                     struct slice field);
 

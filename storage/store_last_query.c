@@ -15,6 +15,7 @@
 enum {
     NEW_SERIES_MAX = 64,    /* Looked at for one question. */
     KNOWN_COLUMNS_MAX = 64, /* With so many series: less than a millisecond. */
+    LOOKS_MAX = 32,         /* Into the head, for one question: about 50 us. */
 };
 
 /* ---- Which series -------------------------------------------------------------------------- */
@@ -188,6 +189,30 @@ static bool see_all(struct known *known, uint32_t line)
     return true;
 }
 
+/* Look for what is not known in the head, as far as that is not too much for one question. Before
+ * anything is taken for known: there may not be room for all. */
+static void look_for(const struct known *known)
+{
+    struct store *store = known->store;
+    uint32_t looks = 0;
+
+    for (uint32_t i = 0; i < known->set->count; i++) {
+        uint32_t id = known->set->ids[i], line = last_cache_find(&store->last, id);
+
+        for (uint32_t column = 0; column < known->column_count; column++) {
+            uint32_t field = known->fields[column];
+            struct last_value value;
+
+            if (line != LAST_NO_LINE &&
+                last_cache_get(&store->last, line, field, &value) != LAST_UNKNOWN)
+                continue;
+            if (++looks > LOOKS_MAX || store_last_look(store, id, field, &value) == LAST_UNKNOWN)
+                return;
+            line = last_cache_find(&store->last, id);
+        }
+    }
+}
+
 /* All that is asked for is known, and what the columns are. */
 static bool see_series(struct known *known)
 {
@@ -196,9 +221,10 @@ static bool see_series(struct known *known)
     for (uint32_t i = 0; i < query->field_count; i++) {
         struct slice name = {query->fields[i], strlen(query->fields[i])};
 
-        if (!add_column(known, last_cache_field(&known->store->last, name)))
+        if (!add_column(known, last_cache_add_field(&known->store->last, name)))
             return false;
     }
+    look_for(known);
     for (uint32_t i = 0; i < known->set->count; i++) {
         uint32_t line = last_cache_find(&known->store->last, known->set->ids[i]);
 

@@ -8,7 +8,8 @@
  *   narrow    100000 series, rows of one float, blocks of 10000 rows
  *   last      the newest value of one of 100000 series, in process: a million rows in a segment,
  *             then as many in 100 blocks of the head, too; by scans, and from memory: in random
- *             order, each question after the answer of the one before. What following applied
+ *             order, each question after the answer of the one before; known ones, and those that
+ *             nobody has asked for, sealed or in the head. What following applied
  *             blocks costs when none, one in a hundred or all of the series are asked for.
  *   last-1m   the same of a million series, one row each in the segment
  *   fresh     a million new series of one row, blocks of 10000: a leader, and a follower
@@ -37,6 +38,7 @@ enum {
     BLOCKS = 100,
     SEALS = 7,
     ASKS = 1000,
+    FIRST_ASKS = 10000,
     LAST_BYTES = 320, /* A series: for its line, its share of the indexes, and its key. */
 };
 
@@ -168,6 +170,42 @@ static uint64_t seal_again_ns(struct buf *const *entries, uint32_t count)
     return ns;
 }
 
+/* Applying the same blocks, while it is noted which series they have (last_where.h), or not. */
+static uint64_t apply_again_ns(struct buf *const *entries, uint32_t count, bool noted)
+{
+    const char *dir = meter_make_dir();
+    struct store *store = open_store(dir, 0);
+    uint32_t field = store_last_field(store, (struct slice){"field_0", 7});
+    struct last_value value;
+    uint64_t start;
+
+    apply(store, entries[0]);
+    if (noted)
+        CHECK(store_last_look(store, 0, field, &value) == LAST_VALUE);
+    start = meter_cpu_ns();
+    for (uint32_t i = 1; i < count; i++)
+        apply(store, entries[i]);
+    start = meter_cpu_ns() - start;
+    store_close(store);
+    meter_remove_dir(dir);
+    return start;
+}
+
+/* By turns, the quickest of each. */
+static void bench_noting(const char *name, struct buf *const *entries, uint32_t count)
+{
+    uint64_t best_ns[2] = {UINT64_MAX, UINT64_MAX};
+
+    for (uint32_t i = 0; i < 2 * SEALS; i++) {
+        uint64_t ns = apply_again_ns(entries, count, i % 2 == 1);
+
+        best_ns[i % 2] = ns < best_ns[i % 2] ? ns : best_ns[i % 2];
+    }
+    for (uint32_t i = 0; i < 2; i++)
+        meter_report(name, i == 0 ? "apply, best of 7" : "apply, noted, best of 7",
+                     (double)best_ns[i] / ROWS * count / (count - 1), "ns a row");
+}
+
 static void bench_store(const char *name, uint32_t series, uint32_t fields, uint32_t block_rows)
 {
     static struct buf *entries[ROWS / BLOCK_ROWS_MIN];
@@ -208,6 +246,7 @@ static void bench_store(const char *name, uint32_t series, uint32_t fields, uint
         best_ns = start < best_ns ? start : best_ns;
     }
     meter_report(name, "seal, best of 7", (double)best_ns / rows / fields, "ns a value");
+    bench_noting(name, entries, count);
     for (uint32_t i = 0; i < count; i++)
         buf_unref(entries[i]);
 }
@@ -301,6 +340,7 @@ static void ask_last(struct store *store, const char *name, const char *what, ui
 /* In random order: series, their ids, and their keys one behind the other. */
 struct asked {
     uint32_t count;
+    uint32_t first; /* Nobody has asked for it, and for those behind it. */
     uint32_t *ids;
     char (*keys)[64];
     uint8_t *sizes;
@@ -400,23 +440,27 @@ static void ask_known(struct store *store, const char *name, const char *what,
     meter_report(name, what, (double)(meter_cpu_ns() - start) / asked->count, "ns");
 }
 
+/* Of series that nobody has asked for: the next ones from asked->first on. */
 static void ask_unknown(struct store *store, const char *name, const char *what,
-                        const struct asked *asked)
+                        struct asked *asked, bool read)
 {
     struct slice name_of = {"field_0", 7};
-    uint32_t field = store_last_field(store, name_of);
+    uint32_t field = store_last_field(store, name_of), asks = 0;
     uint64_t start = meter_cpu_ns();
 
-    for (uint32_t i = 0, asks = 0; asks < ASKS; i++) {
+    for (; asks < FIRST_ASKS; asks++) {
+        uint32_t id = asked->ids[asked->first++];
         struct last_value value;
 
-        if (store_last(store, asked->ids[i], field, &value) != LAST_UNKNOWN)
+        if (!read) {
+            CHECK(store_last_look(store, id, field, &value) == LAST_VALUE);
             continue;
-        meter_must(store_last_read(store, asked->ids[i], 1, name_of));
-        CHECK(store_last(store, asked->ids[i], field, &value) == LAST_VALUE);
-        asks++;
+        }
+        CHECK(store_last(store, id, field, &value) == LAST_UNKNOWN);
+        meter_must(store_last_read(store, id, 1, name_of));
+        CHECK(store_last(store, id, field, &value) == LAST_VALUE);
     }
-    meter_report(name, what, (double)(meter_cpu_ns() - start) / 1e3 / ASKS, "us");
+    meter_report(name, what, (double)(meter_cpu_ns() - start) / 1e3 / FIRST_ASKS, "us");
 }
 
 static void write_blocks(struct store *store, uint32_t series, uint32_t first, uint32_t end,
@@ -442,12 +486,31 @@ static void write_blocks(struct store *store, uint32_t series, uint32_t first, u
     block_builder_free(builder);
 }
 
+/* Nobody has asked for them: in a store of its own, because they are followed from then on. */
+static void bench_unknown(const char *name, uint32_t series)
+{
+    const char *dir = meter_make_dir();
+    struct store *store = open_store(dir, (uint64_t)series * LAST_BYTES);
+    struct asked asked;
+
+    write_blocks(store, series, 0, BLOCKS, name, NULL);
+    (void)seal_ns(store);
+    asked = make_asked(store, series);
+    ask_unknown(store, name, "unknown id, sealed", &asked, true);
+    ask_unknown(store, name, "unknown id, sealed, again", &asked, true);
+    write_blocks(store, series, BLOCKS, 2 * BLOCKS, name, NULL);
+    ask_unknown(store, name, "unknown id, in the head", &asked, false);
+    ask_unknown(store, name, "unknown id, in the head, again", &asked, false);
+    free_asked(&asked);
+    store_close(store);
+    meter_remove_dir(dir);
+}
+
 static void bench_known(struct store *store, const char *name, uint32_t series)
 {
     struct asked asked = make_asked(store, series);
     struct store_stats stats;
 
-    ask_unknown(store, name, "unknown id", &asked);
     know(store, series);
     ask_known(store, name, "known id", &asked, BY_ID);
     ask_known(store, name, "known id, again", &asked, BY_ID);
@@ -491,6 +554,7 @@ static void bench_last(const char *name, uint32_t series)
     write_blocks(store, series, at, at + round, name, "apply, all are asked");
     store_close(store);
     meter_remove_dir(dir);
+    bench_unknown(name, series);
 }
 
 int main(int argc, char **argv)

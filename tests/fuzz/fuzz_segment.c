@@ -91,6 +91,16 @@ static void read_chunk(struct segment_cursor *cursor, uint32_t chunk)
     static uint8_t present[SEGMENT_CHUNK_ROWS];
     const char *strings;
 
+    for (uint32_t i = 0; i < cursor->table->field_count; i++)
+        for (uint32_t n = 0; n < 3; n++) {
+            uint32_t span = cursor->chunks[chunk].series_max - cursor->chunks[chunk].series_min;
+            struct column_newest_value value;
+            enum column_newest found;
+
+            (void)(segment_cursor_newest(cursor, chunk, i,
+                                         cursor->chunks[chunk].series_min + span / 2 * n, &found,
+                                         &value) == ERR_OK);
+        }
     (void)(segment_cursor_runs(cursor, chunk, ids, counts) == ERR_OK);
     (void)(segment_cursor_times(cursor, chunk, times_ns) == ERR_OK);
     for (uint32_t i = 0; i < cursor->table->field_count; i++)

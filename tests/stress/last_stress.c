@@ -198,6 +198,12 @@ static uint32_t ask_all(uint32_t field)
         struct last_value value;
         enum last_answer answer = store_last(store, id, field, &value);
 
+        if (answer == LAST_UNKNOWN && seed_below(&chance, 4) == 0)
+            answer = store_last_look(store, id, field, &value);
+        if (answer == LAST_UNKNOWN && seed_below(&chance, 4) == 0) {
+            CHECK(store_last_read(store, id, 1, (struct slice){"v", 1}) == ERR_OK);
+            answer = store_last(store, id, field, &value);
+        }
         if (answer == LAST_UNKNOWN)
             continue;
         CHECK(answer == LAST_VALUE);

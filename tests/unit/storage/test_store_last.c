@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/segment_damage.h"
 #include "storage/snapshot.h"
 #include "storage/store_damage.h"
+#include "storage/store_internal.h"
 #include "storage/store_last.h"
 #include "tests/support/replica.h"
 #include "tests/support/seed.h"
@@ -394,6 +396,212 @@ Test(store_last, without_room_nothing_is_known_and_nothing_is_wrong)
     cr_assert_eq(known_series(), 0);
 }
 
+/* ---- Without a scan ------------------------------------------------------------------------ */
+
+static enum last_answer look(const char *table, const char *host, const char *field,
+                             struct last_value *ret_value)
+{
+    return store_last_look(replica.store, find(table, host),
+                           store_last_field(replica.store, slice(field)), ret_value);
+}
+
+static bool seek(const char *table, const char *host, const char *field)
+{
+    return store_last_seek(replica.store, find(table, host),
+                           store_last_field(replica.store, slice(field)));
+}
+
+Test(store_last, what_the_head_has_is_found_at_once_and_what_segments_have_on_the_disk)
+{
+    struct last_value value;
+
+    write("cpu", "a", 5, 10);
+    write("cpu", "b", 6, 11);
+    write("cpu", "a", 4, 12); /* Late. */
+    cr_assert_eq(look("cpu", "a", "i", &value), LAST_VALUE);
+    cr_assert_eq(value.time_ns, 5);
+    cr_assert_eq(value.bits, 10);
+    expect("cpu", "a", 5, 10); /* It is known from now on. */
+    cr_assert_eq(look("cpu", "a", "none", &value), LAST_NONE);
+    cr_assert_eq(replica_seal(&replica), ERR_OK);
+    cr_assert_eq(look("cpu", "b", "i", &value), LAST_UNKNOWN);
+    cr_assert(seek("cpu", "b", "i"));
+    expect("cpu", "b", 6, 11);
+    write("cpu", "b", 3, 13); /* Older than the segment's: the head alone does not tell. */
+    replica_close(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK);
+    cr_assert_eq(look("cpu", "b", "i", &value), LAST_UNKNOWN);
+    cr_assert(seek("cpu", "b", "i"));
+    expect("cpu", "b", 6, 11);
+    write("cpu", "a", 6, 14); /* As new as the newest of the segment: the later one counts. */
+    cr_assert_eq(look("cpu", "a", "i", &value), LAST_VALUE);
+    cr_assert_eq(value.bits, 14);
+}
+
+/* Blocks with rows of "a" and "c", so that "b" might be in them by its id. */
+static void write_around(int64_t from, uint32_t blocks)
+{
+    for (uint32_t i = 0; i < blocks; i++) {
+        int64_t time_ns = from + i;
+        struct entries_value values[] = {{"cpu", "a", time_ns, "i", FIELD_INT, 1, NULL, 0},
+                                         {"cpu", "c", time_ns, "i", FIELD_INT, 1, NULL, 0}};
+
+        replica_write(&replica, &(struct entries_from){0}, values, 2);
+    }
+}
+
+Test(store_last, where_a_series_is_in_a_long_head_is_known_once_somebody_asks, .timeout = 60)
+{
+    enum { MANY = 300 };
+    struct last_value value;
+
+    write("cpu", "a", 1, 1);
+    write("cpu", "b", 2, 2);
+    write_around(10, MANY);
+    cr_assert_eq(look("cpu", "b", "i", &value), LAST_UNKNOWN); /* Too many directories. */
+    write_around(1000, MANY);
+    cr_assert_eq(look("cpu", "b", "i", &value), LAST_UNKNOWN); /* It is before what is noted. */
+    write("cpu", "b", 5000, 3);
+    write_around(6000, MANY);
+    cr_assert_eq(look("cpu", "b", "i", &value), LAST_VALUE);
+    cr_assert_eq(value.time_ns, 5000);
+    write_around(7000, LAST_WHERE_BLOCKS + MANY); /* Nobody asks: nothing is noted any more. */
+    cr_assert_eq(replica.store->last_where.left, 0);
+    cr_assert_eq(last_where_bytes(&replica.store->last_where), 0);
+    cr_assert_eq(replica_seal(&replica), ERR_OK);
+    cr_assert(seek("cpu", "b", "i"));
+    expect("cpu", "b", 5000, 3);
+}
+
+Test(store_last, a_damaged_segment_is_for_a_scan_unless_the_head_is_newer)
+{
+    struct last_value value;
+
+    write("cpu", "a", 5, 10);
+    write("cpu", "b", 5, 11);
+    cr_assert_eq(replica_seal(&replica), ERR_OK);
+    segment_blame(replica.store->segments[0]);
+    cr_assert(!seek("cpu", "a", "i"));
+    write("cpu", "a", 6, 12);
+    cr_assert_eq(look("cpu", "a", "i", &value), LAST_VALUE);
+    cr_assert_eq(value.bits, 12);
+}
+
+Test(store_last, a_question_of_a_known_set_is_answered_from_the_head)
+{
+    struct query query = last_of("cpu", "a");
+    struct beside beside;
+
+    query.field_count = 1;
+    query.fields[0] = "i";
+    write("cpu", "a", 1, 1);
+    begin(&beside, &query);
+    end(&beside);
+    for (int64_t i = 2; i < 2 + 2 * LAST_CREDIT; i++) /* Dropped by its blocks. */
+        write("cpu", "a", i, (uint64_t)i);
+    cr_assert_eq(known_series(), 0);
+    cr_assert(is_answered(&query));
+    expect("cpu", "a", 1 + 2 * LAST_CREDIT, 1 + 2 * LAST_CREDIT);
+}
+
+Test(store_last, what_a_delete_may_hide_is_for_a_scan)
+{
+    struct last_value value;
+
+    write("cpu", "a", 5, 10);
+    write("mem", "a", 5, 11);
+    cr_assert_eq(replica_seal(&replica), ERR_OK);
+    apply(entries_delete(0, 0, "cpu", "b", 0, 9));
+    cr_assert(!seek("cpu", "a", "i"));
+    cr_assert(seek("mem", "a", "i"));
+    write("cpu", "a", 7, 12); /* Behind the delete. */
+    cr_assert_eq(look("cpu", "a", "i", &value), LAST_VALUE);
+    cr_assert_eq(value.bits, 12);
+}
+
+/* Rows of all series over many chunks and more than one group; field "f" is rare, "i" is not. */
+static void write_many(uint32_t series, int64_t from, int64_t end)
+{
+    enum { BATCH = 1000 };
+    static struct entries_value values[2 * BATCH];
+    static char many_hosts[BATCH][8];
+    uint32_t count = 0;
+
+    for (int64_t time = from; time < end; time++) {
+        for (uint32_t s = 0; s < series; s++) {
+            (void)snprintf(many_hosts[s], sizeof many_hosts[s], "m%u", s);
+            values[count++] = (struct entries_value){
+                "cpu", many_hosts[s], time, "i", FIELD_INT, (uint64_t)time * 1000 + s, NULL, 0};
+            if (seed_below(&chance, 400) == 0)
+                values[count++] = (struct entries_value){"cpu",       many_hosts[s],      time, "f",
+                                                         FIELD_FLOAT, seed_next(&chance), NULL, 0};
+        }
+        if (count + 2 * series > 2 * BATCH || time + 1 == end) {
+            replica_write(&replica, &(struct entries_from){0}, values, count);
+            count = 0;
+        }
+    }
+}
+
+/* Each series' newest value, sought and as a scan says. */
+static void check_many(uint32_t series, uint32_t least)
+{
+    uint32_t found = 0;
+
+    for (uint32_t n = 0; n < 2 * series; n++) {
+        const char *field = n % 2 == 0 ? "i" : "f";
+        struct query query = last_of("cpu", NULL);
+        struct snapshot *snapshot = store_snapshot(replica.store);
+        struct lines lines = {0};
+        struct last_value value;
+        char host[8], want[100] = "";
+        uint32_t id;
+
+        (void)snprintf(host, sizeof host, "m%u", n / 2);
+        id = find("cpu", host);
+        query.where_count = query.field_count = 1;
+        query.where[0] = (struct query_match){"host", host, QUERY_EQUAL};
+        query.fields[0] = field;
+        cr_assert_eq(scan_rows(snapshot, &query, &limits, add_lines, &lines), ERR_OK, "%s",
+                     err_detail());
+        snapshot_free(snapshot);
+        if (seek("cpu", host, field)) {
+            uint32_t number = store_last_field(replica.store, slice(field));
+
+            found++;
+            if (store_last(replica.store, id, number, &value) == LAST_VALUE)
+                (void)snprintf(want, sizeof want, "time=%" PRId64 " host=%s %s:%s=", value.time_ns,
+                               host, field, field_type_name(value.type));
+            cr_assert_eq(lines.count, want[0] != 0, "%s %s", host, field);
+            cr_assert(lines.count == 0 || strncmp(lines.lines[0], want, strlen(want)) == 0,
+                      "%s, not %s", want, lines.count > 0 ? lines.lines[0] : "");
+            if (lines.count > 0 && value.type == FIELD_INT)
+                cr_assert_eq(value.bits, (uint64_t)value.time_ns * 1000 + n / 2);
+        }
+        lines_free(&lines);
+    }
+    (void)fprintf(stderr, "%u of %u were found without a scan\n", found, 2 * series);
+    cr_assert_geq(found, least);
+}
+
+Test(store_last, a_value_is_found_in_many_chunks_and_groups, .timeout = 100)
+{
+    chance = seed_of_run("store_last_many");
+    replica.options.last_bytes = 4 << 20;
+    replica_close(&replica);
+    cr_assert_eq(replica_open(&replica), ERR_OK);
+    write_many(3, 0, 30000); /* A series goes over chunks and groups. */
+    check_many(3, 3);
+    cr_assert_eq(replica_seal(&replica), ERR_OK);
+    check_many(3, 3);
+    write_many(500, 30000, 30040); /* Many series in a chunk. */
+    check_many(500, 500);
+    cr_assert_eq(replica_seal(&replica), ERR_OK);
+    check_many(500, 800);
+    write_many(250, 29000, 29010); /* Late. */
+    check_many(500, 600);
+}
+
 /* ---- Everything in any order --------------------------------------------------------------- */
 
 static struct entries_value random_value(uint64_t times_from)
@@ -506,12 +714,33 @@ static const char *newest(const struct contents *contents, const char *table, co
     return found;
 }
 
+static uint64_t looked, sought; /* What was found without a scan. */
+
+/* What is known already; or also what the head has; or also what segments have. */
+static enum last_answer ask_somehow(uint32_t id, uint32_t field, struct last_value *ret_value)
+{
+    enum last_answer answer = store_last(replica.store, id, field, ret_value);
+    uint64_t how = seed_below(&chance, 4);
+
+    if (answer != LAST_UNKNOWN || how < 2)
+        return answer;
+    if (how == 2) {
+        answer = store_last_look(replica.store, id, field, ret_value);
+        looked += answer != LAST_UNKNOWN;
+        return answer;
+    }
+    if (!store_last_seek(replica.store, id, field))
+        return LAST_UNKNOWN;
+    sought++;
+    return store_last(replica.store, id, field, ret_value);
+}
+
 static bool check_one(const struct contents *contents, const char *table, const char *host,
                       uint32_t at)
 {
     uint32_t field = store_last_field(replica.store, slice(fields[at]));
     struct last_value value;
-    enum last_answer answer = store_last(replica.store, find(table, host), field, &value);
+    enum last_answer answer = ask_somehow(find(table, host), field, &value);
     int64_t time_ns = 0;
     const char *want = newest(contents, table, host, fields[at], &time_ns);
     char text[400];
@@ -620,8 +849,11 @@ Test(store_last, what_is_known_is_always_what_a_scan_says)
     for (int b = 0; b < BESIDE; b++)
         if (beside[b].snapshot != NULL)
             end(&beside[b]);
-    (void)fprintf(stderr, "%lu values and %lu queries were known\n", (unsigned long)known,
-                  (unsigned long)answered);
+    (void)fprintf(stderr, "%lu values and %lu queries were known, %lu in the head, %lu sought\n",
+                  (unsigned long)known, (unsigned long)answered, (unsigned long)looked,
+                  (unsigned long)sought);
+    cr_assert_gt(looked, STEPS / 20);
+    cr_assert_gt(sought, STEPS / 10);
     cr_assert_gt(known, STEPS);
     cr_assert_gt(answered, STEPS / 4);
 }
