@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FEW = 64 }; /* Series: of more, nearly every source has some. */
+enum {
+    FEW = 64,        /* Series: of more, nearly every source has some. */
+    VALUES_FEW = 32, /* Looked for one by one in a block: of more, it is decoded. */
+};
 
 struct scan_last_cell {
     int64_t time_ns;
@@ -35,6 +38,7 @@ void scan_last_fini(struct scan_last *last)
 {
     forget(last);
     free(last->cells);
+    block_newest_fini(&last->block);
     *last = (struct scan_last){0};
 }
 
@@ -213,10 +217,72 @@ static int64_t oldest_known(const struct scan_last *last)
     return oldest_ns;
 }
 
+/* ---- One by one ---------------------------------------------------------------------------- */
+
+/* Nothing of it is hidden, and the query asks for few fields, each once. */
+static bool is_plain(const struct scan_last *last)
+{
+    const struct scan_decode *decode = last->decode;
+    const struct query *query = decode->query;
+
+    if (query->field_count == 0 || last->slots * query->field_count > VALUES_FEW ||
+        decode->snapshot->tombstone_count > 0)
+        return false;
+    for (uint32_t i = 1; i < query->field_count; i++)
+        for (uint32_t other = 0; other < i; other++)
+            if (strcmp(query->fields[i], query->fields[other]) == 0)
+                return false;
+    return true;
+}
+
+/* One column's newest value of one series, if the block has one. False: decode the block. */
+static bool look_for(struct scan_last *last, struct slice table_key, uint32_t column, uint32_t slot)
+{
+    struct scan_decode *decode = last->decode;
+    struct scan_column *of = &decode->columns[column];
+    uint32_t id = decode->match->ids[decode->region.lo + slot];
+    struct scan_last_cell *cells;
+    struct block_newest_value value;
+    enum column_newest found = block_newest(&last->block, table_key, id, of->name, &value);
+
+    if (found == COLUMN_NEWEST_NONE)
+        return true;
+    if (found == COLUMN_NEWEST_ELSE || (of->type != 0 && of->type != value.type) ||
+        value.value.time_ns > decode->region.last_ns ||
+        find_cells(last, column, &cells) != ERR_OK) /* It will fail again. */
+        return false;
+    if (value.value.time_ns < decode->region.from_ns ||
+        is_older(last, &cells[slot], value.value.time_ns))
+        return true;
+    of->type = value.type;
+    return take_value(last, &cells[slot], value.value.time_ns, value.value.bits, NULL) == ERR_OK;
+}
+
+/* What the block has, without decoding it. False: decode it. */
+static bool take_block(struct scan_last *last, const struct snapshot_source *source,
+                       const struct block_view *view)
+{
+    struct scan_decode *decode = last->decode;
+    struct slice table_key = catalog_view_table_key(decode->snapshot->series, decode->match->table);
+    uint32_t columns = decode->query->field_count;
+    uint64_t number = (uint64_t)(source - decode->snapshot->sources) + 1;
+
+    if (snapshot_is_gone(decode->snapshot, source, table_key))
+        return true;
+    if (!is_plain(last) || !block_newest_open(&last->block, number, view))
+        return false;
+    decode->source = source;
+    for (uint32_t i = 0; i < columns * last->slots; i++)
+        if (!look_for(last, table_key, i % columns, i / columns))
+            return false;
+    last->known_ns = oldest_known(last);
+    return true;
+}
+
 static bool needs_source(void *arg, const struct scan_decode *decode,
                          const struct snapshot_source *source)
 {
-    const struct scan_last *last = arg;
+    struct scan_last *last = arg;
     struct block_view view;
 
     if (last->slots > FEW)
@@ -226,8 +292,11 @@ static bool needs_source(void *arg, const struct scan_decode *decode,
     if (source->entry == NULL)
         return true;
     view = block_view_again(source->entry->bytes + source->offset, source->size);
-    return block_view_may_have(&view, decode->match->ids + decode->region.lo, last->slots);
+    return block_view_may_have(&view, decode->match->ids + decode->region.lo, last->slots) &&
+           !take_block(last, source, &view);
 }
+
+/* ---- All ----------------------------------------------------------------------------------- */
 
 static enum err take_some(void *arg, struct scan_decode *decode)
 {

@@ -5,13 +5,15 @@
  * Sources are looked at from the newest to the oldest: at equal times the value that is known came
  * later in the log, and wins. Of few series two things spare most of the work: a block
  * of the head is not opened if its directory has none of them; and a source is passed over that
- * ends before the oldest of the values found, when there are all that the query can ask for.
+ * ends before the oldest of the values found, when there are all that the query can ask for. Of few
+ * values in a block of the head each is found by itself (block_newest.h), without decoding others.
  *
  * Thread   The scan's.
  */
 #ifndef STORAGE_SCAN_LAST_H
 #define STORAGE_SCAN_LAST_H
 
+#include "storage/block/block_newest.h"
 #include "storage/last_found.h"
 #include "storage/scan_decode.h"
 #include "storage/scan_merge.h"
@@ -25,6 +27,7 @@ struct scan_last {
     bool full;                     /* The budget did not suffice: take a smaller region. */
     struct scan_last_cell **cells; /* Owned: for each column one a series, or NULL. */
     uint32_t column_capacity;
+    struct block_newest block; /* Of the head, while values are looked for one by one. */
     uint32_t slots;
     int64_t known_ns; /* Of all that is asked for, a value of that time or newer is known. */
 };
