@@ -77,7 +77,31 @@ static enum err find_alone(struct scan_tangle *tangle, const struct scan_decode 
     return ERR_OK;
 }
 
-/* ---- Series that are tangled --------------------------------------------------------------- */
+/* ---- Series out of order ------------------------------------------------------------------- */
+
+/* Called by scan_decode_region() for each section. */
+static enum err look_at_order(void *arg, struct scan_decode *decode)
+{
+    struct scan_tangle *tangle = arg;
+    enum err err = scan_decode_runs(decode);
+
+    if (err != ERR_OK)
+        return err;
+    for (uint32_t i = 0; i < decode->run_count; i++) {
+        const struct scan_run *run = &decode->runs[i];
+
+        if (tangle->seen[run->slot] && run->first_ns <= tangle->latest_ns[run->slot] &&
+            !tangle->tangled[run->slot]) {
+            tangle->tangled[run->slot] = true;
+            tangle->count++;
+        }
+        tangle->seen[run->slot] = true;
+        tangle->latest_ns[run->slot] = run->last_ns;
+    }
+    return ERR_OK;
+}
+
+/* ---- Runs that share time ------------------------------------------------------------------- */
 
 struct scan_tangle_run {
     int64_t first_ns, last_ns;
@@ -115,23 +139,10 @@ static enum err note_runs(void *arg, struct scan_decode *decode)
 
     if (err != ERR_OK)
         return err;
-    for (uint32_t i = 0; i < decode->run_count; i++) {
-        const struct scan_run *run = &decode->runs[i];
-
-        if (tangle->seen[run->slot] && run->first_ns <= tangle->latest_ns[run->slot] &&
-            !tangle->tangled[run->slot]) {
-            tangle->tangled[run->slot] = true;
-            tangle->count++;
-        }
-        tangle->seen[run->slot] = true;
-        tangle->latest_ns[run->slot] = run->last_ns;
-        if (tangle->run_max > 0)
-            note_run(tangle, run);
-    }
+    for (uint32_t i = 0; i < decode->run_count && tangle->run_max > 0; i++)
+        note_run(tangle, &decode->runs[i]);
     return ERR_OK;
 }
-
-/* ---- Runs that share time ------------------------------------------------------------------- */
 
 static int compare_runs(const void *a, const void *b)
 {
@@ -142,16 +153,12 @@ static int compare_runs(const void *a, const void *b)
     return (left->first_ns > right->first_ns) - (left->first_ns < right->first_ns);
 }
 
-/* Put in place of the runs of the series that are not known to be straight those times of theirs
- * which several runs share. */
+/* Put in place of the runs those times of theirs which several of a series share. */
 static void join_runs(struct scan_tangle *tangle)
 {
     struct scan_tangle_run *runs = tangle->runs;
-    size_t count = 0, joined = 0;
+    size_t count = tangle->run_count, joined = 0;
 
-    for (size_t i = 0; i < tangle->run_count; i++)
-        if (tangle->tangled[runs[i].slot])
-            runs[count++] = runs[i];
     qsort(runs, count, sizeof *runs, compare_runs);
     for (size_t i = 0, end; i < count; i = end) {
         struct scan_tangle_run whole = runs[i];
@@ -195,7 +202,7 @@ static int compare_first(const void *a, const void *b)
     return (left->first_ns > right->first_ns) - (left->first_ns < right->first_ns);
 }
 
-/* All runs are known: tell what is tangled, and when. */
+/* The runs of all series out of order are known: tell what is tangled, and when. */
 static void compare_all(struct scan_tangle *tangle, size_t slots)
 {
     join_runs(tangle);
@@ -213,6 +220,26 @@ static void compare_all(struct scan_tangle *tangle, size_t slots)
         add_span(tangle, tangle->runs[i].first_ns, tangle->runs[i].last_ns);
 }
 
+/* Series were found out of order: which of them are tangled, and when? */
+static enum err find_shared(struct scan_tangle *tangle, struct scan_decode *decode,
+                            const struct scan_region *whole, uint64_t budget)
+{
+    struct scan_region region = *whole;
+    enum err err;
+
+    tangle->run_max = budget / (2 * sizeof *tangle->runs); /* qsort() may take as much again. */
+    region.only = tangle->tangled;
+    region.want = true;
+    err = scan_decode_region(decode, &region, note_runs, tangle);
+    if (err == ERR_OK && tangle->runs != NULL)
+        compare_all(tangle, whole->hi - whole->lo);
+    else if (err == ERR_OK)
+        add_span(tangle, whole->from_ns, whole->last_ns);
+    free(tangle->runs);
+    tangle->runs = NULL;
+    return err;
+}
+
 /* -------------------------------------------------------------------------------------------- */
 
 enum err scan_tangle_find(struct scan_tangle *tangle, struct scan_decode *decode,
@@ -228,7 +255,6 @@ enum err scan_tangle_find(struct scan_tangle *tangle, struct scan_decode *decode
         tangle->full = true;
         return ERR_OK;
     }
-    tangle->run_max = (budget - slot_bytes) / sizeof *tangle->runs;
     tangle->latest_ns = malloc(slots * sizeof *tangle->latest_ns);
     tangle->seen = calloc(slots, sizeof *tangle->seen);
     tangle->tangled = calloc(slots, sizeof *tangle->tangled);
@@ -237,14 +263,10 @@ enum err scan_tangle_find(struct scan_tangle *tangle, struct scan_decode *decode
     err = find_alone(tangle, decode, whole);
     region.pass = tangle->alone;
     if (err == ERR_OK)
-        err = scan_decode_region(decode, &region, note_runs, tangle);
-    if (err == ERR_OK && tangle->count > 0 && tangle->runs != NULL)
-        compare_all(tangle, slots);
-    else if (err == ERR_OK && tangle->count > 0)
-        add_span(tangle, whole->from_ns, whole->last_ns);
-    free(tangle->runs);
-    tangle->runs = NULL;
-    return err;
+        err = scan_decode_region(decode, &region, look_at_order, tangle);
+    return err == ERR_OK && tangle->count > 0
+               ? find_shared(tangle, decode, &region, budget - slot_bytes)
+               : err;
 }
 
 void scan_tangle_fini(struct scan_tangle *tangle)

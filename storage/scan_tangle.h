@@ -11,9 +11,9 @@
  * can then be aggregated section by section, as it is; only what is tangled has to be
  * collected and merged.
  *
- * Runs are noted as they are found. Where they come in order of time, nothing more is done; runs of
- * the other series are sorted and compared. If they do not fit the memory, these series are taken
- * for tangled all the time: that is slow, and changes no result.
+ * Series whose runs come in order of time need no second look. Of the others all runs are noted,
+ * sorted and compared. If they do not fit the memory, these series are taken for tangled all the
+ * time: that is slow, and changes no result.
  *
  * Thread   The scan's.
  */
@@ -34,7 +34,7 @@ struct scan_tangle {
     bool full;          /* The region has too many series for the budget. */
     int64_t *latest_ns; /* Owned: of the rows seen, by slot. */
     bool *seen;         /* Owned: by slot: `latest_ns` is one. */
-    bool *tangled;      /* Owned: by slot. */
+    bool *tangled;      /* Owned: by slot; until runs are compared: out of order. */
     bool *alone;        /* Owned: by source of the snapshot: it shares no time with others. */
     uint32_t count;     /* Tangled series. */
     struct scan_span spans[SCAN_SPANS_MAX]; /* Ascending and apart: outside, nothing is tangled. */

@@ -216,7 +216,7 @@ Test(scan_tangle, takes_what_it_has_no_memory_to_compare_for_tangled)
     cr_assert_eq(replica_open(&replica), ERR_OK, "%s", err_detail());
     write_rows(&replica, "a", 100, 10, 10);
     write_rows(&replica, "a", 0, 10, 10);
-    find(replica.store, 40, &tangle); /* One run. */
+    find(replica.store, 60, &tangle); /* One run. */
     cr_expect(!tangle.full);
     cr_expect_eq(tangle.count, 1);
     cr_assert_eq(tangle.span_count, 1);
