@@ -231,13 +231,17 @@ def replica_files(cluster):
     wait_until(lambda: all(len(set(total(cluster, what))) == 1
                            for what in ("applied", "sealed", "segments", "segment_rows")),
                "replicas do not agree")
-    contents = []
+    contents, seen = [], {}
 
     def equal():
         contents[:] = [shard_files(node) for node in cluster.nodes]
         return all(c == contents[0] for c in contents)
 
+    def as_many():  # What status says is of a moment ago: a drop or a merge may lie between.
+        seen["files"] = sorted(shard_files(cluster.nodes[0]))
+        seen["said"] = total(cluster, "segments")[0]
+        return seen["said"] == sum(name.endswith(".mrs") for name in seen["files"])
+
     wait_until(equal, "the files of replicas differ")
     assert not [name for name in contents[0] if name.endswith(".tmp")], contents[0].keys()
-    segments = [name for name in contents[0] if name.endswith(".mrs")]
-    assert len(segments) == total(cluster, "segments")[0], segments
+    wait_until(as_many, seen)
