@@ -153,26 +153,29 @@ static int compare_runs(const void *a, const void *b)
     return (left->first_ns > right->first_ns) - (left->first_ns < right->first_ns);
 }
 
-/* Put in place of the runs those times of theirs which several of a series share. */
-static void join_runs(struct scan_tangle *tangle)
+/* Put in place of the runs what each has in common with those before it of its series. */
+static void keep_shared(struct scan_tangle *tangle)
 {
     struct scan_tangle_run *runs = tangle->runs;
-    size_t count = tangle->run_count, joined = 0;
+    int64_t latest_ns = INT64_MIN; /* Of the runs before it. */
+    uint32_t slot = UINT32_MAX;
+    size_t shared = 0;
 
-    qsort(runs, count, sizeof *runs, compare_runs);
-    for (size_t i = 0, end; i < count; i = end) {
-        struct scan_tangle_run whole = runs[i];
+    qsort(runs, tangle->run_count, sizeof *runs, compare_runs);
+    for (size_t i = 0; i < tangle->run_count; i++) {
+        const struct scan_tangle_run run = runs[i];
 
-        for (end = i + 1; end < count && runs[end].slot == whole.slot; end++) {
-            if (runs[end].first_ns > whole.last_ns)
-                break;
-            if (runs[end].last_ns > whole.last_ns)
-                whole.last_ns = runs[end].last_ns;
+        if (run.slot == slot && run.first_ns <= latest_ns) {
+            runs[shared] = run;
+            if (latest_ns < run.last_ns)
+                runs[shared].last_ns = latest_ns;
+            shared++;
         }
-        if (end > i + 1)
-            runs[joined++] = whole;
+        if (run.slot != slot || run.last_ns > latest_ns)
+            latest_ns = run.last_ns;
+        slot = run.slot;
     }
-    tangle->run_count = joined;
+    tangle->run_count = shared;
 }
 
 /* Add a span that begins no earlier than those before it. */
@@ -205,7 +208,7 @@ static int compare_first(const void *a, const void *b)
 /* The runs of all series out of order are known: tell what is tangled, and when. */
 static void compare_all(struct scan_tangle *tangle, size_t slots)
 {
-    join_runs(tangle);
+    keep_shared(tangle);
     for (size_t slot = 0; slot < slots; slot++)
         tangle->tangled[slot] = false;
     tangle->count = 0;

@@ -4,7 +4,7 @@
  *     block 1:  |  a a a       c c |      a: straight, each row stands for itself
  *     block 2:  |        a a  b b  |      b: tangled, a later block may overwrite rows
  *     block 3:  |  c c c     b     |      c: straight, though the later rows came first
- *                            '--'         the span in which anything is tangled
+ *                             '           the span in which anything is tangled: times of two runs
  *
  * Segments and blocks that share no time with any other need no look at all: in a segment, no row
  * stands twice. Of the rest only times are decoded. What is straight, which is nearly everything,

@@ -199,10 +199,10 @@ Test(scan_tangle, tells_series_and_spans_whose_runs_share_time)
     cr_expect_eq(tangle.count, 1);
     cr_expect(!tangle.tangled[0] && tangle.tangled[1]);
     cr_assert_eq(tangle.span_count, 2);
-    cr_expect_eq(tangle.spans[0].from_ns, 100);
-    cr_expect_eq(tangle.spans[0].last_ns, 194);
-    cr_expect_eq(tangle.spans[1].from_ns, 500);
-    cr_expect_eq(tangle.spans[1].last_ns, 590);
+    cr_expect_eq(tangle.spans[0].from_ns, 190);
+    cr_expect_eq(tangle.spans[0].last_ns, 190);
+    cr_expect_eq(tangle.spans[1].from_ns, 505);
+    cr_expect_eq(tangle.spans[1].last_ns, 506);
     scan_tangle_fini(&tangle);
     replica_fini(&replica);
 }
@@ -244,16 +244,16 @@ Test(scan_tangle, joins_spans_when_they_are_too_many)
     find(replica.store, 64 * MIB, &tangle);
     cr_assert_gt(tangle.span_count, 0);
     cr_assert_leq(tangle.span_count, SCAN_SPANS_MAX);
-    cr_expect_eq(tangle.spans[0].from_ns, 0);
+    cr_expect_eq(tangle.spans[0].from_ns, 45);
     for (uint32_t i = 1; i < tangle.span_count; i++)
         cr_expect_gt(tangle.spans[i].from_ns, tangle.spans[i - 1].last_ns);
     for (int64_t i = 0; i < CROSSINGS; i++) {
         uint32_t at = 0;
 
-        while (at + 1 < tangle.span_count && tangle.spans[at].last_ns < i * 1000)
+        while (at + 1 < tangle.span_count && tangle.spans[at].last_ns < i * 1000 + 45)
             at++;
-        cr_expect(tangle.spans[at].from_ns <= i * 1000 &&
-                      tangle.spans[at].last_ns >= i * 1000 + 135,
+        cr_expect(tangle.spans[at].from_ns <= i * 1000 + 45 &&
+                      tangle.spans[at].last_ns >= i * 1000 + 90,
                   "crossing %" PRId64, i);
     }
     scan_tangle_fini(&tangle);
