@@ -70,9 +70,10 @@ cluster_tests() {
     build "$1" programs || return 1
     python=python3
     python3 -c 'import pytest, xdist' 2>/dev/null || python=/usr/bin/python3
+    kept=$(mktemp -d "${TMPDIR:-/tmp}/millrace-clusters.XXXXXX") # Some 20 GB: gone unless one fails.
     run "$1-integration" env MILLRACE_BIN="$PWD/build/$1/bin" \
         "$python" -m pytest tests/integration -p no:cacheprovider -n "$((jobs + 1))" \
-        --junit-xml "$logs/$1-integration.xml"
+        --basetemp "$kept" --junit-xml "$logs/$1-integration.xml" && rm -rf "$kept"
 }
 
 if wanted style; then tests dev all style; fi
