@@ -107,6 +107,7 @@ static enum err put_record(struct log *log, struct log_record *record)
         .group = record->group,
         .kind = record->kind,
         .type = record->type,
+        .life = log->life,
         .gap = (uint32_t)(at - log->end),
         .index = record->index,
         .term = record->term,
@@ -173,6 +174,12 @@ static void free_states(struct log_record *states, size_t count)
     free(states);
 }
 
+/* The first group's, known or not, begins the life of a start; the first life has no need of it. */
+static bool has_state(const struct log *log, uint32_t g)
+{
+    return log->groups[g].known || (g == 0 && log->life != 0);
+}
+
 static uint64_t states_bytes(const struct log *log)
 {
     uint64_t bytes = 0;
@@ -180,7 +187,7 @@ static uint64_t states_bytes(const struct log *log)
     for (uint32_t g = 0; g < log->options.groups; g++) {
         const struct log_group *group = &log->groups[g];
 
-        if (group->known)
+        if (has_state(log, g))
             bytes += log_record_bytes(sizeof group->snapshot + group->configuration_size);
     }
     return bytes;
@@ -203,7 +210,7 @@ static enum err write_states(struct log *log)
         const struct log_group *group = &log->groups[g];
         struct log_record *state = &states[count];
 
-        if (!group->known)
+        if (!has_state(log, g))
             continue;
         *state = (struct log_record){.group = g,
                                      .kind = LOG_STATE,

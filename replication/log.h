@@ -13,7 +13,8 @@
  *            recovery a bad record is a torn tail if no later valid record claims its place as
  *            synced; otherwise it is corruption (ERR_CORRUPT), as is one that cannot be read: the
  *            node begins again from the others.
- * CUTTING    what stands behind a torn tail is zeroed and synced before anything new is written.
+ * LIFE       each start writes and syncs a state with a new life number before anything else: what
+ *            an earlier life left behind a torn tail is never in order behind that.
  * FILES      a new file begins with one LOG_STATE record a group (term, vote, snapshot), so older
  *            files may go as soon as no group needs an entry in them. When the file of a
  *            LOG_INSTALL goes, so has every entry that it made void. The next file is ready

@@ -4,7 +4,7 @@
  * docs/formats.md is the specification. Little-endian; every field is at its natural place.
  *
  *   file     struct log_file_header, zeros to 4096 | groups of records | zeros, or what the file
- *            held in an earlier life
+ *            held when it was last used
  *   group    what one log_write() wrote, from a multiple of 4096 on; its records follow each other
  *   record   struct log_record_header | payload | zeros to a multiple of 8
  *
@@ -14,6 +14,9 @@
  * GAP        the bytes between the end of the record before and this one: 0 inside a group, less
  *            than 4096 at its start. A record that was lost between two good ones shows as a gap
  *            that does not fit.
+ * LIFE       each start writes and syncs a state of the new life before anything else, so what an
+ *            earlier one left behind a torn tail is known by its life, should it ever stand behind
+ *            a newer record: even if it was torn itself, and the bytes it lacked came later.
  */
 #ifndef REPLICATION_LOG_FORMAT_H
 #define REPLICATION_LOG_FORMAT_H
@@ -57,7 +60,7 @@ struct log_record_header {
     uint32_t group;    /* 12 */
     uint8_t kind;      /* 16: enum log_kind */
     uint8_t type;      /* 17 */
-    uint16_t zero;     /* 18 */
+    uint16_t life;     /* 18: of the log, one more at each start */
     uint32_t gap;      /* 20 */
     uint64_t index;    /* 24 */
     uint64_t term;     /* 32 */

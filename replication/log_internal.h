@@ -62,6 +62,7 @@ struct log {
     uint64_t synced;   /* Everything before this position is on disk. */
     uint64_t claiming; /* What the record written last says of that, ... */
     uint64_t claimed;  /* ... and what records say that are on disk themselves. */
+    uint16_t life;     /* Of the records written since this start. */
     bool dirty;        /* Something was written since the last sync. */
     bool snapshots_dirty;
     struct err_note failed; /* Code ERR_OK: not. */
@@ -118,7 +119,8 @@ void log_files_fini(struct log *log);
 
 /* ---- log_recovery.c ------------------------------------------------------------------------ */
 
-/** Find the files, replay them, cut a torn tail; sets current, at, end, synced and the groups. */
+/** Find the files, replay them, look behind the end; sets current, at, end, synced, life and the
+ * groups. Writes nothing but the first file of an empty directory. */
 MUST_CHECK enum err log_recovery_run(struct log *log, log_replay_cb replay, void *arg);
 
 /* ---- log.c --------------------------------------------------------------------------------- */

@@ -116,15 +116,26 @@ enum err log_reader_try(struct log_reader *reader, const struct log_part *part, 
     return ERR_OK;
 }
 
+/* Lives are counted modulo 65536; a leftover is a few starts old. */
+static bool follows(struct log_reader *reader, const struct log_record_header *header, uint64_t gap)
+{
+    if (header->gap != gap ||
+        (reader->lives && (uint16_t)(header->life - reader->life) > UINT16_MAX / 2))
+        return false;
+    reader->lives = true;
+    reader->life = header->life;
+    return true;
+}
+
 enum err log_reader_next(struct log_reader *reader, const struct log_part *part, uint64_t end,
                          struct log_record_header *ret_header, bool *ret_found)
 {
     enum err err = log_reader_try(reader, part, end, ret_header, ret_found);
 
-    *ret_found = *ret_found && ret_header->gap == 0;
+    *ret_found = *ret_found && follows(reader, ret_header, 0);
     if (err != ERR_OK || *ret_found || end % LOG_ALIGN == 0)
         return err;
     err = log_reader_try(reader, part, log_align(end), ret_header, ret_found);
-    *ret_found = *ret_found && ret_header->gap == log_align(end) - end;
+    *ret_found = *ret_found && follows(reader, ret_header, log_align(end) - end);
     return err;
 }

@@ -32,6 +32,8 @@ struct log_reader {
     uint32_t number;              /* Of the file in the window; 0: there is none. */
     uint64_t window_at, window_end;
     bool unreadable;     /* The last read failed, twice: ERR_IO. */
+    bool lives;          /* There was a record in order, ... */
+    uint16_t life;       /* ... and the last one is of this life. */
     struct buf *payload; /* Owned: of the record read last. Replaced if somebody else holds it. */
 };
 
@@ -54,7 +56,7 @@ MUST_CHECK enum err log_reader_try(struct log_reader *reader, const struct log_p
                                    bool *ret_good);
 
 /** The same of the record that follows in order on one that ended at `end`: at once, or at the next
- * multiple of LOG_ALIGN. */
+ * multiple of LOG_ALIGN; of no earlier life than the last one that was found so. */
 MUST_CHECK enum err log_reader_next(struct log_reader *reader, const struct log_part *part,
                                     uint64_t end, struct log_record_header *ret_header,
                                     bool *ret_found);

@@ -11,16 +11,16 @@
 /*
  * One pass over the files, in order. A record is *good* if its checksum fits its place, and *in
  * order* if it also follows on the one before: at once, or at the next multiple of 4096, and it
- * says itself which of the two (gap).
+ * says itself which of the two (gap); and if it is of no earlier life than that one.
  *
- *    in order        in order        bad   good: leftovers       zeros, or an earlier life
+ *    in order        in order        bad   good: leftovers       zeros, or the file's earlier use
  *   | r | r | r |   | r | r |     | ~~~~~ | r | r |  ~~~~ | r |
- *                           ^end  ^cut                        ^last
+ *                           ^end  ^here the new life begins
  *
  * A good record behind the end that says it was synced beyond the end proves that something there
  * was on disk once: corruption. Without such a proof the bad record was being written when the
- * power went: the leftovers are zeroed, because an old record that happened to stand just behind a
- * new one would come back to life.
+ * power went. The leftovers stay where they are: the states of the new life are synced before
+ * anything else, and behind them a leftover is of an earlier life.
  */
 
 struct recovery {
@@ -29,6 +29,7 @@ struct recovery {
     void *arg;
     struct log_reader reader; /* Its room is the log's stage. */
 
+    bool is_new;         /* There were no files: behind the end are zeros. */
     uint32_t current_at; /* The file of the last record in order, and where that one ended. */
     uint64_t end;
 };
@@ -219,6 +220,7 @@ static enum err open_files(struct recovery *recovery)
         /* A small one, so that the first start is quick; log_prepare() makes the next. */
         uint64_t bytes = log->options.file_bytes;
 
+        recovery->is_new = true;
         err = log_files_create(log, 1, bytes < LOG_STAGE_BYTES ? bytes : LOG_STAGE_BYTES);
     }
     listing_fini(&listing);
@@ -393,32 +395,13 @@ static enum err find_magic(struct recovery *recovery, const struct log_file *fil
     return ERR_OK;
 }
 
-static enum err zero(struct recovery *recovery, const struct log_file *file, uint64_t from,
-                     uint64_t to)
-{
-    const struct disk *disk = recovery->log->options.disk;
-    enum err err = ERR_OK;
-
-    recovery->reader.number = 0;
-    memset(recovery->reader.room, 0, to - from < LOG_STAGE_BYTES ? to - from : LOG_STAGE_BYTES);
-    while (from < to && err == ERR_OK) {
-        uint64_t left = to - from;
-        size_t piece = left < LOG_STAGE_BYTES ? (size_t)left : LOG_STAGE_BYTES;
-
-        err = disk->write(file->part.file, from, recovery->reader.room, piece);
-        from += piece;
-    }
-    return err == ERR_OK ? disk->sync(file->part.file) : err;
-}
-
-/* Look for good records behind the end: do they prove corruption? Returns the end of the last. */
-static enum err check_behind(struct recovery *recovery, const struct log_file *file, uint64_t from,
-                             uint64_t *ret_last)
+/* Look for good records behind the end: do they prove corruption? */
+static enum err check_file_behind(struct recovery *recovery, const struct log_file *file,
+                                  uint64_t from)
 {
     uint32_t number = recovery->log->files[recovery->current_at]->part.number;
     uint64_t end = log_position(number, recovery->end);
 
-    *ret_last = 0;
     for (;;) {
         struct log_record_header header;
         bool good;
@@ -432,32 +415,17 @@ static enum err check_behind(struct recovery *recovery, const struct log_file *f
         if (good && header.synced > end)
             return corrupt(recovery, number, recovery->end,
                            "a damaged record: a later one proves that it was synced");
-        if (good)
-            *ret_last = log_align(from + log_record_bytes(header.size));
         from += good ? log_record_bytes(header.size) : 8;
     }
 }
 
-/* Everything is looked at before anything is changed: what proves corruption stays. */
-static enum err cut(struct recovery *recovery)
+static enum err check_behind(struct recovery *recovery)
 {
     const struct log *log = recovery->log;
-    uint32_t count = log->file_count - recovery->current_at;
-    uint64_t *last = calloc(count, sizeof *last);
-    enum err err = ERR_OK;
+    enum err err = check_file_behind(recovery, log->files[recovery->current_at], recovery->end);
 
-    if (last == NULL)
-        return err_set(ERR_NO_MEMORY, "log: table of %" PRIu32 " files", count);
-    for (uint32_t i = 0; i < count && err == ERR_OK; i++)
-        err = check_behind(recovery, log->files[recovery->current_at + i],
-                           i == 0 ? recovery->end : LOG_ALIGN, &last[i]);
-    for (uint32_t i = 0; i < count && err == ERR_OK; i++) {
-        uint64_t from = i == 0 ? log_align(recovery->end) : LOG_ALIGN;
-
-        if (last[i] > from)
-            err = zero(recovery, log->files[recovery->current_at + i], from, last[i]);
-    }
-    free(last);
+    for (uint32_t i = recovery->current_at + 1; i < log->file_count && err == ERR_OK; i++)
+        err = check_file_behind(recovery, log->files[i], LOG_ALIGN);
     return err;
 }
 
@@ -473,7 +441,7 @@ enum err log_recovery_run(struct log *log, log_replay_cb replay_cb, void *arg)
     if (err == ERR_OK)
         err = replay_files(&recovery);
     if (err == ERR_OK)
-        err = cut(&recovery);
+        err = check_behind(&recovery);
     /* The headers of all files were read, and this was not: it is the place, not the disk. */
     if (err == ERR_IO && recovery.reader.unreadable)
         err = err_wrap(ERR_CORRUPT, "log %s cannot be read", log->dir);
@@ -487,5 +455,6 @@ enum err log_recovery_run(struct log *log, log_replay_cb replay_cb, void *arg)
     log->end = recovery.end;
     log->at = log_align(recovery.end);
     log->synced = log_position(log->current->part.number, log->end);
+    log->life = recovery.is_new ? 0 : (uint16_t)(recovery.reader.life + 1);
     return ERR_OK;
 }

@@ -52,13 +52,13 @@ static uint64_t fix(uint8_t *file, uint32_t number, uint64_t id, uint64_t synced
         memcpy(&header, file + at, sizeof header);
         if (header.kind == 0)
             return end;
-        if (header.zero != 0 && log_align(end) + sizeof header <= FILE_BYTES) {
+        if (header.life % 2 != 0 && log_align(end) + sizeof header <= FILE_BYTES) {
             at = log_align(end); /* A new group. */
             memmove(file + at, file + end, (size_t)(FILE_BYTES - at));
             if ((mode & UNCLAIMED) == 0)
                 synced = log_position(number, end);
         }
-        header.zero = 0;
+        header.life >>= 14;
         header.size %= 3000;
         if (at + log_record_bytes(header.size) > FILE_BYTES)
             return end;

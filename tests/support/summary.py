@@ -17,8 +17,10 @@ import xml.etree.ElementTree as tree
 CRITERION = re.compile(
     r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)")
 
-
-QUOTED_LINES = 20
+TELLING = re.compile(
+    r"SEED=|^\[----\] +\S|^\[FAIL\]|^\[CRASH|ERROR: |WARNING: Thread|runtime error:")
+TELLING_LINES = 20
+LAST_LINES = 12
 
 
 def text_of(case):
@@ -27,9 +29,11 @@ def text_of(case):
 
 
 def quote(case):
-    """The last lines of a failure: seeds, the assertion, the log of a node."""
+    """What matters of a failure, wherever it stands (seeds, assertions: a list of leaks may follow),
+    and the last lines: the log of a node."""
     lines = [line for line in text_of(case).splitlines() if line.strip()]
-    return ["    " + line for line in lines[-QUOTED_LINES:]]
+    told = [line for line in lines[:-LAST_LINES] if TELLING.search(line)]
+    return ["    " + line for line in told[:TELLING_LINES] + lines[-LAST_LINES:]]
 
 
 def outcome(case):
@@ -90,6 +94,8 @@ def self_test():
          "Passing: 4 | Failing: 2 | Crashing: 1</system-out></testcase>", "", (4, 3)),
         ('<testcase name="a" status="fail"><failure/><system-out>SEED=7\nSynthesis: Tested: 7 | '
          "Passing: 7 | Failing: 0 | Crashing: 0</system-out></testcase>", "", (7, 1)),
+        ('<testcase name="a" status="fail"><failure/><system-out>SEED=7\n' + "#1 leak\n" * 200 +
+         "</system-out></testcase>", "x", (0, 1)),
         ('<testcase name="a" status="run"/>', "x", (1, 1)),
         ('<testcase name="a" status="run"/>', "dev-build", (1, 1)),
     ]
