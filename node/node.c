@@ -360,6 +360,8 @@ void node_stop(struct node *node)
     log_writer_stop(node->writer);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_fini(&node->workers[i]);
+    if (log_finish(node->log) != ERR_OK)
+        log_warn("the next start has to look for the log's end: %s", err_detail());
     log_close(node->log);
     (void)close(node->lock_fd);
     uv_mutex_destroy(&node->board_lock);

@@ -287,6 +287,7 @@ enum err log_write(struct log *log, struct log_record *const *records, size_t co
 {
     enum err err = ERR_OK;
 
+    CHECK(!log->finished);
     if (log->failed.code != ERR_OK)
         return err_restore(&log->failed);
     for (size_t i = 0; i < count; i++) {
@@ -488,7 +489,7 @@ static enum err settle(struct log *log)
     enum err err;
 
     log->dirty = true;
-    if ((err = log_sync(log)) != ERR_OK)
+    if ((err = log_sync(log)) != ERR_OK || (err = log_end_remove(log)) != ERR_OK)
         return err;
     if (states_bytes(log) <= log->current->part.bytes - log->at)
         err = write_states(log);

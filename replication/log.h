@@ -92,6 +92,10 @@ MUST_CHECK enum err log_open(const struct log_options *options, log_replay_cb re
  */
 MUST_CHECK enum err log_check(const struct log_options *options, log_replay_cb replay, void *arg,
                               uint64_t *ret_end);
+/** Sync, and leave word of where the log ends (DIR/end.mre): the next start is quicker, and takes
+ * for damage what otherwise might be a torn tail. Behind it only log_close() is allowed. The errors
+ * of log_sync(), ERR_DISK_FULL, ERR_IO: the next start has to look for the end. */
+MUST_CHECK enum err log_finish(struct log *log);
 /** No sync: what was not synced may be lost. */
 void log_close(struct log *log);
 

@@ -28,6 +28,11 @@ void log_files_path(const struct log *log, uint32_t number, const char *ending, 
                    ending);
 }
 
+void log_files_path_of(const struct log *log, const char *name, char *path)
+{
+    (void)snprintf(path, strlen(log->dir) + LOG_PATH_ROOM, "%s/%s", log->dir, name);
+}
+
 /* ---- The table ----------------------------------------------------------------------------- */
 
 /* Room for one more element: the array, perhaps moved; NULL, and the array as it was, if there is

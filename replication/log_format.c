@@ -4,10 +4,11 @@
 
 #include "storage/base/crc32c.h"
 
-/* Both checksums cover all that follows them. */
+/* The checksums cover all that follows them. */
 enum { CRC_FROM = 8 };
 static_assert(offsetof(struct log_file_header, version) == CRC_FROM, "the crc covers the rest");
 static_assert(offsetof(struct log_record_header, size) == CRC_FROM, "the crc covers the rest");
+static_assert(offsetof(struct log_end, version) == CRC_FROM, "the crc covers the rest");
 
 void log_file_header_put(const struct log_file_header *header, uint8_t page[LOG_ALIGN])
 {
@@ -38,6 +39,34 @@ enum err log_file_header_get(const uint8_t page[LOG_ALIGN], struct log_file_head
         header.file_bytes > LOG_FILE_BYTES_MAX || header.file_bytes % LOG_ALIGN != 0)
         return err_set(ERR_CORRUPT, "header: bad number, id or size");
     *ret_header = header;
+    return ERR_OK;
+}
+
+void log_end_put(const struct log_end *end, uint8_t bytes[sizeof(struct log_end)])
+{
+    struct log_end sealed = *end;
+
+    sealed.magic = LOG_END_MAGIC;
+    sealed.version = LOG_VERSION;
+    sealed.zero = 0;
+    sealed.crc = crc32c(0, (const uint8_t *)&sealed + CRC_FROM, sizeof sealed - CRC_FROM);
+    memcpy(bytes, &sealed, sizeof sealed);
+}
+
+enum err log_end_get(const uint8_t *bytes, size_t size, struct log_end *ret_end)
+{
+    uint32_t crc;
+
+    if (size != sizeof *ret_end)
+        return err_set(ERR_CORRUPT, "it has %zu bytes, not %zu", size, sizeof *ret_end);
+    memcpy(ret_end, bytes, size);
+    crc = crc32c(0, bytes + CRC_FROM, size - CRC_FROM);
+    if (ret_end->magic != LOG_END_MAGIC || ret_end->crc != crc)
+        return err_set(ERR_CORRUPT, "magic 0x%08x, checksum 0x%08x, not 0x%08x", ret_end->magic,
+                       crc, ret_end->crc);
+    if (ret_end->version != LOG_VERSION)
+        return err_set(ERR_VERSION, "version %u, this program reads %d", ret_end->version,
+                       LOG_VERSION);
     return ERR_OK;
 }
 

@@ -33,6 +33,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "headers are written as
 
 #define LOG_FILE_MAGIC   0x314c524du /* "MRL1" */
 #define LOG_RECORD_MAGIC 0x3152524du /* "MRR1" */
+#define LOG_END_MAGIC    0x3145524du /* "MRE1" */
 
 enum {
     LOG_VERSION = 1,
@@ -80,6 +81,18 @@ struct log_state_payload {
 };
 static_assert(sizeof(struct log_state_payload) == 24, "stored on disk: the size cannot change");
 
+/* The file end.mre of an orderly stop. */
+struct log_end {
+    uint32_t magic;    /*  0 */
+    uint32_t crc;      /*  4: CRC-32C of bytes 8 to the end */
+    uint32_t version;  /*  8 */
+    uint32_t zero;     /* 12 */
+    uint64_t node;     /* 16 */
+    uint64_t cluster;  /* 24 */
+    uint64_t position; /* 32: where the last record ended; all of it was synced */
+};
+static_assert(sizeof(struct log_end) == 40, "stored on disk: the size cannot change");
+
 /* ---- Positions ----------------------------------------------------------------------------- */
 
 static inline uint64_t log_position(uint32_t number, uint64_t offset)
@@ -115,6 +128,14 @@ void log_file_header_put(const struct log_file_header *header, uint8_t page[LOG_
 /** Check them. ERR_CORRUPT, ERR_VERSION. Node, cluster and number are for the caller to compare. */
 MUST_CHECK enum err log_file_header_get(const uint8_t page[LOG_ALIGN],
                                         struct log_file_header *ret_header);
+
+/* ---- The end -------------------------------------------------------------------------------- */
+
+/** Write the file. Magic, crc and version are filled in. */
+void log_end_put(const struct log_end *end, uint8_t bytes[sizeof(struct log_end)]);
+
+/** Check it. ERR_CORRUPT, ERR_VERSION. Node and cluster are for the caller to compare. */
+MUST_CHECK enum err log_end_get(const uint8_t *bytes, size_t size, struct log_end *ret_end);
 
 /* ---- Record headers ------------------------------------------------------------------------ */
 

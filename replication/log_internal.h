@@ -4,6 +4,7 @@
  *     log.c            open, write, sync, read
  *     log_files.c      the files: make, recycle, release; the table that all threads look at
  *     log_recovery.c   what a start finds in them
+ *     log_end.c        what an orderly stop says of their end
  *     log_verify.c     what a scrub finds in them
  *     log_reader.c     records, one by one
  *     log_read_ahead.c their bytes, before recovery asks for them
@@ -65,6 +66,7 @@ struct log {
     uint16_t life;     /* Of the records written since this start. */
     bool dirty;        /* Something was written since the last sync. */
     bool snapshots_dirty;
+    bool finished;          /* log_finish(): nothing is written any more. */
     struct err_note failed; /* Code ERR_OK: not. */
     uint8_t *stage;         /* Owned, LOG_STAGE_BYTES, aligned. */
     size_t staged;
@@ -94,6 +96,9 @@ struct log {
 /** "DIR/00000001.log"; room for strlen(dir) + LOG_PATH_ROOM bytes. */
 void log_files_path(const struct log *log, uint32_t number, const char *ending, char *path);
 
+/** "DIR/NAME", NAME of at most LOG_PATH_ROOM - 2 bytes. */
+void log_files_path_of(const struct log *log, const char *name, char *path);
+
 /** Open an existing file and add it to the table's end. Takes what its header says. */
 MUST_CHECK enum err log_files_open(struct log *log, const struct log_file_header *header,
                                    struct file *file);
@@ -122,6 +127,14 @@ void log_files_fini(struct log *log);
 /** Find the files, replay them, look behind the end; sets current, at, end, synced, life and the
  * groups. Writes nothing but the first file of an empty directory. */
 MUST_CHECK enum err log_recovery_run(struct log *log, log_replay_cb replay, void *arg);
+
+/* ---- log_end.c ----------------------------------------------------------------------------- */
+
+/** Where the log ended when it was finished: a position; 0: nobody said so. */
+uint64_t log_end_read(const struct log *log);
+
+/** Nobody has said so, durably: before the first write. The errors of remove and sync_dir. */
+MUST_CHECK enum err log_end_remove(const struct log *log);
 
 /* ---- log.c --------------------------------------------------------------------------------- */
 

@@ -29,6 +29,7 @@ struct recovery {
     void *arg;
     struct log_reader reader; /* Its room is the log's stage. */
 
+    uint64_t said_end;   /* Where an orderly stop says that the log ends; 0: there was none. */
     bool is_new;         /* There were no files: behind the end are zeros. */
     uint32_t current_at; /* The file of the last record in order, and where that one ended. */
     uint64_t end;
@@ -341,6 +342,11 @@ static enum err replay_file(struct recovery *recovery)
     }
 }
 
+static uint64_t end_of(const struct recovery *recovery)
+{
+    return log_position(recovery->log->files[recovery->current_at]->part.number, recovery->end);
+}
+
 /* Go through the files as long as the next one has begun. It was begun after this one was synced,
  * and its first record tells where this one ended. */
 static enum err replay_files(struct recovery *recovery)
@@ -350,14 +356,15 @@ static enum err replay_files(struct recovery *recovery)
     bool begun = true;
     enum err err = replay_file(recovery);
 
-    while (err == ERR_OK && recovery->current_at + 1 < log->file_count) {
+    while (err == ERR_OK && recovery->current_at + 1 < log->file_count &&
+           end_of(recovery) != recovery->said_end) {
         uint32_t number = log->files[recovery->current_at]->part.number;
         const struct log_file *next = log->files[recovery->current_at + 1];
 
         err = log_reader_next(&recovery->reader, &next->part, LOG_ALIGN, &header, &begun);
         if (err != ERR_OK || !begun)
             break;
-        if (header.synced != log_position(number, recovery->end))
+        if (header.synced != end_of(recovery))
             return corrupt(recovery, number, recovery->end,
                            "a damaged record: the next file proves that it was synced");
         log->files[recovery->current_at++]->end = recovery->end;
@@ -367,6 +374,9 @@ static enum err replay_files(struct recovery *recovery)
         log->files[0]->part.number > 1)
         return corrupt(recovery, log->files[0]->part.number, LOG_ALIGN,
                        "no states, though an older file was released for them");
+    if (err == ERR_OK && end_of(recovery) < recovery->said_end)
+        return corrupt(recovery, log->files[recovery->current_at]->part.number, recovery->end,
+                       "a damaged record: the last stop says that it was synced");
     return err;
 }
 
@@ -399,8 +409,7 @@ static enum err find_magic(struct recovery *recovery, const struct log_file *fil
 static enum err check_file_behind(struct recovery *recovery, const struct log_file *file,
                                   uint64_t from)
 {
-    uint32_t number = recovery->log->files[recovery->current_at]->part.number;
-    uint64_t end = log_position(number, recovery->end);
+    uint64_t end = end_of(recovery);
 
     for (;;) {
         struct log_record_header header;
@@ -413,7 +422,7 @@ static enum err check_file_behind(struct recovery *recovery, const struct log_fi
         if (err != ERR_OK)
             return err;
         if (good && header.synced > end)
-            return corrupt(recovery, number, recovery->end,
+            return corrupt(recovery, log_position_file(end), recovery->end,
                            "a damaged record: a later one proves that it was synced");
         from += good ? log_record_bytes(header.size) : 8;
     }
@@ -422,8 +431,11 @@ static enum err check_file_behind(struct recovery *recovery, const struct log_fi
 static enum err check_behind(struct recovery *recovery)
 {
     const struct log *log = recovery->log;
-    enum err err = check_file_behind(recovery, log->files[recovery->current_at], recovery->end);
+    enum err err = ERR_OK;
 
+    if (end_of(recovery) == recovery->said_end)
+        return ERR_OK;
+    err = check_file_behind(recovery, log->files[recovery->current_at], recovery->end);
     for (uint32_t i = recovery->current_at + 1; i < log->file_count && err == ERR_OK; i++)
         err = check_file_behind(recovery, log->files[i], LOG_ALIGN);
     return err;
@@ -436,6 +448,8 @@ enum err log_recovery_run(struct log *log, log_replay_cb replay_cb, void *arg)
 
     log_reader_init(&recovery.reader, log->options.disk, log->stage);
     err = open_files(&recovery);
+    if (err == ERR_OK)
+        recovery.said_end = log_end_read(log);
     if (err == ERR_OK && log->options.read_ahead)
         recovery.reader.ahead = log_read_ahead_start(log);
     if (err == ERR_OK)

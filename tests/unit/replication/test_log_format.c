@@ -60,6 +60,30 @@ Test(log_format, a_record_is_good_at_its_place_in_its_file_alone)
     cr_assert_not(log_record_intact(&header, payload));
 }
 
+Test(log_format, an_end_comes_back_and_no_flipped_bit_does)
+{
+    const struct log_end end = {.node = 7, .cluster = 9, .position = log_position(3, 8192)};
+    uint8_t bytes[sizeof end];
+    struct log_end found;
+
+    log_end_put(&end, bytes);
+    cr_assert_eq(log_end_get(bytes, sizeof bytes, &found), ERR_OK);
+    cr_assert_eq(found.node, end.node);
+    cr_assert_eq(found.cluster, end.cluster);
+    cr_assert_eq(found.position, end.position);
+    cr_assert_eq(log_end_get(bytes, sizeof bytes - 1, &found), ERR_CORRUPT);
+    for (size_t bit = 0; bit < sizeof bytes * 8; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        cr_assert_eq(log_end_get(bytes, sizeof bytes, &found), ERR_CORRUPT);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    memcpy(&found, bytes, sizeof found);
+    found.version++;
+    found.crc = crc32c(0, (const uint8_t *)&found + 8, sizeof found - 8);
+    memcpy(bytes, &found, sizeof bytes);
+    cr_assert_eq(log_end_get(bytes, sizeof bytes, &found), ERR_VERSION);
+}
+
 /* ---- Golden -------------------------------------------------------------------------------- */
 
 /* What the golden files hold. GOLDEN_WRITE=1 makes them anew: only when the version changes. The
@@ -151,4 +175,29 @@ Test(log_format, reads_the_file_that_version_1_wrote)
 Test(log_format, reads_the_file_with_an_install)
 {
     read_golden("log_v1_install.bin", put_installed_records);
+}
+
+Test(log_format, reads_the_end_that_version_1_wrote)
+{
+    const struct log_end end = {.node = 7, .cluster = 0x1234, .position = log_position(3, 8192)};
+    const char *path = GOLDEN_DIR "/log_end_v1.bin";
+    uint8_t bytes[sizeof end + 1];
+    struct log_end found;
+    FILE *file;
+
+    if (getenv("GOLDEN_WRITE") != NULL) {
+        log_end_put(&end, bytes);
+        file = fopen(path, "wb");
+        cr_assert_not_null(file);
+        cr_assert_eq(fwrite(bytes, 1, sizeof end, file), sizeof end);
+        (void)fclose(file);
+    }
+    file = fopen(path, "rb");
+    cr_assert_not_null(file);
+    cr_assert_eq(fread(bytes, 1, sizeof bytes, file), sizeof end);
+    (void)fclose(file);
+    cr_assert_eq(log_end_get(bytes, sizeof end, &found), ERR_OK, "%s", err_detail());
+    cr_assert_eq(found.node, end.node);
+    cr_assert_eq(found.cluster, end.cluster);
+    cr_assert_eq(found.position, end.position);
 }
