@@ -38,17 +38,21 @@ def fill(cluster, turns=4, count=5000):
     return whole
 
 
-def in_a_record(path, chance):
-    """A byte of a record in the first half of those in the file: later ones prove that it was synced."""
-    data, places = path.read_bytes(), []
-    file_id, at = data[16:24], data.find(MAGIC, 4096)
-    while at >= 0:
-        if at % 8 == 0 and data[at + 64:at + 72] == file_id and \
-                struct.unpack_from("<Q", data, at + 48)[0] & 0xffffffff == at:
-            places.append((at, HEADER + struct.unpack_from("<I", data, at + 8)[0]))
-        at = data.find(MAGIC, at + 4)
-    at, size = chance.choice(places[:len(places) // 2])
-    return at + chance.randrange(size)
+def in_a_record(node, chance):
+    """A file and a byte of a record in it, of which a later record says that it was synced. What was
+    written last may have nobody to say so, and a file that was just begun nothing else in it."""
+    synced, places = 0, []
+    for path, _ in logs(node):
+        data = path.read_bytes()
+        file_id, at = data[16:24], data.find(MAGIC, 4096)
+        while at >= 0:
+            position, says = struct.unpack_from("<QQ", data.ljust(at + HEADER), at + 48)
+            if at % 8 == 0 and data[at + 64:at + 72] == file_id and position & 0xffffffff == at:
+                synced = max(synced, says)
+                places.append((position, path, at, HEADER + struct.unpack_from("<I", data, at + 8)[0]))
+            at = data.find(MAGIC, at + 4)
+    _, path, at, size = chance.choice([place for place in places if place[0] < synced])
+    return path, at + chance.randrange(size)
 
 
 def wait_rejoined(cluster, node, seconds=60):
@@ -150,8 +154,8 @@ def test_a_log_that_is_damaged_under_load(make_cluster):
     for node in cluster.nodes:
         time.sleep(1)
         node.kill()
-        path = logs(node)[-1][0]
-        flip(path, in_a_record(path, chance), chance)
+        path, at = in_a_record(node, chance)
+        flip(path, at, chance)
         said = len(node.log.read_bytes())
         node.start()
         wait_until(lambda: b"is set aside" in node.log.read_bytes()[said:], (path, node.tail))
