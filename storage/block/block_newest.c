@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/block/block_section.h"
+
 void block_newest_fini(struct block_newest *newest)
 {
     free(newest->room);
@@ -43,75 +45,29 @@ static bool is_equal(struct slice a, struct slice b)
     return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
-static struct reader take_piece(struct reader *reader)
-{
-    size_t size;
-    const char *piece = reader_string(reader, SIZE_MAX, &size);
-
-    return reader_on(piece, size);
-}
-
-/* The next section: its columns up to the first field. */
-static bool next_section(struct reader *reader, uint32_t rows_max, struct slice *ret_table_key,
-                         struct column_rows *ret_rows, uint32_t *ret_fields)
-{
-    uint64_t runs, rows, fields;
-
-    ret_table_key->data = reader_string(reader, KEY_SIZE_MAX, &ret_table_key->size);
-    runs = reader_varint(reader);
-    rows = reader_varint(reader);
-    fields = reader_varint(reader);
-    ret_rows->runs = take_piece(reader);
-    ret_rows->times = take_piece(reader);
-    if (reader->bad || rows < 1 || rows > rows_max || runs < 1 || runs > rows ||
-        fields > FIELD_COUNT_MAX)
-        return false;
-    ret_rows->run_count = (uint32_t)runs;
-    ret_rows->rows = (uint32_t)rows;
-    *ret_fields = (uint32_t)fields;
-    return true;
-}
-
-/* A field as it stands in a section. */
-struct found_field {
-    struct slice name;
-    enum field_type type;
-    struct column_presence presence;
-    struct reader values;
-};
-
-static bool next_field(struct reader *reader, uint32_t rows, struct found_field *field)
-{
-    uint8_t type;
-
-    field->name.data = reader_string(reader, NAME_SIZE_MAX, &field->name.size);
-    type = reader_u8(reader);
-    column_find_presence(reader, rows, &field->presence);
-    field->values = take_piece(reader);
-    field->type = (enum field_type)type;
-    return !reader->bad && type != 0 && type < FIELD_TYPE_END;
-}
-
 /* The section of the table, and in it the field. */
 static enum column_newest find_field(const struct block_newest *newest, struct slice table_key,
                                      struct slice name, struct column_rows *ret_rows,
-                                     struct found_field *ret_field)
+                                     struct block_column *ret_column)
 {
     const struct block_header *header = &newest->view.header;
     struct reader reader = reader_on(newest->body, header->body_raw_size);
 
     for (uint32_t at = 0; at < header->tables; at++) {
-        struct slice key;
-        uint32_t fields;
+        struct block_section section;
         bool wanted;
 
-        if (!next_section(&reader, header->rows, &key, ret_rows, &fields))
+        if (block_section_next(&reader, header->rows, &section, &ret_rows->runs,
+                               &ret_rows->times) != ERR_OK)
             return COLUMN_NEWEST_ELSE;
-        wanted = table_key.size == 0 || is_equal(key, table_key);
-        for (uint32_t i = 0; i < fields; i++) {
-            if (!next_field(&reader, ret_rows->rows, ret_field))
+        ret_rows->run_count = section.runs;
+        ret_rows->rows = section.rows;
+        wanted = table_key.size == 0 ||
+                 is_equal((struct slice){section.table_key, section.table_key_size}, table_key);
+        for (uint32_t i = 0; i < section.fields; i++) {
+            if (!block_section_next_column(&reader, section.rows, ret_column))
                 return COLUMN_NEWEST_ELSE;
-            if (wanted && is_equal(ret_field->name, name))
+            if (wanted && is_equal(ret_column->field.name, name))
                 return COLUMN_NEWEST_FOUND;
         }
         if (wanted)
@@ -122,7 +78,7 @@ static enum column_newest find_field(const struct block_newest *newest, struct s
 
 /* The newest value at one place, if it is not older than what is known. */
 static enum column_newest look_at(const struct block_newest *newest, const struct column_rows *rows,
-                                  const struct found_field *field, uint32_t place,
+                                  const struct block_column *column, uint32_t place,
                                   enum column_newest known, struct column_newest_value *value)
 {
     const struct block_header *header = &newest->view.header;
@@ -131,7 +87,8 @@ static enum column_newest look_at(const struct block_newest *newest, const struc
     enum column_newest found = column_newest_run(rows, place, header->known + header->fresh, &run);
 
     if (found == COLUMN_NEWEST_FOUND)
-        found = column_newest_of(rows, &run, &field->presence, field->type, field->values, &other);
+        found = column_newest_of(rows, &run, &column->presence, column->field.type, column->values,
+                                 &other);
     if (found != COLUMN_NEWEST_FOUND)
         return found == COLUMN_NEWEST_NONE ? known : found;
     if (other.time_ns < header->time_min_ns || other.time_ns > header->time_max_ns)
@@ -150,7 +107,7 @@ enum column_newest block_newest(const struct block_newest *newest, struct slice 
     uint32_t place = block_view_find(&newest->view, id, 0);
     enum column_newest found = COLUMN_NEWEST_NONE;
     struct column_newest_value value = {0};
-    struct found_field of;
+    struct block_column of;
     struct column_rows rows;
 
     if (place == places)
@@ -164,6 +121,6 @@ enum column_newest block_newest(const struct block_newest *newest, struct slice 
          place = block_view_find(&newest->view, id, place + 1))
         found = look_at(newest, &rows, &of, place, found, &value);
     if (found == COLUMN_NEWEST_FOUND)
-        *ret_value = (struct block_newest_value){of.type, value};
+        *ret_value = (struct block_newest_value){of.field.type, value};
     return found;
 }

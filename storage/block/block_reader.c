@@ -6,17 +6,12 @@
 
 #include "storage/base/bytes.h"
 #include "storage/base/check.h"
+#include "storage/block/block_section.h"
 #include "storage/block/column.h"
 #include "storage/block/column_int.h"
 #include "storage/block/column_time.h"
 
 enum { FIELDS_FIRST = 64 }; /* Room to begin with when finding fields. */
-
-struct loaded_field {
-    struct block_field field;
-    struct column_presence presence;
-    struct reader values;
-};
 
 struct loaded_section {
     struct block_section section;
@@ -30,7 +25,7 @@ struct block {
     const uint8_t *body; /* Without LZ4. */
     uint8_t *raw;        /* Owned: that body; NULL if it was stored as it is. */
     struct loaded_section *sections;
-    struct loaded_field *fields;
+    struct block_column *fields;
     uint32_t field_count;
     uint32_t field_capacity;
     uint32_t runs_max; /* Of all sections. */
@@ -39,14 +34,6 @@ struct block {
 };
 
 /* ---- Loading ------------------------------------------------------------------------------- */
-
-static struct reader take_piece(struct reader *reader)
-{
-    size_t size;
-    const char *piece = reader_string(reader, SIZE_MAX, &size);
-
-    return reader_on(piece, size);
-}
 
 static bool ascend(struct slice before, struct slice after)
 {
@@ -57,11 +44,11 @@ static bool ascend(struct slice before, struct slice after)
 }
 
 /* One more; NULL: no memory. */
-static struct loaded_field *add_field(struct block *block)
+static struct block_column *add_field(struct block *block)
 {
     if (block->field_count == block->field_capacity) {
         uint32_t capacity = block->field_capacity == 0 ? FIELDS_FIRST : 2 * block->field_capacity;
-        struct loaded_field *fields = realloc(block->fields, capacity * sizeof *fields);
+        struct block_column *fields = realloc(block->fields, capacity * sizeof *fields);
 
         if (fields == NULL)
             return NULL;
@@ -78,21 +65,14 @@ static enum err find_fields(struct block *block, struct reader *reader,
 
     loaded->first_field = block->field_count;
     for (uint32_t at = 0; at < section->fields; at++) {
-        struct loaded_field *field = add_field(block);
-        uint8_t type;
+        struct block_column *column = add_field(block);
 
-        if (field == NULL)
+        if (column == NULL)
             return err_set(ERR_NO_MEMORY, "block: %u fields", block->field_count + 1);
-        field->field.name.data = reader_string(reader, NAME_SIZE_MAX, &field->field.name.size);
-        type = reader_u8(reader);
-        column_find_presence(reader, section->rows, &field->presence);
-        field->values = take_piece(reader);
-        field->field.type = (enum field_type)type;
-        field->field.values = field->presence.values;
-        *points += field->presence.values;
-        if (reader->bad || field->field.name.size == 0 || type == 0 || type >= FIELD_TYPE_END ||
-            (at > 0 && !ascend(field[-1].field.name, field->field.name)))
+        if (!block_section_next_column(reader, section->rows, column) ||
+            (at > 0 && !ascend(column[-1].field.name, column->field.name)))
             return err_set(ERR_CORRUPT, "block: bad field %u of %u", at, section->fields);
+        *points += column->field.values;
     }
     return ERR_OK;
 }
@@ -109,22 +89,13 @@ static enum err find_section(struct block *block, struct reader *reader, uint32_
 {
     struct loaded_section *loaded = &block->sections[at];
     struct block_section *section = &loaded->section;
-    uint64_t run_count, row_count, field_count;
+    enum err err = block_section_next(reader, block->header.rows - (uint32_t)*rows, section,
+                                      &loaded->runs, &loaded->times);
 
-    section->table_key = reader_string(reader, KEY_SIZE_MAX, &section->table_key_size);
-    run_count = reader_varint(reader);
-    row_count = reader_varint(reader);
-    field_count = reader_varint(reader);
-    loaded->runs = take_piece(reader);
-    loaded->times = take_piece(reader);
-    if (reader->bad || !is_table_key(section->table_key, section->table_key_size))
-        return err_set(ERR_CORRUPT, "block: bad table key or sizes");
-    if (row_count < 1 || row_count > block->header.rows - *rows || run_count < 1 ||
-        run_count > row_count || field_count > FIELD_COUNT_MAX)
-        return err_set(ERR_CORRUPT,
-                       "block: %llu runs, %llu rows, %llu fields in a block of %u rows",
-                       (unsigned long long)run_count, (unsigned long long)row_count,
-                       (unsigned long long)field_count, block->header.rows);
+    if (err != ERR_OK)
+        return err;
+    if (!is_table_key(section->table_key, section->table_key_size))
+        return err_set(ERR_CORRUPT, "block: bad table key");
     if (at > 0) {
         const struct block_section *before = &loaded[-1].section;
 
@@ -132,10 +103,7 @@ static enum err find_section(struct block *block, struct reader *reader, uint32_
                     (struct slice){section->table_key, section->table_key_size}))
             return err_set(ERR_CORRUPT, "block: order of tables");
     }
-    section->runs = (uint32_t)run_count;
-    section->rows = (uint32_t)row_count;
-    section->fields = (uint32_t)field_count;
-    *rows += row_count;
+    *rows += section->rows;
     if (section->runs > block->runs_max)
         block->runs_max = section->runs;
     return find_fields(block, reader, loaded, points);
@@ -227,7 +195,7 @@ static const struct loaded_section *section_at(const struct block *block, uint32
     return &block->sections[at];
 }
 
-static const struct loaded_field *field_at(const struct block *block, uint32_t section,
+static const struct block_column *field_at(const struct block *block, uint32_t section,
                                            uint32_t field)
 {
     const struct loaded_section *loaded = section_at(block, section);
@@ -348,7 +316,7 @@ enum err block_read_some_values(struct block *block, uint32_t section, uint32_t 
                                 uint32_t first, uint32_t end, uint8_t *present, uint64_t *values,
                                 const char **ret_strings)
 {
-    const struct loaded_field *loaded = field_at(block, section, field);
+    const struct block_column *loaded = field_at(block, section, field);
     uint32_t rows = block->sections[section].section.rows, count = loaded->field.values;
     struct reader reader = loaded->values;
 
