@@ -20,32 +20,46 @@ enum {
     ALONE_MS = 10 * 1000, /* After this a compaction does not wait for a seal any more. */
 };
 
-/* ---- Proving ------------------------------------------------------------------------------- */
+/* ---- A task of the compactor's thread ------------------------------------------------------- */
 
-struct proof_task {
+struct shard_task {
     struct compact_task task;
     struct shard *shard;
-    struct proof_job *job;
+    struct proof_job *proof; /* One of the two. */
+    struct compact_job *merge;
     uint64_t took_ms;
     enum err err;
     struct err_note note;
 };
 
-static void proof_in_thread(struct compact_task *compact_task)
+static void run_in_thread(struct compact_task *compact_task)
 {
-    struct proof_task *task = CONTAINER_OF(compact_task, struct proof_task, task);
-
+    struct shard_task *task = CONTAINER_OF(compact_task, struct shard_task, task);
     uint64_t start_ms = worker_now_ms();
 
-    task->err = proof_run(task->job);
+    task->err = task->proof != NULL ? proof_run(task->proof) : compact_run(task->merge);
     if (task->err != ERR_OK)
         err_save(&task->note, task->err);
     task->took_ms = worker_now_ms() - start_ms;
 }
 
-static void say_found(const struct shard *shard, const struct proof_task *task)
+/* NULL: no memory, the next tick tries again. */
+static struct shard_task *new_task(struct shard *shard, void (*done)(struct compact_task *task))
 {
-    const struct proof_job *job = task->job;
+    struct shard_task *task = calloc(1, sizeof *task);
+
+    if (task != NULL) {
+        task->task = (struct compact_task){shard->worker, run_in_thread, done, NULL};
+        task->shard = shard;
+    }
+    return task;
+}
+
+/* ---- Proving ------------------------------------------------------------------------------- */
+
+static void say_found(const struct shard *shard, const struct shard_task *task)
+{
+    const struct proof_job *job = task->proof;
     uint32_t asked = 0, hit = 0;
 
     for (uint32_t i = 0; i < job->count; i++) {
@@ -59,7 +73,7 @@ static void say_found(const struct shard *shard, const struct proof_task *task)
 
 static void proof_done(struct compact_task *compact_task)
 {
-    struct proof_task *task = CONTAINER_OF(compact_task, struct proof_task, task);
+    struct shard_task *task = CONTAINER_OF(compact_task, struct shard_task, task);
     struct shard *shard = task->shard;
     enum err err = task->err == ERR_OK ? ERR_OK : err_restore(&task->note);
 
@@ -68,21 +82,19 @@ static void proof_done(struct compact_task *compact_task)
         log_warn("shard=%u what was deleted is looked for again in %d s: %s: %s", shard->number - 1,
                  COMPACT_RETRY_S, err_name(err), err_detail());
     shard_suspect(shard, err);
-    store_proof_done(shard->store, task->job, err != ERR_OK);
+    store_proof_done(shard->store, task->proof, err != ERR_OK);
     free(task);
 }
 
 /* Short: 100 ms later merges have their turn. */
 static void prove(struct shard *shard)
 {
-    struct proof_task *task = calloc(1, sizeof *task);
+    struct shard_task *task = new_task(shard, proof_done);
 
     if (task == NULL)
-        return; /* The next look tries again. */
-    task->task = (struct compact_task){shard->worker, proof_in_thread, proof_done, NULL};
-    task->shard = shard;
-    if (store_proof_begin(shard->store, shard->erase.index, &task->job) != ERR_OK ||
-        task->job == NULL) {
+        return;
+    if (store_proof_begin(shard->store, shard->erase.index, &task->proof) != ERR_OK ||
+        task->proof == NULL) {
         free(task);
         return;
     }
@@ -91,40 +103,20 @@ static void prove(struct shard *shard)
 
 /* ---- Making -------------------------------------------------------------------------------- */
 
-struct merge_task {
-    struct compact_task task;
-    struct shard *shard;
-    struct compact_job *job;
-    uint64_t took_ms;
-    enum err err;
-    struct err_note note;
-};
-
-static void merge_run(struct compact_task *compact_task)
-{
-    struct merge_task *task = CONTAINER_OF(compact_task, struct merge_task, task);
-    uint64_t start_ms = worker_now_ms();
-
-    task->err = compact_run(task->job);
-    if (task->err != ERR_OK)
-        err_save(&task->note, task->err);
-    task->took_ms = worker_now_ms() - start_ms;
-}
-
 static void merge_done(struct compact_task *compact_task)
 {
-    struct merge_task *task = CONTAINER_OF(compact_task, struct merge_task, task);
+    struct shard_task *task = CONTAINER_OF(compact_task, struct shard_task, task);
     struct shard *shard = task->shard;
 
     if (task->err == ERR_OK) {
         log_info("shard=%u segment=%" PRIu64 " made of %u others: %" PRIu64 " rows, %" PRIu64
                  " bytes, in %" PRIu64 " ms",
-                 shard->number - 1, task->job->number, task->job->input_count, task->job->info.rows,
-                 task->job->info.size, task->took_ms);
-        store_compact_ready(shard->store, task->job);
-        shard_adopt(shard, task->job);
+                 shard->number - 1, task->merge->number, task->merge->input_count,
+                 task->merge->info.rows, task->merge->info.size, task->took_ms);
+        store_compact_ready(shard->store, task->merge);
+        shard_adopt(shard, task->merge);
     } else {
-        shard_compact_end(shard, task->job, err_restore(&task->note));
+        shard_compact_end(shard, task->merge, err_restore(&task->note));
     }
     free(task);
 }
@@ -145,13 +137,11 @@ void shard_compact_end(struct shard *shard, struct compact_job *job, enum err er
 
 static void begin(struct shard *shard)
 {
-    struct merge_task *task = calloc(1, sizeof *task);
+    struct shard_task *task = new_task(shard, merge_done);
 
     if (task == NULL)
-        return; /* The next tick tries again. */
-    task->task = (struct compact_task){shard->worker, merge_run, merge_done, NULL};
-    task->shard = shard;
-    if (store_compact_begin(shard->store, &task->job) != ERR_OK) {
+        return;
+    if (store_compact_begin(shard->store, &task->merge) != ERR_OK) {
         free(task);
         return;
     }
