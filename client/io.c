@@ -2,12 +2,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "client/call.h"
 #include "client/lane.h"
@@ -17,7 +15,6 @@
 
 #define BACKOFF_FIRST_NS UINT64_C(5000000)
 #define BACKOFF_MAX_NS   UINT64_C(500000000)
-#define SECOND_NS        UINT64_C(1000000000)
 
 enum { REQUESTS_FIRST = 16, TICK_MS_MAX = 10 };
 
@@ -220,13 +217,12 @@ static void io_doorbell_cb(uv_async_t *doorbell)
         stop(io);
 }
 
-static void *run(void *arg)
+static void run(void *arg)
 {
     struct io *io = arg;
 
     uv_run(&io->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&io->loop) == 0);
-    return NULL;
 }
 
 /* ---- Callers' side ------------------------------------------------------------------------- */
@@ -275,10 +271,12 @@ void io_linger(struct io *io, struct rows *rows)
 /* Wait for a change with the mutex held; false when it is `until_ns`. */
 static bool wait_changed(struct io *io, uint64_t until_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(until_ns / SECOND_NS),
-                             .tv_nsec = (long)(until_ns % SECOND_NS)};
+    uint64_t now_ns = uv_hrtime();
 
-    return pthread_cond_timedwait(&io->changed, &io->mutex, &until) != ETIMEDOUT;
+    if (now_ns >= until_ns)
+        return false;
+    thread_wait(&io->changed, &io->mutex, (until_ns - now_ns) / 1000000 + 1);
+    return true;
 }
 
 enum err io_call(struct io *io, struct call *calls, uint32_t count)
@@ -342,29 +340,6 @@ enum err io_wait_room(struct io *io, size_t bytes, uint64_t wait_ns)
 }
 
 /* ---- Life ---------------------------------------------------------------------------------- */
-
-static void init_shared(struct io *io)
-{
-    pthread_condattr_t attributes;
-
-    pthread_mutex_init(&io->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&io->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
-static enum err start_thread(struct io *io)
-{
-    sigset_t all, before;
-    int status;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    status = pthread_create(&io->thread, NULL, run, io);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return status == 0 ? ERR_OK : err_set(ERR_NO_MEMORY, "start a thread: %s", strerror(status));
-}
 
 /* False: there is no topology, and waiting longer will not help. */
 static bool wait_for_site(struct io *io, uint64_t wait_ns)
@@ -434,7 +409,7 @@ static void end_thread(struct io *io)
     io->stop = true;
     pthread_mutex_unlock(&io->mutex);
     io_wake(io);
-    pthread_join(io->thread, NULL);
+    thread_join(&io->thread);
 }
 
 static void free_io(struct io *io)
@@ -449,7 +424,7 @@ static void free_io(struct io *io)
 
 static enum err start_thread_and_wait(struct io *io, uint64_t wait_ns)
 {
-    enum err err = start_thread(io);
+    enum err err = thread_start(&io->thread, "millrace-io", 0, run, io);
 
     if (err != ERR_OK) {
         uv_close((uv_handle_t *)&io->tick, NULL);
@@ -473,7 +448,8 @@ enum err io_start(const struct io_options *options, uint64_t wait_ns, struct io 
         return err_set(ERR_NO_MEMORY, "a client");
     io->options = *options;
     io->requests = REQUESTS_FIRST;
-    init_shared(io);
+    pthread_mutex_init(&io->mutex, NULL);
+    thread_cond_init(&io->changed);
     err = init_random(io);
     if (err == ERR_OK)
         err = site_init(io);

@@ -27,6 +27,7 @@
 #include "client/batch.h"
 #include "client/millrace.h"
 #include "client/session.h"
+#include "storage/base/thread.h"
 
 struct call;
 struct lane;
@@ -57,7 +58,7 @@ struct io {
     struct io_counts counts;
 
     pthread_mutex_t mutex;
-    pthread_cond_t changed; /* CLOCK_MONOTONIC */
+    pthread_cond_t changed;
     /* Under the mutex. */
     struct batch_list submitted;
     struct call *called;
@@ -71,7 +72,7 @@ struct io {
     struct message_topology topology;
 
     /* The I/O thread's. */
-    pthread_t thread;
+    struct thread thread;
     uv_loop_t loop;
     uv_async_t doorbell;
     uv_timer_t tick;
@@ -90,8 +91,8 @@ struct io {
 
 /* ---- Any thread (callers') ----------------------------------------------------------------- */
 
-/** Start the thread and wait until a node told its shards. ERR_UNAVAILABLE: which nodes failed how;
- * ERR_NO_MEMORY. */
+/** Start the thread and wait until a node told its shards. ERR_UNAVAILABLE: which nodes failed how,
+ * or there may be no more threads; ERR_NO_MEMORY. */
 MUST_CHECK enum err io_start(const struct io_options *options, uint64_t wait_ns,
                              struct io **ret_io);
 /** Stop the thread. Batches still under way are answered as given up, on the I/O thread. */
