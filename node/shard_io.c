@@ -333,11 +333,13 @@ static uint32_t seal_turn(struct node *node)
     return at == count ? 0 : at + 1;
 }
 
-static void seal_now_and_then(struct shard *shard, const struct store_stats *stats, bool its_turn,
+static void seal_now_and_then(struct shard *shard, const struct board_group *board, bool its_turn,
                               uint64_t now_ms)
 {
-    bool wanted = store_wants_seal(shard->store, its_turn) || holds_the_log(shard, stats, now_ms) ||
-                  (!stats->sealing && shard_is_asked(shard, stats->sealed_index, now_ms));
+    const struct store_stats *stats = &board->store;
+    bool wanted =
+        store_wants_seal(shard->store, its_turn) || holds_the_log(shard, stats, now_ms) ||
+        (!stats->sealing && shard_is_asked(shard, &board->group, stats->sealed_index, now_ms));
 
     if (wanted || shard_looks_for_drops(shard, now_ms))
         propose_seal(shard, wanted);
@@ -440,7 +442,7 @@ static void tick(struct shard *shard, bool its_turn, uint64_t now_ms)
         shard_save_for_log(shard, &board.group, now_ms);
         meta_tick(shard->meta, now_ms);
     } else if (may_propose && shard->seal_index == 0) {
-        seal_now_and_then(shard, &board.store, its_turn, now_ms);
+        seal_now_and_then(shard, &board, its_turn, now_ms);
     }
     if (may_propose && log_writer_is_short(node->writer))
         leave_to_others(shard);

@@ -36,8 +36,10 @@ void shard_hear_ask(struct node *node, uint64_t server, uint32_t group, uint64_t
                     uint64_t now_ms);
 /** That node has said so a short time ago. */
 bool shard_asks_seal(const struct node *node, uint64_t server, uint32_t group);
-/** Some node asks for it and it is not done; at most once a second. */
-bool shard_is_asked(struct shard *shard, uint64_t sealed, uint64_t now_ms);
+/** Some node asks for it, of an index that the log may have, and it is not done; at most once a
+ * second. */
+bool shard_is_asked(struct shard *shard, const struct group_state *state, uint64_t sealed,
+                    uint64_t now_ms);
 /** Every tick of the meta group, which each node saves for itself. */
 void shard_save_for_log(struct shard *shard, const struct group_state *state, uint64_t now_ms);
 /** As the leader of a group: let another one lead that can give others what they lack. */

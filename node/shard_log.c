@@ -6,14 +6,21 @@
  *          long as it holds a damaged file back; nodes tell each other with DAMAGED.
  * SEALING  is ordered by the leader, for all. What was asked for is done when its own sealed index
  *          is there. The meta group is saved by each node for itself.
+ * DOUBT    What a node asks for stands in its log, so it is hardly behind the end of the leader's: of
+ *          an index far behind that, no seal makes an end, and it is not believed.
  * LEAVING  A server that lacks such entries gets them from a leader whose log is whole.
  */
+#include <inttypes.h>
+
 #include "node/meta.h"
 #include "node/scrub.h"
 #include "node/shard_io.h"
+#include "storage/base/log_line.h"
 
 enum {
     AGAIN_MS = 1000,       /* Between two seals that were asked for. */
+    AHEAD_MAX = 4096,      /* Entries: more than an old leader has proposed and nobody else has. */
+    DOUBT_MS = 60 * 1000,  /* Between two lines about what is not believed. */
     HEARD_MS = 2000,       /* What others say is believed so long. */
     LEAVE_AFTER_MS = 3000, /* Who is only late has what he lacks by then. */
 };
@@ -77,7 +84,23 @@ bool shard_asks_seal(const struct node *node, uint64_t server, uint32_t group)
            worker_now_ms() - atomic_load_explicit(&ask->heard_ms, memory_order_relaxed) < HEARD_MS;
 }
 
-bool shard_is_asked(struct shard *shard, uint64_t sealed, uint64_t now_ms)
+/* Who is late knows little of the group's log: the leader says what is wrong. */
+static bool believe(const struct shard *shard, const struct group_state *state, uint64_t server,
+                    uint64_t index)
+{
+    if (index <= state->last + AHEAD_MAX)
+        return true;
+    if (state->leading)
+        log_every(DOUBT_MS, LOG_WARN,
+                  "group=%u node %" PRIu64 " asks for a seal up to log index %" PRIu64
+                  " for the sake of its damaged log, but the log ends at %" PRIu64
+                  ": not done; does that node have another version, or bad memory?",
+                  shard->number, server, index, state->last);
+    return false;
+}
+
+bool shard_is_asked(struct shard *shard, const struct group_state *state, uint64_t sealed,
+                    uint64_t now_ms)
 {
     const struct node *node = shard->worker->node;
     uint64_t most = 0;
@@ -86,7 +109,8 @@ bool shard_is_asked(struct shard *shard, uint64_t sealed, uint64_t now_ms)
         const struct seal_ask *ask = &node->seal_asks[(size_t)i * node->groups + shard->number];
         uint64_t index = atomic_load_explicit(&ask->index, memory_order_relaxed);
 
-        most = index > most ? index : most;
+        if (index > most && believe(shard, state, node->options.cluster.nodes[i].id, index))
+            most = index;
     }
     if (most <= sealed || now_ms - shard->asked_ms < AGAIN_MS)
         return false;
@@ -98,7 +122,7 @@ void shard_save_for_log(struct shard *shard, const struct group_state *state, ui
 {
     uint64_t saved = meta_saved(shard->meta);
 
-    if (!shard_is_asked(shard, saved, now_ms))
+    if (!shard_is_asked(shard, state, saved, now_ms))
         return;
     if (state->applied > saved)
         meta_save_again(shard->meta);

@@ -178,14 +178,46 @@ Test(shard_log, believes_others_for_a_short_time)
 
 Test(shard_log, seals_for_the_one_who_asks_for_most_and_once_a_second)
 {
-    cr_assert_not(shard_is_asked(&shard, 0, now_ms));
+    state.last = 100;
+    cr_assert_not(shard_is_asked(&shard, &state, 0, now_ms));
     shard_hear_ask(&node, THERE, 2, 40, now_ms);
     shard_hear_ask(&node, THERE + 1, 2, 60, now_ms);
     shard_hear_ask(&node, THERE, 1, 1000, now_ms); /* Of another group. */
-    cr_assert(shard_is_asked(&shard, 59, now_ms));
-    cr_assert_not(shard_is_asked(&shard, 59, now_ms + 999));
-    cr_assert_not(shard_is_asked(&shard, 60, now_ms + 1000)); /* It is done. */
-    cr_assert(shard_is_asked(&shard, 59, now_ms + 1000));
+    cr_assert(shard_is_asked(&shard, &state, 59, now_ms));
+    cr_assert_not(shard_is_asked(&shard, &state, 59, now_ms + 999));
+    cr_assert_not(shard_is_asked(&shard, &state, 60, now_ms + 1000)); /* It is done. */
+    cr_assert(shard_is_asked(&shard, &state, 59, now_ms + 1000));
+}
+
+Test(shard_log, believes_no_index_that_the_log_cannot_have)
+{
+    static const uint64_t nonsense[] = {100 + 4096 + 1, UINT64_MAX / 2, UINT64_MAX};
+
+    state.last = 100;
+    for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
+        state.leading = i > 0; /* Who follows says nothing about it, and does the same. */
+        shard_hear_ask(&node, THERE, 2, nonsense[i], now_ms);
+        cr_assert_not(shard_is_asked(&shard, &state, 99, now_ms += 1000));
+    }
+    /* What others ask for counts, and so does what an old leader has more than the one of now. */
+    shard_hear_ask(&node, THERE + 1, 2, 60, now_ms);
+    cr_assert(shard_is_asked(&shard, &state, 59, now_ms += 1000));
+    cr_assert_not(shard_is_asked(&shard, &state, 60, now_ms += 1000));
+    shard_hear_ask(&node, THERE, 2, 100 + 4096, now_ms);
+    cr_assert(shard_is_asked(&shard, &state, 60, now_ms += 1000));
+}
+
+Test(shard_log, hands_the_meta_group_over_for_no_index_that_the_log_cannot_have)
+{
+    shard_hear_ask(&node, THERE, 2, UINT64_MAX, now_ms);
+    state.leading = true;
+    state.last = state.applied = saved = 45;
+    for (int i = 0; i < 10; i++)
+        shard_save_for_log(&shard, &state, now_ms += 1000);
+    cr_assert_eq(transfers, 0);
+    state.applied = state.last = 46;
+    shard_save_for_log(&shard, &state, now_ms += 1000);
+    cr_assert_eq(saves, 0);
 }
 
 /* ---- The meta group ------------------------------------------------------------------------ */
