@@ -206,18 +206,31 @@ static void format_label(double number, char out[LABEL_WIDTH + 1])
     snprintf(out, LABEL_WIDTH + 1, "%.4g", number);
 }
 
+/* What stands at a line of the axis, or "". Values that are all the same have one label, beside
+ * their line. */
+static void label_row(const struct panel *panel, const struct canvas *canvas, unsigned row,
+                      char out[LABEL_WIDTH + 1])
+{
+    bool flat = panel->max == panel->min;
+
+    out[0] = '\0';
+    if (flat && row == height_of(panel, canvas, panel->max) / DOTS_HIGH)
+        format_label(panel->max, out);
+    else if (!flat && row == 0)
+        format_label(panel->max, out);
+    else if (!flat && row == canvas->rows - 1)
+        format_label(panel->min, out);
+    else if (!flat && row == canvas->rows / 2 && canvas->rows >= 5)
+        format_label((panel->max + panel->min) / 2, out);
+}
+
 static void put_rows(FILE *out, const struct panel *panel, const struct canvas *canvas,
                      bool colours)
 {
     for (unsigned row = 0; row < canvas->rows; row++) {
-        char label[LABEL_WIDTH + 1] = "";
+        char label[LABEL_WIDTH + 1];
 
-        if (row == 0)
-            format_label(panel->max, label);
-        else if (row == canvas->rows - 1)
-            format_label(panel->min, label);
-        else if (row == canvas->rows / 2 && canvas->rows >= 5)
-            format_label((panel->max + panel->min) / 2, label);
+        label_row(panel, canvas, row, label);
         fprintf(out, "%*s %s%s", LABEL_WIDTH, label, *label ? "┤" : "│", colours ? "\033[36m" : "");
         for (unsigned column = 0; column < canvas->columns; column++)
             put_braille(out, canvas, column, row);

@@ -190,6 +190,49 @@ Test(cli_print, plot_loses_no_spike_of_a_single_sample)
     millrace_result_free(result);
 }
 
+/* A chart's labels, one a line of it: a value, or "-" where there is none. */
+static void labels_of(double first, double second, unsigned height, char *out, size_t room)
+{
+    struct millrace_result *result = calloc(1, sizeof *result);
+    uint32_t time, value;
+    size_t used = 0;
+    char *text, *line;
+
+    cr_assert_eq(columns_column(&result->columns, text_of("time"), COLUMN_TIME, FIELD_INT, &time),
+                 ERR_OK);
+    cr_assert_eq(columns_column(&result->columns, text_of("v"), COLUMN_FIELD, FIELD_FLOAT, &value),
+                 ERR_OK);
+    for (uint64_t i = 0; i < 2; i++) {
+        cr_assert_eq(columns_row(&result->columns), ERR_OK);
+        columns_set(&result->columns, time, i);
+        set_float(&result->columns, value, i == 0 ? first : second);
+    }
+    cr_assert_eq(result_order(result, NULL, 0, 0), ERR_OK);
+    text = plot(result, 60, height);
+    line = text;
+    for (unsigned i = 0; i < height; i++) {
+        char label[16] = "-";
+
+        line = strchr(line, '\n') + 1;
+        cr_assert_leq(sscanf(line, " %15[0-9.]", label), 1);
+        used += (size_t)snprintf(out + used, room - used, "%s%s", i > 0 ? " " : "", label);
+    }
+    free(text);
+    millrace_result_free(result);
+}
+
+Test(cli_print, plot_labels_values_that_are_all_the_same_once_beside_their_line)
+{
+    char labels[80];
+
+    labels_of(0, 0, 8, labels, sizeof labels);
+    cr_assert_str_eq(labels, "- - - - 0 - - -");
+    labels_of(7, 7, 2, labels, sizeof labels);
+    cr_assert_str_eq(labels, "- 7");
+    labels_of(0, 1, 8, labels, sizeof labels);
+    cr_assert_str_eq(labels, "1 - - - 0.5 - - 0");
+}
+
 Test(cli_print, plot_says_when_there_is_nothing_to_draw)
 {
     struct millrace_result *result = calloc(1, sizeof *result);
