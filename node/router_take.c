@@ -67,6 +67,8 @@ static enum err take_order_ok(struct order_request *request, const struct buf *p
 static enum err take_query_part(struct worker *worker, struct query_request *request, uint16_t type,
                                 struct buf *payload)
 {
+    /* What holds them counts: parts may be small, or have nothing in them. */
+    uint64_t bytes = request->bytes + sizeof *request->parts + sizeof *payload + payload->size;
     struct query_part *parts;
     struct message_query_end end;
     enum err err;
@@ -78,14 +80,14 @@ static enum err take_query_part(struct worker *worker, struct query_request *req
         request->rows = end.rows;
         request->next = end.next;
         request->stale_ms = end.stale_ms;
-        request->route.answer.code = end.code < ERR_COUNT ? (enum err)end.code : ERR_INVALID;
+        request->route.answer.code = (enum err)end.code;
         request->route.answer.leader = end.leader;
         request->route.answer.retry_ms = RETRY_MS;
         (void)snprintf(request->route.answer.text, sizeof request->route.answer.text, "%.*s",
                        (int)end.text.size, end.text.data);
         return ERR_OK;
     }
-    if (request->bytes + payload->size > worker->node->options.limits.query_bytes)
+    if (bytes > worker->node->options.limits.query_bytes)
         return err_set(ERR_LIMIT, "the answer is larger than limits.query_bytes, %" PRIu64,
                        worker->node->options.limits.query_bytes);
     parts = realloc(request->parts, (request->part_count + 1) * sizeof *parts);
@@ -94,7 +96,7 @@ static enum err take_query_part(struct worker *worker, struct query_request *req
     request->parts = parts;
     request->parts[request->part_count++] =
         (struct query_part){buf_ref(payload), type == FRAME_SHARD_PART};
-    request->bytes += payload->size;
+    request->bytes = bytes;
     return ERR_END;
 }
 
@@ -111,8 +113,7 @@ static enum err take_error(struct route *route, const struct buf *payload)
 
     if (err != ERR_OK)
         return err;
-    route->answer.code =
-        message.code > ERR_OK && message.code < ERR_COUNT ? (enum err)message.code : ERR_INVALID;
+    route->answer.code = (enum err)message.code;
     route->answer.leader = message.leader;
     route->answer.retry_ms = message.retry_ms;
     route->answer.cutoff_ns = message.cutoff_ns;
