@@ -262,22 +262,23 @@ static enum err parse_number(const struct setting *setting, const char *text, si
     const struct unit *unit = units_of(setting->kind);
     uint64_t value = 0;
     size_t digits = 0;
+    bool overflows = false;
     char range[64];
 
     for (; digits < size && '0' <= text[digits] && text[digits] <= '9'; digits++) {
-        if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
-            __builtin_add_overflow(value, (uint64_t)(text[digits] - '0'), &value))
-            return refuse(setting, text, size);
+        overflows |= __builtin_mul_overflow(value, UINT64_C(10), &value);
+        overflows |= __builtin_add_overflow(value, (uint64_t)(text[digits] - '0'), &value);
     }
     while (unit->name != NULL && (strlen(unit->name) != size - digits ||
                                   memcmp(unit->name, text + digits, size - digits) != 0))
         unit++;
-    if (digits == 0 || (unit->name == NULL &&
-                        !(units_of(setting->kind) == time_units && digits == size && value == 0)))
+    if (digits == 0 || (unit->name == NULL && !(units_of(setting->kind) == time_units &&
+                                                digits == size && value == 0 && !overflows)))
         return refuse(setting, text, size);
     setting_range(setting, range, sizeof range);
-    if ((unit->name != NULL && __builtin_mul_overflow(value, unit->scale, &value)) ||
-        value < setting->min || value > setting->max)
+    if (unit->name != NULL)
+        overflows |= __builtin_mul_overflow(value, unit->scale, &value);
+    if (overflows || value < setting->min || value > setting->max)
         return err_set(ERR_INVALID, "%s: %s is out of range; allowed %s", setting->path,
                        quote((struct slice){text, size}).text, range);
     *ret_value = value;

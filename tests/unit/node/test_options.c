@@ -138,7 +138,7 @@ static const struct {
     {"limits:\n  body_bytes: 2TiB\n", "node.yaml:9: limits.body_bytes: 2TiB is out of range"},
     {"limits:\n  body_bytes: 99999999999999999TiB\n",
      "node.yaml:9: limits.body_bytes: 99999999999999999TiB is out of range"},
-    {"limits:\n  body_bytes: 99999999999999999999\n", "node.yaml:9: limits.body_bytes: \"999"},
+    {"limits:\n  body_bytes: 99999999999999999999\n", "node.yaml:9: limits.body_bytes: 999"},
     {"limits:\n  body_bytes:\n", "node.yaml:9: limits.body_bytes: a size (examples"},
     {"limits:\n  body_bytes: [1]\n", "node.yaml:9: limits.body_bytes: a size (examples"},
     {"limits:\n  body_bytes: {a: 1}\n", "node.yaml:9: limits.body_bytes: a size (examples"},
