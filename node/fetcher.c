@@ -97,6 +97,15 @@ static enum err exchange(struct fetcher *fetcher, struct piece_request *request)
     return err;
 }
 
+/* What of another node's codes would say something of this one: that it stops, has no room, or is at
+ * an end. */
+static enum err failure(const struct answer *answer)
+{
+    if (answer->code == ERR_CANCELED || answer->code == ERR_DISK_FULL || answer->code == ERR_END)
+        return err_set(ERR_UNAVAILABLE, "%s: %s", err_name(answer->code), answer->text);
+    return err_set(answer->code, "%s", answer->text);
+}
+
 enum err fetcher_piece(struct fetcher *fetcher, uint64_t server, const struct fetch_piece *piece,
                        uint32_t tries, struct buf **ret_bytes)
 {
@@ -114,9 +123,8 @@ enum err fetcher_piece(struct fetcher *fetcher, uint64_t server, const struct fe
     err = exchange(fetcher, request);
     if (err != ERR_OK)
         return err;
-    err = request->route.answer.code;
-    if (err != ERR_OK) {
-        err = err_set(err, "%s", request->route.answer.text);
+    if (request->route.answer.code != ERR_OK) {
+        err = failure(&request->route.answer);
     } else if (request->bytes == NULL || request->bytes->size != piece->length) {
         err = err_set(ERR_INVALID, "%u bytes for %u that were asked for",
                       request->bytes == NULL ? 0 : request->bytes->size, piece->length);
