@@ -24,6 +24,7 @@ enum {
 
 static_assert((int)MANIFEST_SEGMENT_SIZE == (int)FETCH_FACTS_SIZE,
               "facts are sent as they are kept");
+
 /* ---- One file ------------------------------------------------------------------------------ */
 
 /* What comes is verified before it takes the damaged one's place. */
@@ -114,7 +115,8 @@ static enum err fetch_from(struct scrub *scrub, struct scrub_item *item, uint64_
                : err;
 }
 
-/* Each other node in turn. What they said stands in item->state. */
+/* Each other node in turn, as long as there is room for what it has. What they said stands in
+ * item->state. */
 static enum err fetch(struct scrub *scrub, struct scrub_item *item, uint64_t *ret_server)
 {
     const struct options *options = &scrub->node->options;
@@ -122,7 +124,7 @@ static enum err fetch(struct scrub *scrub, struct scrub_item *item, uint64_t *re
     size_t used = 0;
     enum err err = ERR_NOT_FOUND;
 
-    for (uint32_t i = 0; i < options->cluster.node_count; i++) {
+    for (uint32_t i = 0; i < options->cluster.node_count && err != ERR_DISK_FULL; i++) {
         uint32_t at = (item->tries + i) % options->cluster.node_count;
         uint64_t server = options->cluster.nodes[at].id;
         int size;
