@@ -79,7 +79,8 @@ static bool is_readable(const struct shard *shard, uint64_t index, uint64_t seal
     return position != 0 ? position >> 32 >= file : index > sealed;
 }
 
-/* The first entry that others can get from this log, which keeps a row of them. */
+/* The first entry that others can get from this log, which keeps a row of them. Who has all before
+ * it is asked for the term of its last one: known of those that are there, and of the snapshot's. */
 static uint64_t find_first(const struct shard *shard, const struct group_state *group)
 {
     uint64_t low = group->first, high = group->last + 1;
@@ -87,6 +88,8 @@ static uint64_t find_first(const struct shard *shard, const struct group_state *
         shard->meta != NULL ? meta_saved(shard->meta) : store_sealed_index(shard->store);
     uint32_t file, current;
 
+    if (low > 1 && low < high && group->snapshot != low - 1)
+        low++;
     log_range(shard->worker->node->log, &file, &current);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;

@@ -361,12 +361,19 @@ Test(shard_rejoin, tells_from_where_on_its_log_can_be_read)
 {
     state.ready = false;
     state.first = 100;
+    state.snapshot = 99;
     gone = 300;
     cr_assert_eq(ask_state(0).first, 301);
     gone = 0;
     cr_assert_eq(ask_state(0).first, 100);
     termless = 100;
     cr_assert_eq(ask_state(0).first, 100); /* Not sealed: it waits to be written. */
+    termless = 0;
+    state.snapshot = 150; /* Nobody knows the term of entry 99 any more. */
+    cr_assert_eq(ask_state(0).first, 101);
+    state.first = state.last + 1;
+    state.snapshot = state.last;
+    cr_assert_eq(ask_state(0).first, state.last + 1);
     seal_some();
     state.first = termless = 1;
     cr_assert_eq(ask_state(0).first, 2);
