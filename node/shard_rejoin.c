@@ -80,7 +80,7 @@ static bool is_readable(const struct shard *shard, uint64_t index, uint64_t seal
 }
 
 /* The first entry that others can get from this log, which keeps a row of them. Who has all before
- * it is asked for the term of its last one: known of those that are there, and of the snapshot's. */
+ * it is told the term of its last one: known of those that are there, and of the snapshot's. */
 static uint64_t find_first(const struct shard *shard, const struct group_state *group)
 {
     uint64_t low = group->first, high = group->last + 1;
