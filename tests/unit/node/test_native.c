@@ -20,6 +20,7 @@
 #include "node/status.h"
 #include "storage/base/buf.h"
 #include "tests/support/entries.h"
+#include "tests/support/port.h"
 
 enum { TURNS_MAX = 100000, TURN_US = 50, HELD_MAX = 64, HELLO_LATE_MS = 6000, HELLO_MAX = 4096 };
 
@@ -153,18 +154,6 @@ static void server_closed_cb(struct worker *of)
     server_closed = true;
 }
 
-static uint16_t free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    cr_assert_eq(bind(fd, (struct sockaddr *)&address, size), 0);
-    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    (void)close(fd);
-    return ntohs(address.sin_port);
-}
-
 /* The kernel needs some time, too, to bring what was sent. */
 static void turn(void)
 {
@@ -189,7 +178,7 @@ static int connect_one(void)
 static void open_port(void)
 {
     (void)snprintf(node.options.listen.host, sizeof node.options.listen.host, "127.0.0.1");
-    node.options.listen.native_port = free_port();
+    node.options.listen.native_port = port_hold();
     node.options.limits.connections = 2;
     node.options.limits.inflight_bytes = (uint64_t)1 << 20;
     cr_assert_eq(uv_loop_init(&worker.loop), 0);

@@ -1,8 +1,8 @@
 /*
  * Links of two or three nodes in one loop, over loopback sockets.
  */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 #include "replication/group_message.h"
 #include "replication/link.h"
 #include "replication/raft_wire.h"
+#include "tests/support/port.h"
 
 enum { NODES_MAX = 3, CLUSTER = 77, WAIT_MS_MAX = 20000 };
 
@@ -93,20 +94,6 @@ static void down_cb(void *ctx, uint64_t server)
     ((struct node *)ctx)->down++;
 }
 
-/* A port that is free now. */
-static uint16_t free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    (void)close(fd);
-    return ntohs(address.sin_port);
-}
-
 static void start_node(struct node *node, uint64_t queue_bytes_max)
 {
     struct site *site = node->site;
@@ -147,7 +134,7 @@ static void site_open(struct site *site, uint32_t count)
     (void)uv_timer_start(&site->watchdog, too_long, WAIT_MS_MAX, 0);
     for (uint32_t i = 0; i < count; i++)
         site->nodes[i] =
-            (struct node){.site = site, .server = i + 1, .cluster = CLUSTER, .port = free_port()};
+            (struct node){.site = site, .server = i + 1, .cluster = CLUSTER, .port = port_hold()};
 }
 
 static void closed_cb(void *ctx)
