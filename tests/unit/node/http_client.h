@@ -18,6 +18,17 @@
 
 enum { WAIT_MS = 20000 }; /* Longer than any machine is busy: only for tests that fail. */
 
+/* Turns until something is so. */
+#define TURN_UNTIL(condition)                                                  \
+    do {                                                                       \
+        uint64_t until_ms = clk_coarse_ms() + WAIT_MS;                         \
+                                                                               \
+        while (!(condition)) {                                                 \
+            turn();                                                            \
+            cr_assert_lt(clk_coarse_ms(), until_ms, "still not: " #condition); \
+        }                                                                      \
+    } while (0)
+
 /* ---- A client ------------------------------------------------------------------------------ */
 
 enum { ANSWERS_MAX = 64 };

@@ -27,12 +27,8 @@ static struct http_conn *conn(void)
 
 static void turn_until(enum http_state state)
 {
-    uint64_t until_ms = clk_coarse_ms() + WAIT_MS;
-
-    do {
-        turn();
-        cr_assert_lt(clk_coarse_ms(), until_ms);
-    } while (conn() == NULL || conn()->sm.now != state);
+    turn();
+    TURN_UNTIL(conn() != NULL && conn()->sm.now == state);
 }
 
 /* So long after the state began, as the sweeper sees it. */
