@@ -376,7 +376,7 @@ Test(lane, gives_up_after_the_timeout_and_still_stores_nothing_twice)
     _Atomic bool silent = true;
     struct fake_script script = {.on_write = silent_while, .ctx = &silent};
     struct fake_site *site = fake_site_start(1, 1, &script);
-    struct millrace *m = open_client(site, 300);
+    struct millrace *m = open_client(site, 3000); /* Enough to connect again on a busy machine. */
     uint32_t given_up = 0, unsent = 0;
 
     write_rows(m, 0, 1000); /* 20 batches: 8 under way, 12 wait. */
@@ -409,7 +409,7 @@ Test(lane, answers_everything_when_the_client_is_closed)
     _Atomic bool silent = true;
     struct fake_script script = {.on_write = silent_while, .ctx = &silent};
     struct fake_site *site = fake_site_start(1, 2, &script);
-    struct millrace *m = open_client(site, 100);
+    struct millrace *m = open_client(site, 2000);
 
     write_rows(m, 0, 2000);
     cr_assert_neq(millrace_close(m), MILLRACE_OK);
