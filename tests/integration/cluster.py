@@ -148,6 +148,16 @@ class Cluster:
                     return self.nodes[server - 1]
         return None
 
+    def wait_leader(self, shard=0, timeout=30):
+        """The node that leads, as soon as one does: on a busy machine there are elections."""
+        deadline = time.monotonic() + timeout
+        while True:
+            leader = self.leader(shard)
+            if leader:
+                return leader
+            assert time.monotonic() < deadline, f"nobody leads shard {shard}"
+            time.sleep(0.02)
+
     def wait_equal(self, timeout=30):
         """Until all replicas of each shard have applied the same; their chains must be equal."""
         start = time.monotonic()

@@ -29,7 +29,7 @@ def test_random_nodes_are_killed_under_load(cluster):
     load = load_for(cluster, CYCLES * 3 + 1)
     for _ in range(CYCLES):
         time.sleep(0.5 + chance.random())
-        victim = chance.choice(cluster.nodes + [cluster.leader(chance.randrange(4))] * 3)
+        victim = chance.choice(cluster.nodes + [cluster.wait_leader(chance.randrange(4))] * 3)
         victim.kill()
         time.sleep(0.2 + chance.random())
         victim.start()
@@ -55,7 +55,7 @@ def test_all_nodes_are_killed_at_once(cluster):
 def test_a_leader_dies_and_the_next_one_takes_over_in_time(cluster):
     load = load_for(cluster, 6, "--rate", "5000")
     time.sleep(2)
-    leader = cluster.leader(0)
+    leader = cluster.wait_leader(0)
     leader.kill()
     deadline = time.monotonic() + 20
     while True:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cluster import BIN, ENVIRONMENT
+from cluster import BIN, ENVIRONMENT, wait_until
 
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 ODD = 'ab ,="\\:é{}[]#日\n\t\r'
@@ -66,7 +66,8 @@ def drop(cluster, database):
     while cluster.run("db", "create", database).returncode != 0:
         assert time.monotonic() < deadline
         time.sleep(0.3)
-    time.sleep(2)  # Until each shard has ordered the drop.
+    # Each shard orders the drop at its next look.
+    wait_until(lambda: not cluster.run("export", "--db", database).stdout, "its rows are still seen")
 
 
 @pytest.mark.parametrize("form", ["lp", "csv", "jsonl"])
@@ -141,7 +142,7 @@ def test_an_import_survives_its_leaders(cluster):
             f"m,host=h{i % 500} v={i}i {1_700_000_000_000_000_000 + i}\n" for i in part))
         command.stdin.flush()
         if piece % 4 == 1:  # Its batches are on the way.
-            leader = cluster.leader(piece % 3)
+            leader = cluster.wait_leader(piece % 3)
             leader.kill()
         elif piece % 4 == 3:
             leader.start()
@@ -176,7 +177,7 @@ def test_an_export_goes_on_when_a_node_hangs(make_cluster):
     export = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env=ENVIRONMENT)
     first = export.stdout.readline()
-    node = cluster.leader(3)
+    node = cluster.wait_leader(3)
     node.process.send_signal(signal.SIGSTOP)
     try:
         rest = export.stdout.read()
