@@ -82,6 +82,10 @@ class Site:
     def files(self, node, kind):
         return [path for path in sorted(node.dir.glob(KINDS[kind])) if path.suffix != ".tmp"]
 
+    def numbers(self, node, kind):
+        """Each file's number on the disk: one that is written anew has another one."""
+        return {path.name: path.stat().st_ino for path in self.files(node, kind)}
+
     def wait_mended(self, node, timeout=30):
         """Seconds until nothing is damaged there."""
         start = time.monotonic()
@@ -113,12 +117,15 @@ def expect_all_good(site, good):
         assert site.digests(node) == good, node.number
 
 
-def is_restored(site, node, kind, path, before):
+def is_restored(site, node, kind, path, before, numbers):
     """As it was; meta.mrc is written anew at its owner's next tick, and the copy behind it, perhaps
-    with a later index of the log. (Times of files say little: the clock for them may be behind.)"""
+    with a later index of the log. (Times of files say little: the clock for them may be behind.)
+    One that is still to be written would take the next flip with it."""
     if kind != "meta":
         return path.read_bytes() == before
-    return len({copy.read_bytes() for copy in site.files(node, kind)}) == 1
+    now = site.numbers(node, kind)
+    return all(now[name] != number for name, number in numbers.items()) and \
+        len({copy.read_bytes() for copy in site.files(node, kind)}) == 1
 
 
 def damage_running(site, kind, count, chance):
@@ -127,7 +134,7 @@ def damage_running(site, kind, count, chance):
         node = chance.choice(site.nodes)
         path = chance.choice(site.files(node, kind))
         found = node.status()["scrub"]["found"]
-        before = path.read_bytes()
+        before, numbers = path.read_bytes(), site.numbers(node, kind)
         at = flip(path, chance)
         start = time.monotonic()
         if kind == "segment" and turn % 2:  # A reader may be the first to meet it.
@@ -138,11 +145,9 @@ def damage_running(site, kind, count, chance):
         took.append(time.monotonic() - start)
         assert node.status()["scrub"]["found"] > found, (path, at)
         deadline = time.monotonic() + 30
-        while not is_restored(site, node, kind, path, before):
+        while not is_restored(site, node, kind, path, before, numbers):
             assert time.monotonic() < deadline, (path, at)
             time.sleep(0.02)
-        if kind == "meta":
-            time.sleep(0.3)  # One that is being written would take the next flip with it.
         if turn % 10 == 0 or count < 50:
             for level in LEVELS:
                 reader = chance.choice(site.nodes)
@@ -228,7 +233,7 @@ def test_a_node_that_dies_while_it_mends_goes_on_when_it_starts(make_cluster, pl
 
 def test_a_leader_that_cannot_mend_hands_over_and_does_not_take_it_back(make_cluster):
     site = Site(make_cluster)
-    leader = site.cluster.leader(0)
+    leader = site.cluster.wait_leader(0)
     assert leader.stop() == 0
     leader.start(environment={"MILLRACE_FAULT": "mend.piece:broken:1"})
     site.cluster.wait_ready()
