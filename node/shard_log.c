@@ -3,7 +3,8 @@
  *
  * ASKING   A file of the log goes when no group needs an entry in it: when those up to some index
  *          are sealed, and every server has them. So each group asks for a seal up to that index as
- *          long as it holds a damaged file back; nodes tell each other with DAMAGED.
+ *          long as it holds a damaged file back; nodes tell each other with DAMAGED. The log wants
+ *          one thing more: a record that says that the start of the next file is on disk.
  * SEALING  is ordered by the leader, for all. What was asked for is done when its own sealed index
  *          is there. The meta group is saved by each node for itself.
  * DOUBT    What a node asks for stands in its log, so it is hardly behind the end of the leader's: of
@@ -23,6 +24,7 @@ enum {
     DOUBT_MS = 60 * 1000,  /* Between two lines about what is not believed. */
     HEARD_MS = 2000,       /* What others say is believed so long. */
     LEAVE_AFTER_MS = 3000, /* Who is only late has what he lacks by then. */
+    FIRST_SHARD = 1,
 };
 
 static struct seal_ask *ask_of(const struct node *node, uint64_t server, uint32_t group)
@@ -30,6 +32,25 @@ static struct seal_ask *ask_of(const struct node *node, uint64_t server, uint32_
     int at = node_find_server(node, server);
 
     return at < 0 ? NULL : &node->seal_asks[(size_t)at * node->groups + group];
+}
+
+/* No group needs the file, and it may stay for ever all the same: the next one starts with states
+ * that stand in it, too, and it goes when a later record says that they are on disk. What came last
+ * may be what stands right behind them, if the file was left late and nobody writes any more. */
+static bool lacks_a_record(const struct shard *shard, uint32_t number)
+{
+    const struct node *node = shard->worker->node;
+    uint32_t first, current;
+
+    if (shard->number != FIRST_SHARD) /* One is enough to write it. */
+        return false;
+    log_range(node->log, &first, &current);
+    if (current != number + 1)
+        return false;
+    for (uint32_t g = 0; g < node->groups; g++)
+        if (g != shard->number && shard_own_ask(node, g) != 0)
+            return false;
+    return true;
 }
 
 /* Up to which index this group has to be sealed, so that no damaged file is needed; 0: none is. */
@@ -45,7 +66,7 @@ static uint64_t endangered(const struct shard *shard, const struct group_state *
     if (!log_last_index(node->log, shard->number, number, &index))
         return shard->meta != NULL ? 0 : sealed + 1; /* The order of a seal begins the next one. */
     if (index <= group_keep_after(shard->group))
-        return 0;
+        return lacks_a_record(shard, number) ? sealed + 1 : 0;
     /* A seal after this one lets go of what everybody has by now. */
     return index <= sealed && state->all_have >= index ? sealed + 1 : index;
 }

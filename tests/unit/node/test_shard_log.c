@@ -16,6 +16,7 @@ static uint64_t now_ms = 100000;
 static uint32_t damaged_file; /* 0: none. */
 static bool written_still;    /* Nobody knows yet what the damaged file has. */
 static uint64_t last_in_file, keep_after, saved;
+static uint32_t current_file;
 static enum err transfer_says;
 static unsigned transfers, saves, leaves;
 
@@ -37,6 +38,13 @@ bool log_last_index(struct log *log, uint32_t group, uint32_t number, uint64_t *
     cr_assert_eq(number, damaged_file);
     *ret_index = last_in_file;
     return !written_still;
+}
+
+void log_range(struct log *log, uint32_t *ret_first, uint32_t *ret_last)
+{
+    (void)log;
+    *ret_first = damaged_file;
+    *ret_last = current_file;
 }
 
 uint64_t group_keep_after(const struct group *group)
@@ -143,6 +151,32 @@ Test(shard_log, asks_for_the_next_seal_while_the_damaged_file_is_still_written)
     cr_assert_eq(asked(11), 12);
     shard.meta = (struct meta *)&shard; /* Each node saves it when there is something to save. */
     cr_assert_eq(asked(11), 0);
+}
+
+/* The log removes a file behind a record that says that the start of the next one is on disk. */
+Test(shard_log, the_first_shard_writes_once_more_when_nobody_needs_the_damaged_file)
+{
+    damaged_file = 7;
+    current_file = 8;
+    last_in_file = 50;
+    keep_after = 50;
+    cr_assert_eq(asked(60), 0, "one shard is enough");
+    shard.number = 1;
+    cr_assert_eq(asked(60), 61);
+    cr_assert_eq(asked(61), 62, "until it is removed");
+    current_file = 9; /* The start of this one says so of the one before. */
+    cr_assert_eq(asked(61), 0);
+    current_file = 8;
+    last_in_file = 0; /* Nothing of this group stands there. */
+    cr_assert_eq(asked(61), 62);
+    asks[2].index = 50; /* The other one still needs it, and will write. */
+    cr_assert_eq(asked(61), 0);
+    asks[2].index = 0;
+    asks[0].index = 50;
+    cr_assert_eq(asked(61), 0);
+    asks[0].index = 0;
+    damaged_file = 0;
+    cr_assert_eq(asked(61), 0);
 }
 
 Test(shard_log, keeps_what_each_group_asks_for_apart)
