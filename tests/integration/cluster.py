@@ -24,26 +24,38 @@ EPHEMERAL = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text
 PORTS = range(10000, (EPHEMERAL if EPHEMERAL > 16384 else 32768) - 64, 64)
 
 
+# Each base in use has a socket of its own at a port that no node takes, so that others who look at
+# the same time go on, while the nodes are about to start, or dead.
+GUARD = 9
+guards = {}
+
+
 def free_ports(count):
-    """A base such that base to base + count - 1 are free now. Tests that run at the same time look
-    in different places."""
+    """A base such that base to base + count - 1 are free, until give_back(). Tests that run at the
+    same time look in different places."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     first = worker * len(PORTS) // 4 + os.getpid() % (len(PORTS) // 4)
     for at in range(len(PORTS)):
         base = PORTS[(first + at) % len(PORTS)]
-        sockets = []
+        guard, sockets = socket.socket(), []
         try:
+            guard.bind(("127.0.0.1", base + GUARD))
             for port in range(base, base + count):
-                taken = socket.socket()
-                taken.bind(("127.0.0.1", port))
-                sockets.append(taken)
+                if port != base + GUARD:
+                    sockets.append(socket.socket())
+                    sockets[-1].bind(("127.0.0.1", port))
+            guards[base] = guard
             return base
         except OSError:
-            continue
+            guard.close()
         finally:
             for taken in sockets:
                 taken.close()
     raise RuntimeError("no free ports")
+
+
+def give_back(base):
+    guards.pop(base).close()
 
 
 class Node:
@@ -207,6 +219,7 @@ class Cluster:
                 except subprocess.TimeoutExpired:
                     node.kill()
                     codes.append("hung")
+        give_back(self.base)
         return codes
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from cluster import BIN, ENVIRONMENT, free_ports
+from cluster import BIN, ENVIRONMENT, free_ports, give_back
 
 LINES = "\n".join(f"pump,plant=north,pump={i % 5} pressure={i / 4},rpm={i}i {1700000000 + i}"
                   for i in range(1000)) + "\n"
@@ -40,6 +40,7 @@ def site(tmp_path):
     site.local("up", "--nodes", "3", "--base-port", site.base)
     yield site
     site.local("down")
+    give_back(site.base)
 
 
 def test_program_stores_lines_and_asks_for_them(site):
