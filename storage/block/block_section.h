@@ -17,6 +17,9 @@
 #include "storage/block/block_reader.h"
 #include "storage/block/column.h"
 
+/* Two files have them, so the compiler would rather call them. */
+#define BLOCK_SECTION_INLINE static inline __attribute__((always_inline))
+
 /** A field as it stands there. Borrowed bytes. */
 struct block_column {
     struct block_field field;
@@ -34,10 +37,9 @@ static inline struct reader block_section_take(struct reader *reader)
 
 /** Pass over a section's head; then come its fields. Borrows the bytes; the table's key is not
  * parsed. ERR_CORRUPT: also of more than `rows_max` rows. */
-MUST_CHECK static inline enum err block_section_next(struct reader *reader, uint32_t rows_max,
-                                                     struct block_section *ret_section,
-                                                     struct reader *ret_runs,
-                                                     struct reader *ret_times)
+MUST_CHECK BLOCK_SECTION_INLINE enum err
+block_section_next(struct reader *reader, uint32_t rows_max, struct block_section *ret_section,
+                   struct reader *ret_runs, struct reader *ret_times)
 {
     uint64_t runs, rows, fields;
 
@@ -60,8 +62,8 @@ MUST_CHECK static inline enum err block_section_next(struct reader *reader, uint
 }
 
 /** Pass over a field of a section of `rows` rows. Borrows the bytes. False: it is corrupt. */
-static inline bool block_section_next_column(struct reader *reader, uint32_t rows,
-                                             struct block_column *ret_column)
+BLOCK_SECTION_INLINE bool block_section_next_column(struct reader *reader, uint32_t rows,
+                                                    struct block_column *ret_column)
 {
     struct block_field *field = &ret_column->field;
     uint8_t type;
