@@ -97,8 +97,8 @@ static enum err exchange(struct fetcher *fetcher, struct piece_request *request)
     return err;
 }
 
-/* What of another node's codes would say something of this one: that it stops, has no room, or is at
- * an end. */
+/* What of another node's codes would say something of this one: that it stops, has no room, or is
+ * at an end. */
 static enum err failure(const struct answer *answer)
 {
     if (answer->code == ERR_CANCELED || answer->code == ERR_DISK_FULL || answer->code == ERR_END)

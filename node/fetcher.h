@@ -6,8 +6,8 @@
  *
  * Thread    One owner, which calls what waits; fetcher_serve() is for worker 0, fetcher_stop() for
  *           any.
- * Errors    ERR_CANCELED: this node stops; ERR_DISK_FULL: its disk is full; what the other node says;
- *           ERR_TIMEOUT, ERR_UNAVAILABLE: it is away, stops or has no room; ERR_NO_MEMORY
+ * Errors    ERR_CANCELED: this node stops; ERR_DISK_FULL: its disk is full; ERR_NO_MEMORY; what the
+ *           other node says; ERR_TIMEOUT, ERR_UNAVAILABLE: that one is away, stops or has no room
  */
 #ifndef NODE_FETCHER_H
 #define NODE_FETCHER_H

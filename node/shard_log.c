@@ -7,8 +7,8 @@
  *          one thing more: a record that says that the start of the next file is on disk.
  * SEALING  is ordered by the leader, for all. What was asked for is done when its own sealed index
  *          is there. The meta group is saved by each node for itself.
- * DOUBT    What a node asks for stands in its log, so it is hardly behind the end of the leader's: of
- *          an index far behind that, no seal makes an end, and it is not believed.
+ * DOUBT    What a node asks for stands in its log, so it is hardly behind the end of the leader's:
+ *          of an index far behind that, no seal makes an end, and it is not believed.
  * LEAVING  A server that lacks such entries gets them from a leader whose log is whole.
  */
 #include <inttypes.h>
