@@ -42,7 +42,8 @@
 #define SEGMENT_FOOTER_MAGIC 0x3146524du /* "MRF1" */
 
 enum {
-    SEGMENT_VERSION = 2,
+    SEGMENT_VERSION = 3,
+    SEGMENT_VERSION_OLDEST = 2, /* Read as well: there is no codec 3 in it. */
     SEGMENT_CHUNK_ROWS = 1024,
     SEGMENT_GROUP_CHUNKS = 64,
     SEGMENT_FIELDS_MAX = 65535,           /* Of one table. */

@@ -286,8 +286,8 @@ static void pack_field(struct segment_pack *pack, uint32_t field)
 
     if (column->count > 0) {
         column_put_presence(column->bitmap, pack->rows, column->count, &column->frame);
-        column_put_values(type, column->values, column->count, (const char *)column->text.data,
-                          &column->frame);
+        column_put_dense_values(type, column->values, column->count,
+                                (const char *)column->text.data, &column->frame);
     }
     stats.end = (uint32_t)column->frame.size;
     bytes_put(&column->entries, &stats, sizeof stats);

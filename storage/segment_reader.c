@@ -54,9 +54,9 @@ static enum err check_header(struct segment *segment, uint32_t shard)
         return err;
     if (header.magic != SEGMENT_MAGIC || header.crc != segment_header_crc(&header))
         return err_set(ERR_CORRUPT, "offset 0: not the header of a segment, or damaged");
-    if (header.version != SEGMENT_VERSION)
-        return err_set(ERR_VERSION, "written in version %u, this program reads %d", header.version,
-                       SEGMENT_VERSION);
+    if (header.version < SEGMENT_VERSION_OLDEST || header.version > SEGMENT_VERSION)
+        return err_set(ERR_VERSION, "written in version %u, this program reads %d to %d",
+                       header.version, SEGMENT_VERSION_OLDEST, SEGMENT_VERSION);
     if (header.shard != shard || header.number != info->number ||
         header.first_index != info->first_index || header.last_index != info->last_index)
         return err_set(ERR_CORRUPT,

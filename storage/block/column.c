@@ -14,6 +14,7 @@ enum {
 
     FEW = 16, /* One row of so many or fewer: their numbers are shorter than the bitmap. */
     CODEC = 2,
+    CODEC_DENSE = 3, /* Chunks of integers may be dense. */
 };
 
 /* ---- Presence ------------------------------------------------------------------------------ */
@@ -209,16 +210,35 @@ void column_put_values(enum field_type type, const uint64_t *values, uint32_t co
 {
     bytes_put_u8(out, CODEC);
     if (type == FIELD_FLOAT)
-        column_float_put(values, count, out);
+        (void)column_float_put(values, count, false, out);
     else if (type == FIELD_STRING)
         column_string_put(values, count, text, out);
     else
         column_int_put(values, count, out);
 }
 
+void column_put_dense_values(enum field_type type, const uint64_t *values, uint32_t count,
+                             const char *text, struct bytes *out)
+{
+    size_t start = out->size;
+    bool dense = false;
+
+    bytes_put_u8(out, CODEC);
+    if (type == FIELD_FLOAT)
+        dense = column_float_put(values, count, true, out);
+    else if (type == FIELD_STRING)
+        column_string_put(values, count, text, out);
+    else
+        dense = column_int_put_dense(values, count, out);
+    if (dense && !out->failed)
+        out->data[start] = CODEC_DENSE;
+}
+
 void column_open_values(struct reader *reader)
 {
-    if (reader_u8(reader) != CODEC)
+    uint8_t codec = reader_u8(reader);
+
+    if (codec != CODEC && codec != CODEC_DENSE)
         reader->bad = true;
 }
 

@@ -5,8 +5,8 @@
  *                1 | bitmap: row i is bit i % 8 of byte i / 8          some
  *                2 | varint values | piece: their rows,               few
  *                    ascending, integers (column_int.h)
- *     values     codec 2 | as column_int.h, column_float.h or column_string.h say, by type
- *                booleans are integers of 0 and 1
+ *     values     codec 2 or 3 | as column_int.h, column_float.h or column_string.h say, by type
+ *                booleans are integers of 0 and 1; in codec 3 some chunks of integers are dense
  *
  * A *piece* is a varint size, then so many bytes: a reader may pass over it. Every column starts
  * with its codec, so that a better one needs no new version of the block.
@@ -53,6 +53,11 @@ bool column_find_last(struct column_presence *presence, uint32_t rows, uint32_t 
 /** Append `count` values of a type: bits, or for FIELD_STRING places in `text`. */
 void column_put_values(enum field_type type, const uint64_t *values, uint32_t count,
                        const char *text, struct bytes *out);
+
+/** The same for what is read as often as it is written, and by no older program: segments. Looks
+ * longer for the shortest form, and takes one that older programs do not know (codec 3). */
+void column_put_dense_values(enum field_type type, const uint64_t *values, uint32_t count,
+                             const char *text, struct bytes *out);
 
 /** Read `count` values; for FIELD_STRING *ret_text is borrowed from the reader's bytes, else NULL.
  * Sets reader->bad. */

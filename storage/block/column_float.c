@@ -114,10 +114,19 @@ static bool find_integers(const uint64_t *bits, uint32_t count, unsigned *ret_ex
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-static void put_decimals(const uint64_t *bits, uint32_t count, unsigned exponent,
+static bool put_integers(const uint64_t *integers, uint32_t count, bool dense, struct bytes *out)
+{
+    if (dense)
+        return column_int_put_dense_chunk(integers, count, out);
+    column_int_put_chunk(integers, count, out);
+    return false;
+}
+
+static bool put_decimals(const uint64_t *bits, uint32_t count, unsigned exponent, bool dense,
                          uint64_t *integers, const struct exceptions *exceptions, struct bytes *out)
 {
     uint32_t next = 0;
+    bool is_dense;
 
     /* An exception's place gets its neighbour's number, which costs nothing in any order. */
     for (uint32_t i = 0; i < exceptions->count; i++) {
@@ -127,16 +136,17 @@ static void put_decimals(const uint64_t *bits, uint32_t count, unsigned exponent
     }
     bytes_put_u8(out, (uint8_t)exponent);
     bytes_put_varint(out, exceptions->count);
-    column_int_put_chunk(integers, count, out);
+    is_dense = put_integers(integers, count, dense, out);
     for (uint32_t i = 0; i < exceptions->count; i++) {
         bytes_put_varint(out, exceptions->at[i] - next);
         bytes_put_u64(out, bits[exceptions->at[i]]);
         next = exceptions->at[i] + 1;
     }
+    return is_dense;
 }
 
 /* A float32 that was widened has 29 zeros at the end of each value. */
-static void put_patterns(const uint64_t *bits, uint32_t count, uint64_t *integers,
+static bool put_patterns(const uint64_t *bits, uint32_t count, bool dense, uint64_t *integers,
                          struct bytes *out)
 {
     uint64_t any = 0;
@@ -148,25 +158,28 @@ static void put_patterns(const uint64_t *bits, uint32_t count, uint64_t *integer
     for (uint32_t i = 0; i < count; i++)
         integers[i] = bits[i] >> shift;
     bytes_put_u8(out, (uint8_t)(SHIFTED + shift));
-    column_int_put_chunk(integers, count, out);
+    return put_integers(integers, count, dense, out);
 }
 
-static void put_chunk(const uint64_t *bits, uint32_t count, struct bytes *out)
+static bool put_chunk(const uint64_t *bits, uint32_t count, bool dense, struct bytes *out)
 {
     uint64_t integers[COLUMN_CHUNK];
     struct exceptions exceptions;
     unsigned exponent;
 
     if (find_integers(bits, count, &exponent, integers, &exceptions))
-        put_decimals(bits, count, exponent, integers, &exceptions, out);
-    else
-        put_patterns(bits, count, integers, out);
+        return put_decimals(bits, count, exponent, dense, integers, &exceptions, out);
+    return put_patterns(bits, count, dense, integers, out);
 }
 
-void column_float_put(const uint64_t *bits, uint32_t count, struct bytes *out)
+bool column_float_put(const uint64_t *bits, uint32_t count, bool dense, struct bytes *out)
 {
+    bool any = false;
+
     for (uint32_t at = 0; at < count; at += COLUMN_CHUNK)
-        put_chunk(bits + at, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK, out);
+        any |=
+            put_chunk(bits + at, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK, dense, out);
+    return any;
 }
 
 /* ---- Reading ------------------------------------------------------------------------------- */

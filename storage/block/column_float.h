@@ -16,12 +16,15 @@
 #ifndef STORAGE_BLOCK_COLUMN_FLOAT_H
 #define STORAGE_BLOCK_COLUMN_FLOAT_H
 
+#include <stdbool.h>
+
 #include "storage/base/bytes.h"
 
 enum { COLUMN_FLOAT_SHIFTED = 64 }; /* Added to the shift of bit patterns. */
 
-/** Append `count` bit patterns. */
-void column_float_put(const uint64_t *bits, uint32_t count, struct bytes *out);
+/** Append `count` bit patterns; `dense`: as column_int_put_dense() does. Returns whether a chunk is
+ * dense. */
+bool column_float_put(const uint64_t *bits, uint32_t count, bool dense, struct bytes *out);
 
 /** Read `count` bit patterns; sets reader->bad if the bytes hold something else. */
 void column_float_get(struct reader *reader, uint32_t count, uint64_t *ret_bits);

@@ -9,6 +9,7 @@
 #include "storage/base/varint.h"
 #include "storage/block/column_int_form.h"
 #include "storage/block/lanes.h"
+#include "storage/block/lanes_dense.h"
 #include "storage/block/pack.h"
 
 enum {
@@ -23,6 +24,8 @@ enum {
 
     LANES_COUNT_MIN = 256,  /* Shorter chunks are not worth filling up lanes. */
     LANES_WASTE_SHARE = 32, /* Filling up may cost one byte of so many. */
+    PATCH_COUNT_BITS = 16,  /* How many patches there are. */
+    DENSE_PATCH_SHARE = 16, /* One number of so many may be none of the three. */
 };
 
 /* How to code a chunk, and what it will cost. */
@@ -30,6 +33,7 @@ struct plan {
     struct lanes_model model;
     unsigned width;
     bool patched;
+    bool dense;
     uint64_t bits; /* Cost: packed, patches, seeds and base. */
 };
 
@@ -80,7 +84,8 @@ static struct plan plan_of(struct lanes_model model, uint32_t count, unsigned wi
 {
     uint32_t packed = count - column_int_skipped(model.order, false);
 
-    return (struct plan){model, width, false, head_bits(&model) + (uint64_t)packed * width};
+    return (struct plan){
+        .model = model, .width = width, .bits = head_bits(&model) + (uint64_t)packed * width};
 }
 
 /* Of an outlier whose zigzag distance from the middle has `width` bits: the one from the base has
@@ -90,9 +95,14 @@ static unsigned patch_cost(unsigned width)
     return (width + 7) / 7 * 8 + 8;
 }
 
+static uint64_t span_range(struct lanes_span span)
+{
+    return (uint64_t)span.max - (uint64_t)span.min;
+}
+
 static unsigned span_width(struct lanes_span span)
 {
-    return pack_width((uint64_t)span.max - (uint64_t)span.min);
+    return pack_width(span_range(span));
 }
 
 /* ---- Choosing ------------------------------------------------------------------------------ */
@@ -249,6 +259,16 @@ static struct plan guess_width(const uint64_t *values, uint32_t count, unsigned 
     return best;
 }
 
+/* What the patches cost whose places and numbers are known. */
+static uint64_t patches_bits(const struct patched *patched)
+{
+    uint64_t bits = 0;
+
+    for (uint32_t i = 0; i < patched->count; i++)
+        bits += 8 + varint_bits(zigzag(patched->packed[patched->places[i]]));
+    return bits;
+}
+
 /* Look at all values. Sets ret_patched, and the plan's cost. */
 static void find_patches(const uint64_t *values, uint32_t count, struct plan *plan,
                          struct patched *ret_patched)
@@ -257,12 +277,7 @@ static void find_patches(const uint64_t *values, uint32_t count, struct plan *pl
     ret_patched->count =
         lanes_kernels()->find_wide(ret_patched->packed, count, plan->width, ret_patched->places);
     plan->patched = ret_patched->count > 0;
-    plan->bits = plan_of(plan->model, count, plan->width).bits;
-    for (uint32_t i = 0; i < ret_patched->count; i++) {
-        uint64_t number = zigzag(ret_patched->packed[ret_patched->places[i]]);
-
-        plan->bits += 8 + varint_bits(number);
-    }
+    plan->bits = plan_of(plan->model, count, plan->width).bits + patches_bits(ret_patched);
 }
 
 /* How many values are outside of a sampled span. */
@@ -317,8 +332,68 @@ static void improve_by_patching(const uint64_t *values, uint32_t count, struct p
         *plan = patched;
 }
 
+/* ---- Dense --------------------------------------------------------------------------------- */
+
+/* Of numbers from 0 to 2 alone, where the difference from base is that. */
+static struct plan plan_dense(const uint64_t *values, uint32_t count, unsigned order, uint64_t base)
+{
+    struct plan plan = {
+        .model = model_of(values, order, base), .width = COLUMN_INT_DENSE_WIDTH, .dense = true};
+
+    plan.bits = head_bits(&plan.model) + 8 * (uint64_t)lanes_dense_size(count);
+    return plan;
+}
+
+/* Those that are not get patches. False: they are too many. */
+static bool patch_dense(const uint64_t *values, uint32_t count, struct plan *plan,
+                        struct patched *ret_patched)
+{
+    uint64_t above[COLUMN_CHUNK]; /* As wide as the width if the number is above 2. */
+
+    lanes_kernels()->find_packed(values, count, &plan->model, ret_patched->packed);
+    for (uint32_t i = 0; i < count; i++)
+        above[i] = ret_patched->packed[i] | (ret_patched->packed[i] + 1);
+    ret_patched->count = lanes_kernels()->find_wide(above, count, plan->width, ret_patched->places);
+    if (ret_patched->count > count / DENSE_PATCH_SHARE)
+        return false;
+    plan->patched = ret_patched->count > 0;
+    plan->bits += PATCH_COUNT_BITS + patches_bits(ret_patched);
+    return true;
+}
+
+/* Three neighbouring numbers take 1.6 bits each and not 2; beside outliers that two bits have no
+ * room for, not 3. */
+static void improve_densely(const uint64_t *values, uint32_t count,
+                            const struct lanes_span spans[3], struct plan *plan,
+                            struct patched *ret_patched)
+{
+    struct patched patched;
+
+    for (unsigned order = 0; order < 3; order++) {
+        bool all = span_range(spans[order]) <= LANES_DENSE_MAX;
+        struct lanes_span span = all ? spans[order] : sample_residuals(values, count, order);
+        uint64_t base = (uint64_t)span.min;
+        struct plan dense;
+
+        if (span_range(span) > LANES_DENSE_MAX)
+            continue;
+        if (span_range(span) < LANES_DENSE_MAX && !all)
+            base = sample_middle(values, count, order, span) - 1;
+        dense = plan_dense(values, count, order, base);
+        if (dense.bits >= plan->bits || (!all && !patch_dense(values, count, &dense, &patched)) ||
+            dense.bits >= plan->bits)
+            continue;
+        *plan = dense;
+        if (dense.patched)
+            *ret_patched = patched;
+    }
+}
+
+/* ---- The plan ------------------------------------------------------------------------------- */
+
 /* Sets ret_patched if the plan is patched. */
-static struct plan choose(const uint64_t *values, uint32_t count, struct patched *ret_patched)
+static struct plan choose(const uint64_t *values, uint32_t count, bool dense,
+                          struct patched *ret_patched)
 {
     struct lanes_span spans[3];
     struct plan plan;
@@ -329,6 +404,8 @@ static struct plan choose(const uint64_t *values, uint32_t count, struct patched
         improve_by_line(values, count, spans, &plan);
         improve_by_patching(values, count, &plan, ret_patched);
     }
+    if (dense && count >= LANES_COUNT_MIN)
+        improve_densely(values, count, spans, &plan, ret_patched);
     return plan;
 }
 
@@ -347,7 +424,8 @@ static void put_head(const struct plan *plan, uint32_t patches, bool in_lanes, s
     const struct lanes_model *model = &plan->model;
 
     bytes_put_u8(out, (uint8_t)(model->order + (patches > 0 ? COLUMN_INT_PATCHED : 0) +
-                                (in_lanes ? COLUMN_INT_LANES : 0)));
+                                (in_lanes ? COLUMN_INT_LANES : 0) +
+                                (plan->dense ? COLUMN_INT_DENSE : 0)));
     bytes_put_u8(out, (uint8_t)plan->width);
     if (patches > 0)
         bytes_put_varint(out, patches);
@@ -368,9 +446,12 @@ static void put_packed(uint64_t *packed, uint32_t count, const struct plan *plan
     if (plan->width == 0)
         return;
     if (in_lanes) {
-        place = bytes_add(out, lanes_size(rows, plan->width));
+        place =
+            bytes_add(out, plan->dense ? lanes_dense_size(count) : lanes_size(rows, plan->width));
         memset(packed + count, 0, (rows * LANES - count) * sizeof *packed);
-        if (place != NULL)
+        if (place != NULL && plan->dense)
+            lanes_kernels()->pack_dense(packed, count, place);
+        else if (place != NULL)
             lanes_kernels()->pack(packed, rows, plan->width, place);
     } else {
         place = bytes_add(out, pack_size(count - skipped, plan->width));
@@ -379,7 +460,7 @@ static void put_packed(uint64_t *packed, uint32_t count, const struct plan *plan
     }
 }
 
-void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *out)
+static bool put_chunk(const uint64_t *values, uint32_t count, bool dense, struct bytes *out)
 {
     uint8_t patches[COLUMN_CHUNK * 2 * VARINT_SIZE_MAX], *end = patches;
     struct patched patched;
@@ -389,7 +470,7 @@ void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *
 
     CHECK(count >= 1);
     CHECK(count <= COLUMN_CHUNK);
-    plan = choose(values, count, &patched);
+    plan = choose(values, count, dense, &patched);
     if (!plan.patched) {
         patched.count = 0;
         if (plan.width > 0)
@@ -403,10 +484,21 @@ void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *
         patched.packed[at] = 0;
         next = at + 1;
     }
-    in_lanes = use_lanes(count, &plan);
+    in_lanes = plan.dense || use_lanes(count, &plan);
     put_head(&plan, patched.count, in_lanes, out);
     put_packed(patched.packed, count, &plan, in_lanes, out);
     bytes_put(out, patches, (size_t)(end - patches));
+    return plan.dense;
+}
+
+void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *out)
+{
+    (void)put_chunk(values, count, false, out);
+}
+
+bool column_int_put_dense_chunk(const uint64_t *values, uint32_t count, struct bytes *out)
+{
+    return put_chunk(values, count, true, out);
 }
 
 void column_int_put(const uint64_t *values, uint32_t count, struct bytes *out)
@@ -414,4 +506,14 @@ void column_int_put(const uint64_t *values, uint32_t count, struct bytes *out)
     for (uint32_t at = 0; at < count; at += COLUMN_CHUNK)
         column_int_put_chunk(values + at, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK,
                              out);
+}
+
+bool column_int_put_dense(const uint64_t *values, uint32_t count, struct bytes *out)
+{
+    bool any = false;
+
+    for (uint32_t at = 0; at < count; at += COLUMN_CHUNK)
+        any |= column_int_put_dense_chunk(
+            values + at, count - at < COLUMN_CHUNK ? count - at : COLUMN_CHUNK, out);
+    return any;
 }

@@ -4,8 +4,8 @@
  * CHUNKS   The values are cut into chunks of COLUMN_CHUNK (the last may be shorter); each chunk is
  *          coded in the way that is shortest for it. `count` is known to the reader beforehand.
  *
- *     order 0..3, +4 if patched, +8 if in lanes | width 0..64 | [patches] | seeds | base |
- *     packed | [patches]
+ *     order 0..3, +4 if patched, +8 if in lanes, +16 if dense | width 0..64 | [patches] | seeds |
+ *     base | packed | [patches]
  *
  *          ORDER   0: the values. 1: differences of neighbours. 2: differences of differences.
  *                  3: distances from a straight line.
@@ -14,6 +14,8 @@
  *          BASE    of the residuals: residual = base + packed. Base and seeds are zigzag varints.
  *          PACKED  numbers of `width` bits, one behind the other (pack.h) or in eight lanes
  *                  (lanes.h). Width 0: all are the base.
+ *          DENSE   In lanes, numbers from 0 to 2, five in a byte (lanes_dense.h); width says 2.
+ *                  Only who asks for it writes it: programs older than it do not know it.
  *          PATCHES varint how many; behind the packed ones for each: varint distance from the
  *                  place behind the patch before it, zigzag varint difference from the base. A
  *                  patched one counts instead of the packed one.
@@ -35,6 +37,8 @@ enum { COLUMN_CHUNK = 1024 };
 
 /** Append `count` values. */
 void column_int_put(const uint64_t *values, uint32_t count, struct bytes *out);
+/** The same, with dense chunks where these are shorter. Returns whether there is one. */
+bool column_int_put_dense(const uint64_t *values, uint32_t count, struct bytes *out);
 
 /** Read `count` values; sets reader->bad if the bytes hold something else. */
 void column_int_get(struct reader *reader, uint32_t count, uint64_t *ret_values);
@@ -55,6 +59,8 @@ void column_int_skip(struct reader *reader, uint32_t count);
 
 /** One chunk: 1 to COLUMN_CHUNK values. */
 void column_int_put_chunk(const uint64_t *values, uint32_t count, struct bytes *out);
+/** The same, dense if that is shorter. Returns whether it is. */
+bool column_int_put_dense_chunk(const uint64_t *values, uint32_t count, struct bytes *out);
 void column_int_get_chunk(struct reader *reader, uint32_t count, uint64_t *ret_values);
 /** The same, with room for COLUMN_CHUNK: what stands behind the values is undefined. */
 void column_int_get_roomy(struct reader *reader, uint32_t count, uint64_t *ret_values);

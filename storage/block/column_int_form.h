@@ -14,6 +14,8 @@ enum {
     COLUMN_INT_ORDER = 3,
     COLUMN_INT_PATCHED = 4,
     COLUMN_INT_LANES = 8,
+    COLUMN_INT_DENSE = 16, /* In lanes, five in a byte; the width is said to be this: */
+    COLUMN_INT_DENSE_WIDTH = 2,
 };
 
 /** First numbers that are not packed. */

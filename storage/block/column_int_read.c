@@ -8,6 +8,7 @@
 #include "storage/block/column_int.h"
 #include "storage/block/column_int_form.h"
 #include "storage/block/lanes.h"
+#include "storage/block/lanes_dense.h"
 #include "storage/block/pack.h"
 
 /* A chunk whose head was read; its patches are not. */
@@ -16,12 +17,23 @@ struct chunk {
     uint32_t count;
     unsigned width;
     bool in_lanes;
+    bool is_dense;    /* In lanes, five in a byte. */
     uint32_t skipped; /* First numbers that are not packed. */
     uint64_t patches;
     const uint8_t *packed;
 };
 
 /* ---- Head ---------------------------------------------------------------------------------- */
+
+/* Bytes of the packed numbers. */
+static size_t packed_size(const struct chunk *chunk)
+{
+    if (chunk->is_dense)
+        return lanes_dense_size(chunk->count);
+    if (chunk->in_lanes)
+        return lanes_size(lanes_rows(chunk->count), chunk->width);
+    return pack_size(chunk->count - chunk->skipped, chunk->width);
+}
 
 static bool read_head(struct reader *reader, uint32_t count, struct chunk *ret_chunk)
 {
@@ -33,8 +45,10 @@ static bool read_head(struct reader *reader, uint32_t count, struct chunk *ret_c
 
     model->order = head & COLUMN_INT_ORDER;
     chunk.in_lanes = (head & COLUMN_INT_LANES) != 0;
+    chunk.is_dense = (head & COLUMN_INT_DENSE) != 0;
     chunk.skipped = column_int_skipped(model->order, chunk.in_lanes);
-    if (head > (COLUMN_INT_ORDER | COLUMN_INT_PATCHED | COLUMN_INT_LANES) || width > 64 ||
+    if (head >= 2 * COLUMN_INT_DENSE || width > 64 ||
+        (chunk.is_dense && (!chunk.in_lanes || width != COLUMN_INT_DENSE_WIDTH)) ||
         (model->order != LANES_LINE && model->order >= count) || (patched && width == 64)) {
         reader->bad = true;
         return false;
@@ -46,8 +60,7 @@ static bool read_head(struct reader *reader, uint32_t count, struct chunk *ret_c
     if (model->order >= 2)
         model->step = unzigzag(reader_varint(reader));
     model->base = unzigzag(reader_varint(reader));
-    chunk.packed = reader_take(reader, chunk.in_lanes ? lanes_size(lanes_rows(count), width)
-                                                      : pack_size(count - chunk.skipped, width));
+    chunk.packed = reader_take(reader, packed_size(&chunk));
     if (chunk.packed == NULL || reader->bad)
         return false;
     *ret_chunk = chunk;
@@ -122,7 +135,10 @@ static bool unpack_lanes(struct reader *reader, const struct chunk *chunk, uint6
     uint32_t rows = lanes_rows(chunk->count);
     uint64_t next = 0, at, difference;
 
-    lanes_kernels()->unpack(chunk->packed, rows, chunk->width, ret_rows, ret_sums);
+    if (chunk->is_dense)
+        lanes_kernels()->unpack_dense(chunk->packed, chunk->count, ret_rows, ret_sums);
+    else
+        lanes_kernels()->unpack(chunk->packed, rows, chunk->width, ret_rows, ret_sums);
     for (uint64_t left = chunk->patches; left > 0; left--, next = at + 1) {
         uint32_t lane, row;
 
@@ -211,6 +227,20 @@ void column_int_get(struct reader *reader, uint32_t count, uint64_t *ret_values)
 
 /* ---- One of many --------------------------------------------------------------------------- */
 
+/* Packed number `at` of five in a byte. */
+static uint64_t dense_one(const struct chunk *chunk, uint32_t at)
+{
+    uint32_t rows = lanes_rows(chunk->count), lane = at / rows, row = at % rows;
+    uint32_t byte = row / LANES_DENSE, rest = lanes_dense_bytes(chunk->count % rows);
+    /* As many lanes as are full come with each byte, and up to `rest` one more. */
+    const uint8_t *place = chunk->packed + (size_t)byte * (chunk->count / rows) + lane;
+    unsigned product = place[byte < rest ? byte : rest] * 3u;
+
+    for (uint32_t k = row % LANES_DENSE; k > 0; k--)
+        product = product % 256 * 3;
+    return product / 256;
+}
+
 /* Packed number `at`, without patches. */
 static uint64_t packed_one(const struct chunk *chunk, uint32_t at)
 {
@@ -219,6 +249,8 @@ static uint64_t packed_one(const struct chunk *chunk, uint32_t at)
 
     if (chunk->width == 0 || at < chunk->skipped)
         return 0;
+    if (chunk->is_dense)
+        return dense_one(chunk, at);
     if (chunk->in_lanes) {
         uint32_t rows = lanes_rows(chunk->count), bit = at % rows * chunk->width;
         const uint8_t *word = chunk->packed + ((size_t)bit / 64 * LANES + at / rows) * 8;

@@ -12,6 +12,8 @@
  *          bits first; word w of lane l is word 8 * w + l of the bytes. Differences are then
  *          subtractions of whole registers, and need no steps inside of one.
  *
+ * DENSE    Numbers from 0 to 2 may instead stand five in a byte, 1.6 bits each: lanes_dense.h.
+ *
  * MODEL    A number of a chunk is what its order says (column_int.h) of the packed one:
  *
  *              0  base + packed
@@ -136,6 +138,12 @@ struct lanes_kernels {
     /** Read lanes_size() bytes: packed number `row` of `lane` to ret_rows[row * 8 + lane]. */
     void (*unpack)(const uint8_t *in, uint32_t rows, unsigned width, uint64_t *ret_rows,
                    struct lanes_sums *ret_sums);
+
+    /** The same of `count` numbers, at least one, dense: lanes_dense_size() bytes. To pack, there
+     * are zeros up to lanes_rows() times 8. */
+    void (*pack_dense)(const uint64_t *numbers, uint32_t count, uint8_t *out);
+    void (*unpack_dense)(const uint8_t *in, uint32_t count, uint64_t *ret_rows,
+                         struct lanes_sums *ret_sums);
 
     /** Numbers, in their own order, of unpacked rows. */
     void (*restore)(const uint64_t *packed_rows, uint32_t rows, const struct lanes_model *model,

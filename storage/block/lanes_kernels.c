@@ -9,6 +9,7 @@
 
 #include "storage/base/varint.h"
 #include "storage/block/column_decimal.h"
+#include "storage/block/lanes_dense_loops.h"
 #include "storage/block/lanes_extremes.h"
 #include "storage/block/lanes_registers.h"
 
@@ -564,6 +565,8 @@ const struct lanes_kernels LANES_TABLE = {
     .find_wide = find_wide,
     .pack = pack,
     .unpack = unpack,
+    .pack_dense = pack_dense,
+    .unpack_dense = unpack_dense,
     .restore = restore,
     .reduce = reduce,
     .accumulate = accumulate,

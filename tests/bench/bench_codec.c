@@ -2,10 +2,11 @@
  * How small and how fast columns and blocks are: bench.codec [--json FILE]
  *
  *   columns   one field, 256 Ki values, a new series every 1024, in columns of 64 Ki; ours beside
- *             what others do with the same column (codec_peers.h). Bytes a value as stored: packed,
- *             then LZ4 over the column if that saves 3 %. ns a value to encode and decode, LZ4
- *             included. Aggregating: sum, minimum and maximum from the stored bytes; for the
- *             others, and for times, by decoding first.
+ *             what others do with the same column (codec_peers.h). "millrace" is how blocks keep
+ *             it, "segment" how segments do. Bytes a value as stored: packed, then LZ4 over the
+ *             column if that saves 3 %. ns a value to encode and decode, LZ4 included. Aggregating:
+ *             sum, minimum and maximum from the stored bytes; for the others, and for times, by
+ *             decoding first.
  *   entries   rows through the block builder and the reader: bytes a point, ns a point
  *
  * CPU time of the thread, so that a busy machine disturbs little; best of several runs, after one
@@ -30,6 +31,9 @@
 #include "tests/bench/codec_peers.h"
 
 enum { RUNS = 5 };
+
+/* Of ours; then come the others. */
+enum codec { BLOCK, SEGMENT, OURS };
 
 struct cost {
     double bytes;                     /* A value. */
@@ -81,7 +85,7 @@ static uint64_t scratch[CODEC_COLUMN];
 static uint64_t back[CODEC_COLUMN];
 static struct stored stored;
 
-static size_t ours_encode(const struct codec_data *data, const uint64_t *values)
+static size_t ours_encode(const struct codec_data *data, enum codec codec, const uint64_t *values)
 {
     static LZ4_stream_t lz4;
     size_t room;
@@ -92,6 +96,8 @@ static size_t ours_encode(const struct codec_data *data, const uint64_t *values)
     if (data->times)
         column_time_put((const int64_t *)values, counts, CODEC_COLUMN / CODEC_RUN, scratch,
                         &stored.packed);
+    else if (codec == SEGMENT)
+        column_put_dense_values(data->type, values, CODEC_COLUMN, NULL, &stored.packed);
     else
         column_put_values(data->type, values, CODEC_COLUMN, NULL, &stored.packed);
     room = stored.packed.size - (stored.packed.size * 3 + 99) / 100;
@@ -176,16 +182,22 @@ static void keep_best(double *best, uint64_t start_ns, int run)
         *best = took;
 }
 
-/* `peer` NULL: ours. */
-static struct cost measure_column(const struct codec_data *data, const struct codec_peer *peer,
+static const struct codec_peer *peer_of(size_t codec)
+{
+    return codec < OURS ? NULL : codec_peers_at(codec - OURS);
+}
+
+static struct cost measure_column(const struct codec_data *data, size_t codec,
                                   const uint64_t *values)
 {
+    const struct codec_peer *peer = peer_of(codec);
     static uint8_t out[CODEC_PEER_ROOM];
     struct cost cost = {0};
 
     for (int run = 0; run <= RUNS; run++) {
         uint64_t start = now_ns();
-        size_t size = peer != NULL ? peer->encode(values, out) : ours_encode(data, values);
+        size_t size =
+            peer != NULL ? peer->encode(values, out) : ours_encode(data, (enum codec)codec, values);
 
         keep_best(&cost.encode, start, run);
         start = now_ns();
@@ -216,10 +228,17 @@ static void add_cost(struct cost *sum, struct cost cost, double share)
     sum->aggregate += cost.aggregate * share;
 }
 
+static const char *codec_name(size_t codec)
+{
+    if (codec < OURS)
+        return codec == BLOCK ? "millrace" : "segment";
+    return peer_of(codec)->name;
+}
+
 static void bench_columns(void)
 {
     uint64_t *values = malloc(CODEC_VALUES * sizeof *values);
-    size_t codecs = codec_peers_count() + 1;
+    size_t codecs = codec_peers_count() + OURS;
     struct cost mix[8] = {{0}};
 
     CHECK(values != NULL);
@@ -234,18 +253,17 @@ static void bench_columns(void)
         if (!codec_data_fill(set, values))
             continue;
         for (size_t codec = 0; codec < codecs; codec++) {
-            const struct codec_peer *peer = codec == 0 ? NULL : codec_peers_at(codec - 1);
             struct cost cost = {0};
 
             for (uint32_t column = 0; column < CODEC_COLUMNS; column++)
-                add_cost(&cost, measure_column(data, peer, values + column * CODEC_COLUMN),
+                add_cost(&cost, measure_column(data, codec, values + column * CODEC_COLUMN),
                          1.0 / CODEC_COLUMNS);
-            report(data->name, peer == NULL ? "millrace" : peer->name, cost);
+            report(data->name, codec_name(codec), cost);
             add_cost(&mix[codec], cost, data->share);
         }
     }
     for (size_t codec = 0; codec < codecs; codec++)
-        report("mix", codec == 0 ? "millrace" : codec_peers_at(codec - 1)->name, mix[codec]);
+        report("mix", codec_name(codec), mix[codec]);
     free(values);
     bytes_fini(&stored.packed);
     bytes_fini(&stored.bytes);

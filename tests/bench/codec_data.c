@@ -85,6 +85,17 @@ static double small_integer(struct walk *walk)
     return v < 0 ? 0 : v > 100 ? 100 : v;
 }
 
+/* As the Time Series Benchmark Suite has them. */
+static double three_steps(struct walk *walk)
+{
+    double v = 0;
+
+    walk->x += floor(unit() * 3) - 1;
+    v = floor(walk->base) + walk->x;
+    walk->x += v < 0 ? 1 : v > 100 ? -1 : 0;
+    return v < 0 ? 0 : v > 100 ? 100 : v;
+}
+
 static double boolean(struct walk *walk)
 {
     if (unit() < 1 / 60.0)
@@ -280,6 +291,7 @@ static const struct {
     {{"boolean, runs of 60", FIELD_BOOL, 0.05, false}, boolean, NULL, MADE},
     {{"GPS, 6 decimals", FIELD_FLOAT, 0.05, false}, position, NULL, MADE},
     {{"power, 3 decimals", FIELD_FLOAT, 0.05, false}, power, NULL, MADE},
+    {{"integer, up, down or not", FIELD_INT, 0, false}, three_steps, NULL, MADE},
     {{"float32 widened", FIELD_FLOAT, 0, false}, narrow_noise, NULL, MADE},
     {{"times, exact 1 s", FIELD_INT, 0, true}, NULL, exact, MADE},
     {{"times, 1 s +- 5 ms", FIELD_INT, 0, true}, NULL, jitter_5ms, MADE},

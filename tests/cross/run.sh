@@ -5,7 +5,7 @@
 #   tests/cross/run.sh [arm64] [armhf] [riscv64]        default: all
 #
 # One line an architecture, and a JUnit file if JUNIT names one; exit code 0 only if all agree with
-# tests/golden/columns_v2.bin.
+# tests/golden/columns_v2.bin and columns_v3.bin.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -63,7 +63,7 @@ for architecture in $architectures; do
     if : >"$out/$architecture.log" && install &&
         build "$architecture" "$out/columns-$architecture" $sources &&
         build "$architecture" "$out/frames-$architecture" $frame_sources &&
-        answer=$("$emulator" "$out/columns-$architecture" tests/golden/columns_v2.bin 2>&1 &&
+        answer=$("$emulator" "$out/columns-$architecture" tests/golden 2>&1 &&
             "$emulator" "$out/frames-$architecture" 2>&1); then
         echo "$architecture: $answer"
         cases="$cases<testcase name=\"cross.$architecture\" status=\"run\"/>"

@@ -25,10 +25,10 @@ def payloads(frames):
 
 def seeds(golden):
     """(fuzzer, name, bytes) of each seed."""
-    store = golden / "store_v1"
-    for path in sorted(store.iterdir()):
-        fuzzer = {".mrm": "manifest", ".mrs": "segment", ".mrc": "catalog"}[path.suffix]
-        yield fuzzer, path.stem, path.read_bytes()
+    for store in ("store_v1", "store_v2"):
+        for path in sorted((golden / store).iterdir()):
+            fuzzer = {".mrm": "manifest", ".mrs": "segment", ".mrc": "catalog"}[path.suffix]
+            yield fuzzer, f"{store}_{path.stem}", path.read_bytes()
     frames = (golden / "frames_v1.bin").read_bytes()
     yield "frame", "frames", frames
     yield "frame_reader", "frames", b"\7" + frames

@@ -115,6 +115,48 @@ static void extremes(struct golden_column *column, uint64_t *state)
         column->values[i] = i % 2 == 0 ? (uint64_t)INT64_MAX : (uint64_t)INT64_MIN;
 }
 
+/* Up, down or not. */
+static void three_steps(struct golden_column *column, uint64_t *state)
+{
+    uint64_t number = 50;
+
+    for (uint32_t i = 0; i < column->count; i++)
+        column->values[i] = number += next(state) % 3 - 1;
+}
+
+/* The same, but for a jump now and then. */
+static void jumps(struct golden_column *column, uint64_t *state)
+{
+    uint64_t number = 50;
+
+    for (uint32_t i = 0; i < column->count; i++)
+        column->values[i] = number += next(state) % 90 == 0 ? 1000 : next(state) % 3 - 1;
+}
+
+static void three_bends(struct golden_column *column, uint64_t *state)
+{
+    uint64_t number = 0, step = 0;
+
+    for (uint32_t i = 0; i < column->count; i++)
+        column->values[i] = number += step += next(state) % 3 - 1;
+}
+
+static void three_states(struct golden_column *column, uint64_t *state)
+{
+    for (uint32_t i = 0; i < column->count; i++)
+        column->values[i] = 7 + next(state) % 3;
+}
+
+static void three_decimals(struct golden_column *column, uint64_t *state)
+{
+    int64_t number = 400;
+
+    for (uint32_t i = 0; i < column->count; i++) {
+        number += (int64_t)(next(state) % 3) - 1;
+        column->values[i] = bits_of(i % 200 == 7 ? 1.0 / 3 : (double)number / 10);
+    }
+}
+
 /* ---- Booleans, strings, times -------------------------------------------------------------- */
 
 static void switches(struct golden_column *column, uint64_t *state)
@@ -163,7 +205,7 @@ static void times(struct golden_column *column, uint64_t *state)
     column->run_count = run;
 }
 
-/* ---- All ----------------------------------------------------------------------------------- */
+/* ---- All, by codec ------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -171,41 +213,55 @@ static const struct {
     uint32_t count;
     void (*make)(struct golden_column *column, uint64_t *state);
     uint32_t run;
+    unsigned codec;
 } kinds[] = {
-    {"decimals", FIELD_FLOAT, 2048, walk_of_decimals, 0},
-    {"decimals, few", FIELD_FLOAT, 9, walk_of_decimals, 0},
-    {"decimals and others", FIELD_FLOAT, 1500, decimals_and_others, 0},
-    {"any bits", FIELD_FLOAT, 1100, any_bits, 0},
-    {"narrow floats", FIELD_FLOAT, 512, narrow_floats, 0},
-    {"numbers of 13 bits", FIELD_INT, 1024, numbers_of_13_bits, 0},
-    {"numbers, lanes filled up", FIELD_UINT, 1000, numbers_of_13_bits, 0},
-    {"numbers, the first lanes", FIELD_UINT, 256, numbers_of_13_bits, 0},
-    {"numbers, no lanes yet", FIELD_UINT, 255, numbers_of_13_bits, 0},
-    {"steps", FIELD_INT, 2500, steps, 0},
-    {"squares", FIELD_INT, 1024, squares, 0},
-    {"squares, few", FIELD_INT, 70, squares, 0},
-    {"jitter", FIELD_INT, 1024, jitter, 0},
-    {"jitter, one behind the other", FIELD_INT, 200, jitter, 0},
-    {"outliers", FIELD_INT, 1024, outliers, 0},
-    {"outliers, one behind the other", FIELD_INT, 190, outliers, 0},
-    {"a constant", FIELD_INT, 1024, constant, 0},
-    {"extremes", FIELD_INT, 1024, extremes, 0},
-    {"64 bits", FIELD_UINT, 1024, any_bits, 0},
-    {"one number", FIELD_UINT, 1, any_bits, 0},
-    {"switches", FIELD_BOOL, 1024, switches, 0},
-    {"coins", FIELD_BOOL, 700, coins, 0},
-    {"states", FIELD_STRING, 300, states, 0},
-    {"texts", FIELD_STRING, 100, texts, 0},
-    {"times of one run", 0, 1024, times, 1024},
-    {"times of long runs", 0, 2500, times, 1000},
-    {"times of short runs", 0, 1000, times, 3},
+    {"decimals", FIELD_FLOAT, 2048, walk_of_decimals, 0, 2},
+    {"decimals, few", FIELD_FLOAT, 9, walk_of_decimals, 0, 2},
+    {"decimals and others", FIELD_FLOAT, 1500, decimals_and_others, 0, 2},
+    {"any bits", FIELD_FLOAT, 1100, any_bits, 0, 2},
+    {"narrow floats", FIELD_FLOAT, 512, narrow_floats, 0, 2},
+    {"numbers of 13 bits", FIELD_INT, 1024, numbers_of_13_bits, 0, 2},
+    {"numbers, lanes filled up", FIELD_UINT, 1000, numbers_of_13_bits, 0, 2},
+    {"numbers, the first lanes", FIELD_UINT, 256, numbers_of_13_bits, 0, 2},
+    {"numbers, no lanes yet", FIELD_UINT, 255, numbers_of_13_bits, 0, 2},
+    {"steps", FIELD_INT, 2500, steps, 0, 2},
+    {"squares", FIELD_INT, 1024, squares, 0, 2},
+    {"squares, few", FIELD_INT, 70, squares, 0, 2},
+    {"jitter", FIELD_INT, 1024, jitter, 0, 2},
+    {"jitter, one behind the other", FIELD_INT, 200, jitter, 0, 2},
+    {"outliers", FIELD_INT, 1024, outliers, 0, 2},
+    {"outliers, one behind the other", FIELD_INT, 190, outliers, 0, 2},
+    {"a constant", FIELD_INT, 1024, constant, 0, 2},
+    {"extremes", FIELD_INT, 1024, extremes, 0, 2},
+    {"64 bits", FIELD_UINT, 1024, any_bits, 0, 2},
+    {"one number", FIELD_UINT, 1, any_bits, 0, 2},
+    {"switches", FIELD_BOOL, 1024, switches, 0, 2},
+    {"coins", FIELD_BOOL, 700, coins, 0, 2},
+    {"states", FIELD_STRING, 300, states, 0, 2},
+    {"texts", FIELD_STRING, 100, texts, 0, 2},
+    {"times of one run", 0, 1024, times, 1024, 2},
+    {"times of long runs", 0, 2500, times, 1000, 2},
+    {"times of short runs", 0, 1000, times, 3, 2},
+    {"three steps", FIELD_INT, 2500, three_steps, 0, 3},
+    {"three steps, one lane ends early", FIELD_INT, 1000, three_steps, 0, 3},
+    {"three steps, one lane is empty", FIELD_UINT, 257, three_steps, 0, 3},
+    {"three steps, the first lanes", FIELD_INT, 256, three_steps, 0, 3},
+    {"three steps, no lanes yet", FIELD_INT, 255, three_steps, 0, 3},
+    {"three steps and jumps", FIELD_INT, 1600, jumps, 0, 3},
+    {"three bends", FIELD_INT, 1024, three_bends, 0, 3},
+    {"three states", FIELD_UINT, 700, three_states, 0, 3},
+    {"three decimals and others", FIELD_FLOAT, 1500, three_decimals, 0, 3},
+    {"steps, codec 3", FIELD_INT, 2500, steps, 0, 3},
 };
 
-bool golden_columns_make(size_t at, struct golden_column *ret_column)
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* Make column `at` if it is of the codec. */
+static bool make(size_t at, unsigned codec, struct golden_column *ret_column)
 {
     uint64_t state = at;
 
-    if (at == sizeof kinds / sizeof kinds[0])
+    if (kinds[at].codec != codec)
         return false;
     *ret_column = (struct golden_column){.name = kinds[at].name,
                                          .type = kinds[at].type,
@@ -215,25 +271,29 @@ bool golden_columns_make(size_t at, struct golden_column *ret_column)
     return true;
 }
 
-static void encode(const struct golden_column *column, struct bytes *out)
+static void encode(const struct golden_column *column, unsigned codec, struct bytes *out)
 {
     static uint64_t scratch[GOLDEN_COLUMN_VALUES];
 
     if (column->type == 0)
         column_time_put((const int64_t *)column->values, column->runs, column->run_count, scratch,
                         out);
+    else if (codec == 3)
+        column_put_dense_values(column->type, column->values, column->count, column->text, out);
     else
         column_put_values(column->type, column->values, column->count, column->text, out);
 }
 
-void golden_columns_encode(struct bytes *out)
+void golden_columns_encode(unsigned codec, struct bytes *out)
 {
     static struct golden_column column;
 
-    for (size_t at = 0; golden_columns_make(at, &column); at++) {
+    for (size_t at = 0; at < KINDS; at++) {
         struct bytes one = {0};
 
-        encode(&column, &one);
+        if (!make(at, codec, &column))
+            continue;
+        encode(&column, codec, &one);
         bytes_put_u32(out, (uint32_t)one.size);
         bytes_put(out, one.data, one.size);
         out->failed |= one.failed;
@@ -293,20 +353,24 @@ static bool adds_well(const struct golden_column *column, struct reader reader)
     return reader_done(&reader);
 }
 
-const char *golden_columns_fault(const void *golden, size_t size)
+const char *golden_columns_fault(unsigned codec, const void *golden, size_t size)
 {
     static struct golden_column column;
     struct reader reader = reader_on(golden, size);
 
-    for (size_t at = 0; golden_columns_make(at, &column); at++) {
-        uint32_t one_size = reader_u32(&reader);
-        const uint8_t *one = reader_take(&reader, one_size);
+    for (size_t at = 0; at < KINDS; at++) {
         struct bytes out = {0};
+        uint32_t one_size;
+        const uint8_t *one;
         bool same;
 
+        if (!make(at, codec, &column))
+            continue;
+        one_size = reader_u32(&reader);
+        one = reader_take(&reader, one_size);
         if (one == NULL)
             return "size";
-        encode(&column, &out);
+        encode(&column, codec, &out);
         same = !out.failed && out.size == one_size && memcmp(out.data, one, one_size) == 0;
         bytes_fini(&out);
         if (!same || !reads_well(&column, reader_on(one, one_size)) ||

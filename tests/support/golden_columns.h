@@ -1,6 +1,6 @@
 /*
  * golden_columns.h - columns of every form, made the same on every machine, and the bytes that they
- * have to become: tests/golden/columns_v2.bin.
+ * have to become: tests/golden/columns_v2.bin of codec 2, columns_v3.bin of codec 3.
  *
  * Every level of every CPU must write these bytes and read these values (storage/base/cpu.h). The
  * unit tests look at all levels of the machine that they run on; tests/cross does so elsewhere.
@@ -26,13 +26,10 @@ struct golden_column {
     const char *text; /* Of strings. */
 };
 
-/** Make column `at`; false behind the last one. */
-bool golden_columns_make(size_t at, struct golden_column *ret_column);
-
-/** Append all columns as u32 size, bytes. */
-void golden_columns_encode(struct bytes *out);
+/** Append all columns of a codec, 2 or 3, as u32 size, bytes. */
+void golden_columns_encode(unsigned codec, struct bytes *out);
 
 /** Encode all and compare with `golden`, then read those. NULL, or the name of what differs. */
-const char *golden_columns_fault(const void *golden, size_t size);
+const char *golden_columns_fault(unsigned codec, const void *golden, size_t size);
 
 #endif

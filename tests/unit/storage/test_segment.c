@@ -66,6 +66,8 @@ static uint64_t draw_value(uint64_t *chance, enum field_type type)
     case FIELD_STRING:
         return column_string_make((uint32_t)seed_below(chance, 10),
                                   (uint32_t)seed_below(chance, 12));
+    case FIELD_UINT: /* Dense, where a chunk has enough of them. */
+        return seed_below(chance, 3);
     default:
         return seed_below(chance, 500) == 0 ? seed_next(chance) : seed_below(chance, 1000);
     }

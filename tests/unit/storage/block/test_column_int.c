@@ -37,7 +37,7 @@ static void check_ones(const uint64_t *values, uint32_t count, const uint8_t *by
 
 /* On every level of CPU: the same bytes, and all values back from memory of exactly that size.
  * Returns the bytes. */
-static size_t check_round_trip(const uint64_t *values, uint32_t count)
+static size_t check_form(const uint64_t *values, uint32_t count, bool dense)
 {
     uint64_t *back = malloc((count + 1u) * sizeof *back);
     uint8_t *exact = NULL;
@@ -49,7 +49,10 @@ static size_t check_round_trip(const uint64_t *values, uint32_t count)
         struct reader reader;
 
         cr_assert_eq(cpu_use(cpu_level_name(level)), ERR_OK);
-        column_int_put(values, count, &out);
+        if (dense)
+            (void)column_int_put_dense(values, count, &out);
+        else
+            column_int_put(values, count, &out);
         cr_assert(!out.failed);
         if (exact == NULL) {
             size = out.size;
@@ -69,6 +72,15 @@ static size_t check_round_trip(const uint64_t *values, uint32_t count)
     }
     free(exact);
     free(back);
+    return size;
+}
+
+/* Returns the bytes without dense chunks, which are never longer. */
+static size_t check_round_trip(const uint64_t *values, uint32_t count)
+{
+    size_t size = check_form(values, count, false);
+
+    cr_assert_leq(check_form(values, count, true), size);
     return size;
 }
 
@@ -182,6 +194,52 @@ Test(column_int, patches_jumps_instead_of_widening_everything)
     cr_assert_leq(jumping, calm + 10 * 13 + 130, "%zu bytes", jumping);
 }
 
+/* Values, differences and differences of those that are three neighbouring numbers, wherever these
+ * lie, beside outliers of any kind. */
+Test(column_int, gives_back_three_numbers_with_outliers)
+{
+    enum { COUNT = 2100 };
+    uint64_t state = seed_of_run("column_int");
+    uint64_t values[COUNT];
+
+    for (int turn = 0; turn < 400; turn++) {
+        unsigned order = (unsigned)seed_below(&state, 3);
+        uint64_t outliers = seed_below(&state, 3) == 0 ? 0 : 1 + seed_below(&state, 300);
+        uint64_t base = seed_next(&state) >> seed_below(&state, 64), share = seed_below(&state, 30);
+        uint64_t value = seed_next(&state), step = seed_next(&state) >> seed_below(&state, 64);
+        uint32_t count = 200 + (uint32_t)seed_below(&state, COUNT - 200);
+
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t number = base + (seed_below(&state, 30) < share ? 1 : seed_below(&state, 3));
+
+            if (outliers > 0 && seed_below(&state, outliers) == 0)
+                number += seed_next(&state) >> seed_below(&state, 64);
+            step = order == 2 ? step + number : number;
+            value = order == 0 ? number : value + step;
+            values[i] = value;
+        }
+        (void)check_round_trip(values, count);
+    }
+}
+
+Test(column_int, three_numbers_take_1_6_bits_even_beside_jumps)
+{
+    uint64_t values[COLUMN_CHUNK], state = seed_of_run("column_int"), value = 50;
+    struct bytes out = {0};
+
+    for (uint32_t i = 0; i < COLUMN_CHUNK; i++)
+        values[i] = value += seed_below(&state, 3) - 1;
+    cr_assert(column_int_put_dense(values, COLUMN_CHUNK, &out));
+    cr_assert_leq(out.size, 8 * 26 + 6);
+    for (uint32_t i = 300; i < COLUMN_CHUNK; i++) /* Two bits have no room for that. */
+        values[i] += 7;
+    bytes_clear(&out);
+    cr_assert(column_int_put_dense(values, COLUMN_CHUNK, &out));
+    cr_assert_leq(out.size, 8 * 26 + 6 + 4);
+    cr_assert_geq(check_round_trip(values, COLUMN_CHUNK), 384, "without");
+    bytes_fini(&out);
+}
+
 Test(column_int, get_stays_inside_forged_bytes)
 {
     uint64_t state = seed_of_run("column_int");
@@ -196,8 +254,8 @@ Test(column_int, get_stays_inside_forged_bytes)
         for (size_t i = 0; i < size; i++)
             bytes[i + 1] = (uint8_t)(seed_next(&state) >> seed_below(&state, 64));
         if (size > 2) {
-            bytes[1] = (uint8_t)seed_below(&state, 17);
-            bytes[2] = (uint8_t)seed_below(&state, 70);
+            bytes[1] = (uint8_t)seed_below(&state, 33);
+            bytes[2] = seed_below(&state, 4) == 0 ? 2 : (uint8_t)seed_below(&state, 70);
         }
         reader = reader_on(bytes + 1, size);
         column_int_get(&reader, 1 + (uint32_t)seed_below(&state, 100), values);
@@ -214,7 +272,11 @@ Test(column_int, get_refuses_what_no_writer_writes)
         uint8_t bytes[8];
     } bad[] = {
         {"a line without its slope", 3, {3, 0, 0}},
-        {"unknown flags", 3, {16, 0, 0}},
+        {"unknown flags", 3, {32, 0, 0}},
+        {"dense, but not in lanes", 4, {16, 2, 0, 0}},
+        {"dense, of three bits", 4, {24, 3, 0, 0}},
+        {"dense, of no bits", 4, {24, 0, 0, 0}},
+        {"dense, and nothing there", 3, {24, 2, 0}},
         {"lanes that end early", 8, {8, 1, 0, 0, 0, 0, 0, 0}},
         {"width 65", 3, {0, 65, 0}},
         {"as many seeds as values", 4, {2, 0, 0, 0}},

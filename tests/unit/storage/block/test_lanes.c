@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "storage/block/column_decimal.h"
-#include "storage/block/lanes.h"
+#include "storage/block/lanes_dense.h"
 #include "storage/block/pack.h"
 #include "tests/support/seed.h"
 
@@ -67,6 +67,87 @@ Test(lanes, pack_puts_each_number_where_the_format_says)
                              width, i, rows);
         }
         free(bytes);
+    }
+}
+
+/* Number i of dense ones, told a second way: bytes of lanes that have not ended, one after the
+ * other; a digit is what the fraction, times a power of 3, has before the point. */
+static uint64_t dense_number(const uint8_t *in, uint32_t count, uint32_t i)
+{
+    static const unsigned powers[] = {1, 3, 9, 27, 81, 243};
+    uint32_t rows = lanes_rows(count), byte = i % rows / LANES_DENSE,
+             digit = i % rows % LANES_DENSE;
+
+    for (uint32_t b = 0;; b++)
+        for (uint32_t lane = 0; lane < LANES; lane++) {
+            if (lane * rows + b * LANES_DENSE >= count || b * LANES_DENSE >= rows)
+                continue;
+            if (b == byte && lane == i / rows)
+                return *in * powers[digit + 1] / 256 % 3;
+            in++;
+        }
+}
+
+Test(lanes, pack_dense_puts_each_number_where_the_format_says)
+{
+    const struct lanes_kernels *kernels;
+    uint64_t state = seed_of_run("lanes");
+
+    for (uint32_t count = 1; count <= NUMBERS;
+         count += count < 140 ? 1 : 1 + (uint32_t)seed_below(&state, 40)) {
+        uint64_t numbers[NUMBERS] = {0}, unpacked[NUMBERS];
+        uint32_t rows = lanes_rows(count);
+        size_t size = lanes_dense_size(count);
+        uint8_t *bytes = malloc(size); /* Exactly: sanitizers see a byte too much. */
+
+        cr_assert_not_null(bytes);
+        cr_assert_leq(size, (count + 4) / 5 + 8 + rows / 40 * 2, "%u numbers", count);
+        for (uint32_t i = 0; i < count; i++)
+            numbers[i] = seed_below(&state, 3);
+        EACH_LEVEL(kernels)
+        {
+            struct lanes_sums sums, want = {{0}, {0}};
+
+            memset(bytes, 0xee, size);
+            kernels->pack_dense(numbers, count, bytes);
+            for (uint32_t i = 0; i < count; i++)
+                cr_assert_eq(dense_number(bytes, count, i), numbers[i], "%u of %u", i, count);
+            kernels->unpack_dense(bytes, count, unpacked, &sums);
+            for (uint32_t i = 0; i < rows * LANES; i++) {
+                cr_assert_eq(unpacked[i % rows * LANES + i / rows], numbers[i], "%u of %u", i,
+                             count);
+                want.sum[i / rows] += numbers[i];
+                want.prefix[i / rows] += want.sum[i / rows];
+            }
+            cr_assert_arr_eq(&sums, &want, sizeof sums);
+        }
+        free(bytes);
+    }
+}
+
+/* Forged bytes are no fractions that a writer makes; all levels must read the same from them. */
+Test(lanes, every_level_unpacks_any_dense_byte)
+{
+    const struct lanes_kernels *kernels;
+    uint64_t state = seed_of_run("lanes");
+
+    for (int turn = 0; turn < 400; turn++) {
+        uint32_t count = 1 + (uint32_t)seed_below(&state, NUMBERS);
+        uint64_t want[NUMBERS], got[NUMBERS];
+        struct lanes_sums want_sums, sums;
+        uint8_t bytes[NUMBERS];
+
+        for (uint32_t i = 0; i < lanes_dense_size(count); i++)
+            bytes[i] = (uint8_t)seed_next(&state);
+        lanes_kernels_of(CPU_SCALAR)->unpack_dense(bytes, count, want, &want_sums);
+        for (uint32_t i = 0; i < lanes_rows(count) * LANES; i++)
+            cr_assert_leq(want[i], LANES_DENSE_MAX);
+        EACH_LEVEL(kernels)
+        {
+            kernels->unpack_dense(bytes, count, got, &sums);
+            cr_assert_arr_eq(got, want, lanes_rows(count) * LANES * sizeof *got);
+            cr_assert_arr_eq(&sums, &want_sums, sizeof sums);
+        }
     }
 }
 
