@@ -692,6 +692,7 @@ Test(compact, replicas_agree_whenever_they_make_what_was_ordered, .timeout = 110
         for (int i = 0; i < REPLICAS; i++)
             replica_fini(&site.replicas[i]);
     }
-    cr_assert_gt(site.cleans, ROUNDS, "%lu segments were said to be clean",
+    /* 125 expected, standard deviation 29. */
+    cr_assert_gt(site.cleans, ROUNDS / 4, "%lu segments were said to be clean",
                  (unsigned long)site.cleans);
 }
