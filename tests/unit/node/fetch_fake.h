@@ -20,6 +20,8 @@
 #include "node/worker.h"
 #include "storage/base/buf.h"
 #include "storage/base/thread.h"
+#include "storage/store.h"
+#include "tests/support/mem_disk.h"
 
 static struct worker worker;
 static struct node node = {.workers = &worker, .worker_count = 1};
@@ -109,6 +111,31 @@ static inline void put_bytes(struct piece_request *request, const void *bytes, u
     if (size > 0)
         memcpy(request->bytes->bytes, bytes, size < all ? size : all);
     request->bytes->size = all;
+}
+
+/* A piece of a file of a shard in "data", as it stands on that disk (NULL: nothing does), the byte
+ * in its middle changed by `spoil`. */
+static inline enum err put_file(struct piece_request *request, struct mem_disk *disk, uint8_t spoil)
+{
+    const struct fetch_piece *piece = &request->piece;
+    struct store_file file = {.kind = (enum store_file_kind)piece->kind,
+                              .number = piece->number,
+                              .run.count = (uint32_t)piece->number};
+    char name[STORE_FILE_NAME_SIZE], path[64];
+    uint8_t *bytes;
+    size_t size;
+
+    store_file_name(&file, name);
+    (void)snprintf(path, sizeof path, "data/%s", name);
+    bytes = disk == NULL ? NULL : mem_disk_get(disk, path, &size);
+    if (bytes == NULL || size != piece->size) {
+        free(bytes);
+        return err_set(ERR_NOT_FOUND, "no %s", path);
+    }
+    bytes[size / 2] ^= spoil;
+    put_bytes(request, bytes + piece->offset, piece->length, piece->length);
+    free(bytes);
+    return ERR_OK;
 }
 
 #endif

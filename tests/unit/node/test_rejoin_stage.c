@@ -31,28 +31,10 @@ static struct bytes sent;    /* As it comes; empty: the same. */
 
 static enum err play_file(struct other *other, struct piece_request *request)
 {
-    const struct fetch_piece *piece = &request->piece;
-    struct store_file file = {.kind = (enum store_file_kind)piece->kind,
-                              .number = piece->number,
-                              .run.count = (uint32_t)piece->number};
-    char name[STORE_FILE_NAME_SIZE], path[64];
-    uint8_t *bytes;
-    size_t size;
-
     other->files++;
     if (other->says != ERR_OK)
         return err_set(other->says, "told to");
-    store_file_name(&file, name);
-    (void)snprintf(path, sizeof path, "data/%s", name);
-    bytes = other->disk == NULL ? NULL : mem_disk_get(other->disk, path, &size);
-    if (bytes == NULL || size != piece->size) {
-        free(bytes);
-        return err_set(ERR_NOT_FOUND, "no %s", path);
-    }
-    bytes[size / 2] ^= other->spoils ? 8 : 0;
-    put_bytes(request, bytes + piece->offset, piece->length, piece->length);
-    free(bytes);
-    return ERR_OK;
+    return put_file(request, other->disk, other->spoils ? 8 : 0);
 }
 
 static enum err play(struct piece_request *request)

@@ -41,12 +41,6 @@ static enum err play(struct piece_request *request)
 {
     const struct fetch_piece *piece = &request->piece;
     const struct other *other = &others[request->server];
-    struct store_file file = {.kind = (enum store_file_kind)piece->kind,
-                              .number = piece->number,
-                              .run.count = (uint32_t)piece->number};
-    char name[STORE_FILE_NAME_SIZE], path[64];
-    uint8_t *bytes;
-    size_t size;
 
     cr_assert_lt(asks, ASKED_MAX);
     servers[asks++] = request->server;
@@ -58,16 +52,7 @@ static enum err play(struct piece_request *request)
         return err_set(other->says, "%s", other->text);
     if (piece->kind == FETCH_KIND_FACTS)
         return play_facts(other, request);
-    store_file_name(&file, name);
-    (void)snprintf(path, sizeof path, "data/%s", name);
-    bytes = other->disk == NULL ? NULL : mem_disk_get(other->disk, path, &size);
-    if (bytes == NULL || size != piece->size) {
-        free(bytes);
-        return err_set(ERR_NOT_FOUND, "no %s", path);
-    }
-    put_bytes(request, bytes + piece->offset, piece->length, piece->length);
-    free(bytes);
-    return ERR_OK;
+    return put_file(request, other->disk, 0);
 }
 
 /* ---- The scrub ----------------------------------------------------------------------------- */
