@@ -76,7 +76,7 @@ struct log;
 typedef enum err (*log_replay_cb)(void *arg, const struct log_record *record);
 
 /**
- * Open (or make) the log and replay every record that still counts. Cuts a torn tail.
+ * Open (or make) the log and replay every record that still counts. A torn tail does not.
  *
  * Errors  ERR_CORRUPT names file and offset: wrong bytes, or none though all files could be opened;
  *         ERR_VERSION; ERR_IO; ERR_INVALID: the log of another node or cluster
@@ -85,7 +85,7 @@ MUST_CHECK enum err log_open(const struct log_options *options, log_replay_cb re
                              struct log **ret_log);
 /**
  * The checks of a start, with its replay, and nothing else: for tools. On a dry disk
- * (storage/base/dry_disk.h) nothing is changed, a torn tail among it.
+ * (storage/base/dry_disk.h) nothing is changed.
  *
  * ret_end  the position behind the last record that counts
  * Errors   as log_open()
