@@ -3,6 +3,7 @@
  * each one's end counted once. Servers and ingest are played.
  */
 #include <criterion/criterion.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "node/http.h"
@@ -31,7 +32,7 @@ static enum err did(char what)
 
 /* ---- What parts.c calls -------------------------------------------------------------------- */
 
-static char ingest_place, native_place, server_places[SERVERS_MAX];
+static max_align_t ingest_place, native_place, server_places[SERVERS_MAX];
 static struct http_options opened[SERVERS_MAX];
 static struct http_handlers handlers[SERVERS_MAX];
 static unsigned servers;
